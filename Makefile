@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make demo` and `make test` each work as the first command on a fresh machine with python3, gcc, make and git.
+
+PYTHON := .venv/bin/python
+SOURCES := $(shell find hamid hamictl native -type f -not -path '*/__pycache__/*' 2>/dev/null)
+PYTEST := .venv/bin/pytest
+
+.PHONY: all demo test test-full lint check bench clean
+all: .venv/.wheel
+
+# The toolchain and everything the tests need, into .venv.
+.venv/.dependencies: pyproject.toml tools/bootstrap.sh
+	sh tools/bootstrap.sh
+	touch $@
+
+# Tests and demo run on the installed wheel, never on the source tree.
+.venv/.wheel: .venv/.dependencies README.md $(SOURCES)
+	rm -rf dist
+	PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) -m pip wheel -q --no-build-isolation --no-deps -w dist .
+	$(PYTHON) -m pip install -q --force-reinstall --no-deps dist/*.whl
+	touch $@
+
+demo: .venv/.wheel
+	sh tools/demo.sh
+
+lint: .venv/.wheel
+	sh tools/lint.sh
+
+test: lint
+	$(PYTEST) -n 2 -m 'not full' tests
+
+test-full: lint
+	$(PYTEST) -n 2 --timeout 3600 tests
+
+bench: .venv/.wheel
+	set -e; for program in benchmarks/*.py; do echo "== $$program"; $(PYTHON) "$$program"; done
+
+clean:
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command tree. A noun's module is imported only when it is asked for: start-up is what scripts feel."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from hamictl.options import Form, Root, Sim, remember
+
+_NOUNS: Final[Mapping[str, str]] = {
+    "gpu": "hamictl.commands.gpu",
+    "mig": "hamictl.commands.mig",
+    "sim": "hamictl.commands.sim",
+    "version": "hamictl.commands.version",
+}
+
+
+class LazyGroup(TyperGroup):
+    """The root group: knows the nouns by name and loads each on demand."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  # typer's signature
+        """The nouns, in the order of the help page."""
+        return list(_NOUNS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002  # typer's signature
+        """The noun's command, imported now; None for a name that is none."""
+        module = _NOUNS.get(cmd_name)
+        if module is None:
+            return None
+        command = get_command(importlib.import_module(module).app)
+        command.name = cmd_name
+        return command
+
+
+app = typer.Typer(
+    name="hamictl",
+    cls=LazyGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def root(context: typer.Context, sim: Sim = None, root: Root = None, output: Form = None) -> None:
+    """Plan and inspect NVIDIA MIG layouts on this node, or on a simulated one.
+
+    \b
+    Examples:
+      hamictl gpu list
+      hamictl mig plan --mem 8000 --count 2
+      hamictl --sim 2xA100-SXM4-40GB mig plan --mem 8000 --count 2 -o json
+
+    \b
+    Exit codes: 0 ok, 1 failure, 2 usage or invalid configuration, 3 changes pending, 4 not permitted,
+    5 daemon unreachable, 6 no driver or GPU, 7 refused (busy or stale), 8 request cannot fit, 9 partial,
+    130 interrupted.
+    """
+    remember(context, sim=sim, root=root, output=output)
+
+
+def main() -> None:
+    """The entry point `hamictl`."""
+    app(prog_name="hamictl")

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hamictl gpu: what GPUs this node has."""
+
+from typing import Annotated
+
+import typer
+
+from hamictl.options import Gpus, noun, verb
+from hamictl.render import inventory
+from hamictl.session import Session
+from hamid.core.document import gpus_document
+from hamid.core.snapshot import select_gpus
+
+app = noun("gpu", "Show the GPUs of this node.")
+
+
+@verb(app, "list")
+def list_gpus(session: Session, gpu: Gpus = None) -> None:
+    """List GPUs with memory, MIG mode and health.
+
+    \b
+    Examples:
+      hamictl gpu list
+      hamictl gpu list -o json
+      hamictl --sim 1xA30,1xH200 gpu list
+    """
+    snapshot = session.node.snapshot()
+    gpus = select_gpus(snapshot, tuple(gpu or ()))
+
+    session.emit(gpus_document(snapshot, gpus), lambda: inventory.gpu_table(gpus, wide=session.wide))
+
+
+@verb(app, "show")
+def show_gpu(
+    session: Session, gpu: Annotated[str, typer.Argument(metavar="GPU", help="Index, uuid or PCI bus id.")]
+) -> None:
+    """Show one GPU in full: identity, mode, instances on its memory-slice axis, clients.
+
+    \b
+    Examples:
+      hamictl gpu show 0
+      hamictl gpu show GPU-5d9b3c0e -o yaml
+    """
+    snapshot = session.node.snapshot()
+    gpus = select_gpus(snapshot, (gpu,))
+
+    session.emit(gpus_document(snapshot, gpus), lambda: inventory.gpu_page(gpus[0], wide=session.wide))

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hamictl sim: lasting simulated GPU nodes, for people without the hardware and for tests."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hamictl import local
+from hamictl.options import noun, verb
+from hamictl.render import inventory, tables
+from hamictl.session import Session
+from hamid.core.document import envelope, gpus_document
+from hamid.core.errors import UsageError
+from hamid.core.snapshot import select_gpus
+from hamid.core.units import parse_memory
+
+app = noun("sim", "Make, show and end simulated GPU nodes.")
+process = noun("process", "Processes that hold GPU memory on a simulated node.")
+app.add_typer(process)
+
+State = Annotated[
+    str | None,
+    typer.Option("--state", metavar="FILE", help="The node's state file (the same as --sim FILE)."),
+]
+
+
+@verb(app, "up")
+def start_node(
+    session: Session,
+    node: Annotated[str, typer.Option("--node", metavar="SPEC", help="GPUs: 2xA100-SXM4-40GB,1xA30.")],
+    state: State = None,
+) -> None:
+    """Make a lasting simulated node; its GPUs start as shipped, with MIG off.
+
+    \b
+    Examples:
+      hamictl sim up --node 2xA100-SXM4-40GB --state /tmp/node
+      eval "$(hamictl sim env --state /tmp/node)"; nvidia-smi -L
+    """
+    path = session.state_file(state)
+    local.simulation.up(Path(path), node)
+    document = {**envelope("SimulatedNode", simulated=True), "state": path, "root": f"{path}.d", "node": node}
+    text = f"simulated node {node} is up: {path}\nuse it with: hamictl --sim {shlex.quote(path)} gpu list\n"
+    session.emit(document, lambda: text)
+
+
+@verb(app, "status")
+def show_node(session: Session, state: State = None) -> None:
+    """Show a simulated node: its GPUs and the processes on it.
+
+    \b
+    Examples:
+      hamictl sim status --state /tmp/node
+    """
+    path = session.state_file(state)
+    snapshot = local.LocalBackend(sim=path, root=session.root).snapshot()
+    found = local.simulator.processes(path)
+    processes = [{"pid": p.pid, "name": p.name, "memoryMiB": p.memory_mib, "target": p.target} for p in found]
+    document = {
+        **gpus_document(snapshot, snapshot.gpus),
+        "kind": "SimulatedNode",
+        "state": path,
+        "root": f"{path}.d",
+        "processes": processes,
+    }
+
+    rows = [[each["pid"], each["name"], each["memoryMiB"], each["target"]] for each in processes]
+
+    def text() -> str:
+        listing = tables.table(["PID", "NAME", "MIB", "ON"], rows) if rows else "no processes\n"
+        return f"{path}\n{inventory.gpu_table(snapshot.gpus, wide=session.wide)}\n{listing}"
+
+    session.emit(document, text)
+
+
+@verb(app, "env")
+def print_environment(session: Session, state: State = None) -> None:
+    """Print the exports that point any NVML client at the node.
+
+    \b
+    Examples:
+      eval "$(hamictl sim env --state /tmp/node)"
+    """
+    exports = local.simulation.exports(Path(session.state_file(state)))
+    text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in exports.items())
+    session.emit({**envelope("SimulatedEnvironment", simulated=True), "environment": exports}, lambda: text)
+
+
+@verb(app, "down")
+def end_node(session: Session, state: State = None) -> None:
+    """End a simulated node: its holder processes, its state file, its root directory.
+
+    \b
+    Examples:
+      hamictl sim down --state /tmp/node
+    """
+    path = session.state_file(state)
+    pids = local.simulation.down(Path(path))
+    ended = f", {len(pids)} holder(s) ended" if pids else ""
+    document = {**envelope("SimulatedNode", simulated=True), "state": path, "ended": pids}
+    session.emit(document, lambda: f"simulated node {path} is down{ended}\n")
+
+
+@verb(process, "start")
+def start_process(
+    session: Session,
+    memory: Annotated[str, typer.Option("--memory", metavar="MEM", help="GPU memory that it holds: 1000, 1Gi.")],
+    instance: Annotated[str | None, typer.Option("--instance", metavar="UUID", help="The MIG instance to use.")] = None,
+    gpu: Annotated[str | None, typer.Option("--gpu", "-i", metavar="GPU", help="The GPU to use, without MIG.")] = None,
+    state: State = None,
+) -> None:
+    """Put a process in the background that holds GPU memory; prints its pid and returns.
+
+    \b
+    Examples:
+      hamictl sim process start --state /tmp/node --gpu 0 --memory 1000
+      hamictl sim process start --state /tmp/node --instance MIG-5d9b... --memory 1Gi
+    """
+    path = session.state_file(state)
+    if (instance is None) == (gpu is None):
+        raise UsageError("a process runs on one thing", "give either --instance UUID or --gpu GPU")
+    memory_mib = parse_memory(memory).mib
+    if memory_mib is None:
+        raise UsageError("a process holds an amount, not a percentage", "write for example --memory 1000")
+    if instance is None:
+        snapshot = local.LocalBackend(sim=path, root=session.root).snapshot()
+        (chosen,) = select_gpus(snapshot, (gpu or "0",))
+        instance = chosen.uuid
+    pid = local.simulation.start_holder(Path(path), instance, memory_mib)
+    document = {**envelope("SimulatedProcess", simulated=True), "pid": pid, "target": instance}
+    session.emit(document, lambda: f"{pid}\n")
+
+
+@verb(process, "stop")
+def stop_process(
+    session: Session,
+    pid: Annotated[int, typer.Argument(help="A pid that 'process start' printed.")],
+    state: State = None,
+) -> None:
+    """End a process that 'process start' made.
+
+    \b
+    Examples:
+      hamictl sim process stop 4711 --state /tmp/node
+    """
+    path = session.state_file(state)
+    local.simulation.stop_holder(Path(path), pid)
+    document = {**envelope("SimulatedProcess", simulated=True), "pid": pid}
+    session.emit(document, lambda: f"{pid} ended\n")

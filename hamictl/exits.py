@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one table of exit codes, and the one mapping of errors onto it."""
+
+from enum import IntEnum
+
+from hamid.core.errors import DriverMissing, HamiError, NotPermitted, UsageError
+
+
+class Exit(IntEnum):
+    """What hamictl's exit status means; documented in docs/cli/exit-codes.md."""
+
+    OK = 0
+    FAILURE = 1
+    USAGE = 2
+    PENDING = 3
+    NOT_PERMITTED = 4
+    DAEMON = 5
+    NO_DRIVER = 6
+    REFUSED = 7
+    NO_FIT = 8
+    PARTIAL = 9
+    INTERRUPTED = 130
+
+
+_BY_CLASS: tuple[tuple[type[HamiError], Exit], ...] = (
+    (UsageError, Exit.USAGE),
+    (NotPermitted, Exit.NOT_PERMITTED),
+    (DriverMissing, Exit.NO_DRIVER),
+)
+
+
+def exit_code(error: HamiError) -> Exit:
+    """The exit status for an error: its class's, or 1."""
+    return next((code for kind, code in _BY_CLASS if isinstance(error, kind)), Exit.FAILURE)

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options that every command and group takes, in every position, and what happens to errors.
+
+`noun(...)` makes a group, `verb(app)` a command of it; the command's function gets a Session first.
+"""
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any
+
+import typer
+
+from hamictl.exits import Exit, exit_code
+from hamictl.session import Output, Session, Shared
+from hamid.core.errors import HamiError
+
+Sim = Annotated[
+    str | None,
+    typer.Option("--sim", metavar="SPEC|STATE", help="Use a simulated node: 2xA100-SXM4-40GB, or a state file."),
+]
+Root = Annotated[
+    str | None,
+    typer.Option("--root", metavar="DIR", help="Where the node's files lie (default /, or HAMI_ROOT)."),
+]
+Form = Annotated[Output | None, typer.Option("--output", "-o", help="Form of the answer (default table).")]
+Gpus = Annotated[
+    list[str] | None,
+    typer.Option("--gpu", "-i", metavar="GPU", help="A GPU by index, uuid or PCI bus id; repeat for several."),
+]
+_SHARED: tuple[tuple[str, Any], ...] = (("sim", Sim), ("root", Root), ("output", Form))
+_BROKEN_PIPE = 141
+
+
+def noun(name: str, summary: str) -> typer.Typer:
+    """A group of commands that also takes the shared options."""
+    app = typer.Typer(name=name, help=summary, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+
+    @app.callback()
+    def shared(context: typer.Context, sim: Sim = None, root: Root = None, output: Form = None) -> None:
+        remember(context, sim=sim, root=root, output=output)
+
+    shared.__doc__ = summary
+    return app
+
+
+def remember(context: typer.Context, *, sim: str | None, root: str | None, output: Output | None) -> None:
+    """Keep what was given at this position for the command that follows."""
+    earlier = context.obj if isinstance(context.obj, Shared) else Shared()
+    context.obj = earlier.override(sim=sim, root=root, output=output)
+
+
+def verb(app: typer.Typer, name: str) -> Callable[[Callable[..., int | None]], Callable[..., None]]:
+    """Register a function `(session, own options...) -> exit code or None` as a command."""
+
+    def decorate(function: Callable[..., int | None]) -> Callable[..., None]:
+        @wraps(function)
+        def command(context: typer.Context, **given: Any) -> None:
+            options = {key: given.pop(key) for key, _ in _SHARED}
+            remember(context, **options)
+            raise typer.Exit(run(Session(context.obj), function, given))
+
+        own = list(inspect.signature(function).parameters.values())[1:]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        added = [inspect.Parameter(key, keyword, default=None, annotation=kind) for key, kind in _SHARED]
+        first = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+        parameters = [first, *(p.replace(kind=keyword) for p in own), *added]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
+        return app.command(name)(command)
+
+    return decorate
+
+
+def run(session: Session, function: Callable[..., int | None], given: dict[str, Any]) -> int:
+    """Run a command's function; an error becomes a message, a document where one was asked for, and its code."""
+    try:
+        code = function(session, **given) or Exit.OK
+        sys.stdout.flush()
+    except HamiError as error:
+        return report(session, error)
+    except BrokenPipeError:
+        # The reader has gone; a second flush at exit must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    return int(code)
+
+
+def report(session: Session, error: HamiError) -> int:
+    """Say what happened and what to do, on stderr; for json and yaml as a document on stdout too."""
+    if session.output in {Output.JSON, Output.YAML}:
+        from hamictl.render import documents  # noqa: PLC0415
+        from hamid.core.document import error_document  # noqa: PLC0415
+
+        sys.stdout.write(documents.render(error_document(error), session.output))
+    hint = f"\nhint: {error.hint}" if error.hint else ""
+    sys.stderr.write(f"hamictl: {error.message}{hint}\n")
+    return int(exit_code(error))

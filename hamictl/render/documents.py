@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Documents for programs: JSON, YAML, and bare names, one renderer for every kind."""
+
+from typing import Any
+
+import msgspec
+
+# The keys by which an entry of a list is known to other commands, the most specific first.
+_NAMES = ("migUUID", "uuid", "name")
+
+
+def render(document: dict[str, Any], form: str) -> str:
+    """The document as text that ends with a newline; `form` is json, yaml or name."""
+    if form == "yaml":
+        import yaml  # noqa: PLC0415  # yaml costs start-up
+
+        plain = msgspec.to_builtins(document)
+        return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+    if form == "name":
+        return "".join(f"{name}\n" for name in names(document))
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+
+
+def names(document: dict[str, Any]) -> list[str]:
+    """One name per entry of the document's lists of objects; a document without any has its kind for a name."""
+    lists = [value for value in document.values() if isinstance(value, list)]
+    entries = [entry for each in lists for entry in each if isinstance(entry, dict)]
+    found = [next((str(entry[key]) for key in _NAMES if entry.get(key)), "") for entry in entries]
+    return [name for name in found if name] or ([] if lists else [str(document["kind"])])

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A plan or a refusal for people: the axis of each chosen GPU, the steps, what stays, and what to mind."""
+
+from hamictl.render.axis import Box, draw
+from hamid.core.decide import sum_counts
+from hamid.core.geometry import format_geometry
+from hamid.core.plan import Action, GpuPlan, Plan, Refusal
+from hamid.core.steps import CreateInstance, DestroyInstance, SetMigMode, Step
+
+_MARKS = {Action.CREATE: "+", Action.REUSE: "*", Action.KEEP: "=", Action.DESTROY: "-"}
+_LEGEND = "+ create   * reuse   = keep   - destroy   . free"
+
+
+def plan_page(outcome: Plan | Refusal) -> str:
+    """The whole answer as text that ends with a newline."""
+    lines = [_heading(outcome)]
+    if isinstance(outcome, Plan):
+        for plan in outcome.gpus:
+            lines += ["", *_gpu_lines(plan)]
+        lines += ["", f"  {_LEGEND}", "", "Steps:"]
+        lines += [f"  {number}. {_step_line(step)}" for number, step in enumerate(outcome.steps, 1)] or ["  none"]
+        lines += ["", *_rest_lines(outcome)]
+    else:
+        for reason in outcome.reasons:
+            lines += ["", f"GPU {reason.gpu}: {reason.message} ({reason.code})", f"  hint: {reason.hint}"]
+    lines += [f"warning: {warning}" for warning in outcome.warnings]
+    return "\n".join(lines) + "\n"
+
+
+def _heading(outcome: Plan | Refusal) -> str:
+    request = outcome.request
+    what = f"{request.count} x {request.memory}, policy {request.policy}"
+    where = " (simulated node)" if outcome.simulated else ""
+    if isinstance(outcome, Refusal):
+        return f"{what}: cannot fit now{where}"
+    serving = [i for plan in outcome.gpus for i in plan.instances if i.serves]
+    return f"{what}: {len(serving)} on {len(outcome.gpus)} GPU{'s' if len(outcome.gpus) > 1 else ''}{where}"
+
+
+def _gpu_lines(plan: GpuPlan) -> list[str]:
+    boxes = [Box(_MARKS[item.action], item.profile, item.placement) for item in plan.instances]
+    template = f"template {plan.template.index}: {format_geometry(plan.template.geometry)}" if plan.template else ""
+    head = f"{plan.gpu.title}  {plan.gpu.uuid}"
+    return [head, *([f"  {template}"] if template else []), *(f"  {line}" for line in draw(plan.axis, boxes))]
+
+
+def _rest_lines(plan: Plan) -> list[str]:
+    rests = [each.template_rest for each in plan.gpus if each.template_rest is not None]
+    creatable = sum_counts(each.creatable for each in plan.gpus)
+    lines = [f"Left in the template: {format_geometry(sum_counts(rests))}"] if rests else []
+    return [*lines, f"Still creatable (each alone): {format_geometry(creatable)}"]
+
+
+def _step_line(step: Step) -> str:
+    match step:
+        case SetMigMode():
+            return f"GPU {step.gpu_index}: switch MIG mode {'on' if step.enabled else 'off'}"
+        case DestroyInstance():
+            return f"GPU {step.gpu_index}: destroy {step.profile} at {step.placement} ({step.mig_uuid or 'no device'})"
+        case CreateInstance():
+            return f"GPU {step.gpu_index}: create {step.profile} at {step.placement}"

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables for people. Colour, width and NO_COLOR are rich's business; without a terminal nothing is cut or coloured."""
+
+import io
+import sys
+from collections.abc import Iterable, Sequence
+
+# Wide enough that nothing wraps when the reader is a pipe.
+_PIPE_WIDTH = 1000
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table with a heading line; an empty one says so."""
+    body = [["-" if value is None or value == "" else str(value) for value in row] for row in rows]
+    if not body:
+        return "nothing to show\n"
+    # Late, because rich costs start-up and a script asks for json.
+    from rich import box  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    for column in columns:
+        grid.add_column(column, no_wrap=True)
+    for row in body:
+        grid.add_row(*row)
+    return _to_text(grid)
+
+
+def _to_text(grid: object) -> str:
+    """A renderable as the text that fits this terminal."""
+    from rich.console import Console  # noqa: PLC0415
+
+    terminal = sys.stdout.isatty()
+    buffer = io.StringIO()
+    console = Console(
+        file=buffer,
+        force_terminal=True if terminal else None,
+        width=None if terminal else _PIPE_WIDTH,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    console.print(grid)
+    return "".join(line.rstrip() + "\n" for line in buffer.getvalue().splitlines())

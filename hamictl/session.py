@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run of hamictl: the options that every command shares, the node behind them, and where output goes."""
+
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from hamid.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from hamictl.backend import Backend
+
+
+class Output(StrEnum):
+    """The forms of `-o`."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+
+class Shared(Struct, frozen=True):
+    """The shared options as given so far; a later position overrides an earlier one."""
+
+    sim: str | None = None
+    root: str | None = None
+    output: Output | None = None
+
+    def override(self, *, sim: str | None, root: str | None, output: Output | None) -> "Shared":
+        """These options with those that were given again."""
+        return Shared(
+            sim=self.sim if sim is None else sim,
+            root=self.root if root is None else root,
+            output=self.output if output is None else output,
+        )
+
+
+class Session:
+    """What a command gets beside its own options."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.sim = shared.sim
+        self.root = shared.root
+        self.output = shared.output or Output.TABLE
+
+    @cached_property
+    def node(self) -> "Backend":
+        """The node that this run is about."""
+        from hamictl.local import LocalBackend  # noqa: PLC0415  # not every command needs a node
+
+        return LocalBackend(sim=self.sim, root=self.root)
+
+    def state_file(self, state: str | None) -> str:
+        """The state file of a lasting simulated node: `--state`, else `--sim`, else HAMI_SIM_STATE."""
+        from hamictl import local  # noqa: PLC0415
+
+        found = state or self.sim or local.environment("HAMI_SIM_STATE")
+        if not found:
+            raise UsageError("which simulated node?", "name its state file with --state FILE or --sim FILE")
+        if local.is_spec(found):
+            raise UsageError(f"'{found}' describes a throw-away node", "name a state file with --state FILE")
+        return found
+
+    @property
+    def wide(self) -> bool:
+        """True when more columns were asked for."""
+        return self.output is Output.WIDE
+
+    def emit(self, document: dict[str, Any], text: Callable[[], str]) -> None:
+        """Print the answer in the form that was asked; `text` makes the one for people."""
+        if self.output in {Output.TABLE, Output.WIDE}:
+            sys.stdout.write(text())
+            return
+        from hamictl.render import documents  # noqa: PLC0415
+
+        sys.stdout.write(documents.render(document, self.output))

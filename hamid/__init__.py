@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node toolkit for shared GPUs: one daemon and the engine that it shares with hamictl."""

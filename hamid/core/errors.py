@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The errors that a user can meet, as one tree.
+
+    HamiError                 message, hint
+      UsageError              a wrong argument, name or file; nothing was done
+      NotPermitted            the caller may not do this
+      NodeError               the node did not do what was asked
+        DriverMissing         no NVIDIA driver, or one that does not answer
+        NvmlFailed            an NVML call failed; carries function, code and GPU
+          GpuLost             the GPU fell off the bus
+
+Expected outcomes (a request that does not fit, a configuration with problems) are values, not errors.
+The class name is the stable code of an error in JSON. hamictl/exits.py maps classes to exit codes.
+"""
+
+
+class HamiError(Exception):
+    """What happened (`message`) and what to do about it (`hint`, may be empty)."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(HamiError):
+    """An argument, a name or a file from outside is not usable; nothing was done."""
+
+
+class NotPermitted(HamiError):  # noqa: N818  # the tree's names are the stable error codes
+    """The caller lacks the permission for this."""
+
+
+class NodeError(HamiError):
+    """The node did not do what was asked of it."""
+
+
+class DriverMissing(NodeError):  # noqa: N818
+    """There is no NVIDIA driver here, or it does not answer."""
+
+
+class NvmlFailed(NodeError):  # noqa: N818
+    """An NVML call failed: `function` is its C name, `code` the nvmlReturn_t (NVML manual), `gpu` names the GPU."""
+
+    def __init__(self, function: str, code: int, text: str, *, gpu: str = "", hint: str = "") -> None:
+        where = f" on {gpu}" if gpu else ""
+        super().__init__(f"{function}{where} failed: {text} (NVML {code})", hint)
+        self.function = function
+        self.code = code
+        self.text = text
+        self.gpu = gpu
+
+
+class GpuLost(NvmlFailed):
+    """The GPU fell off the bus or needs a reset; the other GPUs of the node go on."""

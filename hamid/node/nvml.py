@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The NVIDIA driver, seen through NVML: GPUs, profiles, instances and processes as core values.
+
+The only module that talks to nvidia-ml-py. That binding declares no argument types, so arrays are sized from the
+driver's own counts and structures go by reference (a structure by value crashes the process). Raw calls and the
+translation of errors are in hamid.node.nvml_calls.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from hamid.core.errors import GpuLost, NvmlFailed
+from hamid.core.gpu import Gpu, Health, Holder, Instance
+from hamid.core.profile import Engines, Placement, Profile
+from hamid.node import nvml_calls as nvml
+from hamid.node.processes import process_name
+
+# An instance may vanish between two calls of one walk; a walk that met that is begun anew this often.
+_WALKS = 3
+
+
+@contextmanager
+def driver() -> Iterator[None]:
+    """The driver, initialised for as long as the block lasts. Raises DriverMissing, NotPermitted or NvmlFailed."""
+    nvml.call("nvmlInit_v2")
+    try:
+        yield
+    finally:
+        nvml.call("nvmlShutdown")
+
+
+def versions() -> tuple[str | None, str | None]:
+    """The versions of the driver and of NVML."""
+    return nvml.optional("nvmlSystemGetDriverVersion"), nvml.optional("nvmlSystemGetNVMLVersion")
+
+
+def is_simulated() -> bool:
+    """True when the loaded NVML is the simulated one."""
+    return nvml.has_symbol("hami_sim_version")
+
+
+def gpus() -> tuple[Gpu, ...]:
+    """Every GPU in NVML's order; one that the driver lost is marked so, the others are read as usual."""
+    return tuple(_gpu(index) for index in range(nvml.call("nvmlDeviceGetCount_v2")))
+
+
+def _gpu(index: int) -> Gpu:
+    uuid = ""
+    try:
+        handle = nvml.call("nvmlDeviceGetHandleByIndex_v2", index, gpu=f"GPU {index}")
+        uuid = nvml.call("nvmlDeviceGetUUID", handle, gpu=f"GPU {index}")
+        return _read_gpu(index, uuid, handle)
+    except NvmlFailed as error:
+        health = Health.LOST if isinstance(error, GpuLost) else Health.UNREADABLE
+        return Gpu(index=index, uuid=uuid, health=health, note=error.message)
+
+
+def _read_gpu(index: int, uuid: str, handle: Any) -> Gpu:
+    for walk in range(_WALKS):
+        try:
+            return _walk_gpu(index, uuid, handle)
+        except NvmlFailed as error:
+            if error.code not in nvml.VANISHED or walk == _WALKS - 1:
+                raise
+    raise AssertionError("the last walk returns or raises")
+
+
+def _walk_gpu(index: int, uuid: str, handle: Any) -> Gpu:
+    mode = nvml.optional("nvmlDeviceGetMigMode", handle)
+    memory = nvml.optional("nvmlDeviceGetMemoryInfo", handle)
+    pci = nvml.optional("nvmlDeviceGetPciInfo_v3", handle)
+    profiles = _profiles(handle) if mode is not None else ()
+    enabled = mode is not None and mode[0] == nvml.ENABLED
+    holders = _holders(handle)
+    return Gpu(
+        index=index,
+        uuid=uuid,
+        name=nvml.optional("nvmlDeviceGetName", handle),
+        minor=nvml.optional("nvmlDeviceGetMinorNumber", handle),
+        pci_bus_id=None if pci is None else nvml.text(pci.busId),
+        memory_mib=None if memory is None else memory.total // nvml.BYTES_PER_MIB,
+        mig_capable=mode is not None,
+        mig_enabled=enabled,
+        mig_pending=mode is not None and mode[1] == nvml.ENABLED,
+        profiles=profiles,
+        instances=_instances(handle, profiles, holders) if enabled else (),
+        clients=_clients(holders, mig_enabled=enabled),
+    )
+
+
+def _profiles(handle: Any) -> tuple[Profile, ...]:
+    """All profiles: NVML asks to count up the query enum until INVALID_ARGUMENT; NOT_SUPPORTED is a hole."""
+    found = []
+    for enum in range(nvml.MAX_ENUM):
+        info = nvml.probe("nvmlDeviceGetGpuInstanceProfileInfo", handle, enum, 2)
+        if info is nvml.END:
+            break
+        placements = () if info is None else _placements(handle, info.id)
+        if info is not None and placements:
+            found.append(_profile(info, placements))
+    return tuple(found)
+
+
+def _profile(info: Any, placements: tuple[Placement, ...]) -> Profile:
+    return Profile(
+        # nvidia-smi prints the name with a leading "MIG " on devices only; the profile's own name is bare.
+        name=nvml.text(info.name).removeprefix("MIG "),
+        profile_id=info.id,
+        memory_mib=info.memorySizeMB,
+        compute_slices=info.sliceCount,
+        multiprocessors=info.multiprocessorCount,
+        max_instances=info.instanceCount,
+        placements=placements,
+        copy_engines=info.copyEngineCount,
+        engines=Engines(decoders=info.decoderCount, encoders=info.encoderCount, jpeg=info.jpegCount, ofa=info.ofaCount),
+    )
+
+
+def _placements(handle: Any, profile_id: int) -> tuple[Placement, ...]:
+    raw = nvml.placements(handle, profile_id)
+    return tuple(sorted(Placement(start=place.start, size=place.size) for place in raw))
+
+
+def _instances(
+    handle: Any, profiles: tuple[Profile, ...], holders: dict[tuple[int, int], list[Holder]] | None
+) -> tuple[Instance, ...]:
+    devices = _mig_devices(handle)
+    found = [
+        _instance(gpu_instance, profile, devices, holders)
+        for profile in profiles
+        for gpu_instance in nvml.gpu_instances(handle, profile.profile_id, profile.max_instances)
+    ]
+    return tuple(sorted(found, key=lambda instance: instance.placement))
+
+
+def _instance(
+    gpu_instance: Any,
+    profile: Profile,
+    devices: dict[tuple[int, int], tuple[int, str]],
+    holders: dict[tuple[int, int], list[Holder]] | None,
+) -> Instance:
+    info = nvml.call("nvmlGpuInstanceGetInfo", gpu_instance)
+    ci_ids = [nvml.compute_instance_id(each) for each in nvml.compute_instances(gpu_instance)]
+    only = ci_ids[0] if len(ci_ids) == 1 else None
+    index, uuid = devices.get((info.id, only), (None, None)) if only is not None else (None, None)
+    held = [] if holders is None else [holder for (gi, _), each in holders.items() if gi == info.id for holder in each]
+    return Instance(
+        profile=profile.name,
+        profile_id=profile.profile_id,
+        memory_mib=profile.memory_mib,
+        placement=Placement(start=info.placement.start, size=info.placement.size),
+        gi_id=info.id,
+        ci_id=only,
+        compute_instances=len(ci_ids),
+        mig_index=index,
+        mig_uuid=uuid,
+        holders=tuple(dict.fromkeys(held)),
+        # Who cannot be asked counts as there: nothing in doubt is ever destroyed.
+        used=holders is None or bool(held),
+    )
+
+
+def _mig_devices(handle: Any) -> dict[tuple[int, int], tuple[int, str]]:
+    """MIG index and uuid by (GPU instance id, compute instance id); indices have holes."""
+    devices = {}
+    for index in range(nvml.call("nvmlDeviceGetMaxMigDeviceCount", handle)):
+        device = nvml.optional("nvmlDeviceGetMigDeviceHandleByIndex", handle, index, absent=nvml.NOT_FOUND)
+        if device is None:
+            continue
+        key = (
+            nvml.call("nvmlDeviceGetGpuInstanceId", device),
+            nvml.call("nvmlDeviceGetComputeInstanceId", device),
+        )
+        devices[key] = (index, nvml.call("nvmlDeviceGetUUID", device))
+    return devices
+
+
+def _holders(handle: Any) -> dict[tuple[int, int], list[Holder]] | None:
+    """Processes by (GPU instance id, compute instance id), asked of the parent; None if the driver does not tell."""
+    processes = nvml.processes(handle)
+    if processes is None:
+        return None
+    found: dict[tuple[int, int], list[Holder]] = defaultdict(list)
+    for process in processes:
+        memory = None if process.usedGpuMemory is None else process.usedGpuMemory // nvml.BYTES_PER_MIB
+        key = (process.gpuInstanceId, process.computeInstanceId)
+        found[key].append(Holder(process.pid, process_name(process.pid), memory))
+    return found
+
+
+def _clients(holders: dict[tuple[int, int], list[Holder]] | None, *, mig_enabled: bool) -> tuple[Holder, ...]:
+    """Processes outside every instance; without MIG all of them."""
+    return tuple(
+        dict.fromkeys(
+            holder
+            for (gi, _), each in (holders or {}).items()
+            if gi == nvml.NO_INSTANCE or not mig_enabled
+            for holder in each
+        )
+    )

@@ -1,0 +1,23 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Format, lint, types, floors, spelling, shell and size checks; every one runs, the exit status tells if any failed.
+set -u
+cd "$(dirname "$0")/.."
+bin=.venv/bin
+failed=0
+run() {
+    "$@" || { echo "lint: failed: $*" >&2; failed=1; }
+}
+run $bin/ruff format --check -q .
+run $bin/ruff check -q .
+run $bin/mypy
+run $bin/lint-imports --no-timing
+run $bin/codespell
+run $bin/python tools/check_style.py
+if command -v shellcheck >/dev/null 2>&1; then
+    # shellcheck disable=SC2046  # file names of this repository hold no blanks
+    run shellcheck $(git ls-files '*.sh' '.ci/run')
+else
+    echo "lint: shellcheck is not installed here; shell files were not checked"
+fi
+exit $failed
