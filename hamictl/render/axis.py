@@ -39,8 +39,9 @@ def _cell_width(boxes: list[Box]) -> int:
 
 
 def _row(axis: int, width: int, boxes: list[Box], *, free: str) -> str:
-    cells = ["|" + (free * (width - 1)) if free != " " else " " * width for _ in range(axis)]
+    cells = [f"|{free * (width - 1)}" if free != " " else " " * width for _ in range(axis)]
     for box in boxes:
         text = f"|{box.mark} {box.label}".ljust(width * box.placement.size)
         cells[box.placement.start : box.placement.end] = [text, *[""] * (box.placement.size - 1)]
-    return "".join(cells).rstrip() + ("|" if free != " " else "|" if boxes else "")
+    closed = "".join(cells) + ("|" if free != " " else "")
+    return closed.rstrip()

@@ -39,11 +39,11 @@ class Offer(Struct, frozen=True, kw_only=True):
 
 
 class _Verdict(Struct, frozen=True):
-    """Why a template was passed over."""
+    """Why a template was passed over; `room` is how many instances it could still hold."""
 
     template: Template
     code: ReasonCode
-    text: str
+    room: int = 0
 
 
 def obstacle(gpu: Gpu, request: Request) -> Reason | None:
@@ -134,25 +134,22 @@ class _TemplateSearch:
         offers = self._offers(template, granted, rest, reclaim=reclaim)
         best = min(offers, key=self._cost, default=None)
         if best is None:
-            text = "an idle instance that hamid did not make is in the way"
-            self.verdicts[template.index] = _Verdict(template, ReasonCode.FOREIGN_INSTANCE, text)
+            self.verdicts[template.index] = _Verdict(template, ReasonCode.FOREIGN_INSTANCE)
         return best
 
     def _slots(self, template: Template) -> tuple[list[Profile], list[Profile]] | _Verdict:
         """The smallest sufficient free slots and the slots that stay, or why the template is passed over."""
-        unknown = [name for name in template.geometry if self.board.named(name) is None]
-        if unknown:
-            return _Verdict(template, ReasonCode.UNKNOWN_MODEL, f"this GPU has no profile {unknown[0]}")
+        if any(self.board.named(name) is None for name in template.geometry):
+            return _Verdict(template, ReasonCode.UNKNOWN_MODEL)
         free = Counter(template.geometry)
         free.subtract(instance.profile for instance in self.used)
         if min(free.values()) < 0 or not self._realisable(free):
-            return _Verdict(template, ReasonCode.TEMPLATE_IN_USE, "the instances in use are not part of it")
+            return _Verdict(template, ReasonCode.TEMPLATE_IN_USE)
         wanted = self._sufficient(template, free)
-        if not wanted and not self._sufficient(template, Counter(template.geometry)):
-            return _Verdict(template, ReasonCode.NO_PROFILE_THAT_LARGE, "no profile of it is large enough")
+        if not self._sufficient(template, Counter(template.geometry)):
+            return _Verdict(template, ReasonCode.NO_PROFILE_THAT_LARGE)
         if len(wanted) < self.count:
-            text = f"it has room for {len(wanted)} of {self.count}"
-            return _Verdict(template, ReasonCode.NO_FREE_PLACEMENT, text)
+            return _Verdict(template, ReasonCode.NO_FREE_PLACEMENT, len(wanted))
         granted = sorted(wanted[: self.count], key=lambda profile: profile.profile_id)
         free.subtract(profile.name for profile in granted)
         return granted, self._profiles(free)
@@ -213,43 +210,62 @@ class _TemplateSearch:
         return (len(offer.destroyed), created, -self.board.later_choices(offer.occupancy), starts)
 
     def reason(self, entry: ModelTemplates) -> Reason:
-        """The one reason that says most to an operator, with the templates that it is about."""
-        for code in (ReasonCode.FOREIGN_INSTANCE, ReasonCode.NO_FREE_PLACEMENT, ReasonCode.TEMPLATE_IN_USE):
-            verdicts = [verdict for verdict in self.verdicts.values() if verdict.code is code]
-            if verdicts and (code is not ReasonCode.TEMPLATE_IN_USE or self._would_hold(verdicts)):
-                return self._explained(code, verdicts)
-        largest = max((slot.memory_mib for t in entry.templates for slot in t.slots), default=0)
-        return Reason(
-            gpu=self.gpu.index,
-            code=ReasonCode.NO_PROFILE_THAT_LARGE,
-            message=f"no template of this model has {self.request.memory} in one instance, the largest {largest} MiB",
-            hint="ask for less memory per instance; see: hamictl mig templates",
+        """The one reason that says most to an operator."""
+        verdicts = self.verdicts.values()
+        foreign = [verdict for verdict in verdicts if verdict.code is ReasonCode.FOREIGN_INSTANCE]
+        short = [verdict for verdict in verdicts if verdict.code is ReasonCode.NO_FREE_PLACEMENT]
+        frozen = [verdict for verdict in verdicts if verdict.code is ReasonCode.TEMPLATE_IN_USE]
+        would_hold = [
+            v for v in frozen if len(self._sufficient(v.template, Counter(v.template.geometry))) >= self.count
+        ]
+        if foreign:
+            return self._foreign()
+        if short and not (would_hold and all(verdict.room == 0 for verdict in short)):
+            return self._short(short)
+        return self._frozen(would_hold) if would_hold else self._too_large(entry)
+
+    def _foreign(self) -> Reason:
+        return self._reason(
+            ReasonCode.FOREIGN_INSTANCE,
+            f"{self._wanted} would need the place of idle instances that hamid did not make: {_list(self.idle)}",
+            "allow to destroy them with --reclaim-idle, or choose another GPU",
         )
 
-    def _would_hold(self, verdicts: list[_Verdict]) -> bool:
-        """True when one of these templates has a slot that large, were the GPU idle."""
-        return any(self._sufficient(v.template, Counter(v.template.geometry)) for v in verdicts)
+    def _short(self, verdicts: list[_Verdict]) -> Reason:
+        best = max(verdicts, key=lambda verdict: (verdict.room, -verdict.template.index))
+        held = f" beside {_list(self.used)}" if self.used else ""
+        return self._reason(
+            ReasonCode.NO_FREE_PLACEMENT,
+            f"{self._wanted}: at most {best.room} fit{held}, in template {format_geometry(best.template.geometry)}",
+            "ask for fewer or smaller instances, or let other GPUs take part",
+        )
 
-    def _explained(self, code: ReasonCode, verdicts: list[_Verdict]) -> Reason:
-        used = ", ".join(f"{i.profile}@{i.placement.start}" for i in self.used)
-        idle = ", ".join(f"{i.profile}@{i.placement.start}" for i in self.idle)
-        names = "; ".join(f"{format_geometry(v.template.geometry)} ({v.text})" for v in verdicts)
-        wanted = f"{self.count} x {self.request.memory}"
-        message, hint = {
-            ReasonCode.FOREIGN_INSTANCE: (
-                f"{wanted} would need the place of idle instances that hamid did not make: {idle}",
-                "destroy them with --reclaim-idle, or choose another GPU",
-            ),
-            ReasonCode.NO_FREE_PLACEMENT: (
-                f"{wanted} do not fit: {names}",
-                "ask for fewer, smaller, or another GPU",
-            ),
-            ReasonCode.TEMPLATE_IN_USE: (
-                f"the GPU keeps its template while {used} are in use; {wanted} would need {names}",
-                "wait until they are released, or choose another GPU",
-            ),
-        }[code]
+    def _frozen(self, verdicts: list[_Verdict]) -> Reason:
+        needed = " or ".join(format_geometry(verdict.template.geometry) for verdict in verdicts)
+        return self._reason(
+            ReasonCode.TEMPLATE_IN_USE,
+            f"{_list(self.used)} in use freeze its template; {self._wanted} would need {needed}",
+            "wait until they are released, or choose another GPU",
+        )
+
+    def _too_large(self, entry: ModelTemplates) -> Reason:
+        largest = max((slot.memory_mib for t in entry.templates for slot in t.slots), default=0)
+        return self._reason(
+            ReasonCode.NO_PROFILE_THAT_LARGE,
+            f"no template of this model has {self.request.memory} in one instance; the largest has {largest} MiB",
+            "ask for less memory per instance; see: hamictl mig templates",
+        )
+
+    @property
+    def _wanted(self) -> str:
+        return f"{self.count} x {self.request.memory}"
+
+    def _reason(self, code: ReasonCode, message: str, hint: str) -> Reason:
         return Reason(gpu=self.gpu.index, code=code, message=message, hint=hint)
+
+
+def _list(instances: tuple[Instance, ...]) -> str:
+    return ", ".join(f"{instance.profile}@{instance.placement.start}" for instance in instances)
 
 
 def seats_of(gpu: Gpu, instances: tuple[Instance, ...]) -> list[Seat]:
