@@ -14,6 +14,6 @@ class Backend(Protocol):
         """The node as it is now."""
         ...
 
-    def templates(self) -> TemplateTable:
-        """The template tables in force on the node."""
+    def templates(self, file: str | None) -> TemplateTable:
+        """The template table of `file`, or the one in force on the node."""
         ...

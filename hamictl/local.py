@@ -50,11 +50,11 @@ class LocalBackend:
 
         return observe()
 
-    def templates(self) -> "TemplateTable":
-        """The template tables as shipped."""
-        from hamid.node.configdir import builtin_templates  # noqa: PLC0415
+    def templates(self, file: str | None) -> "TemplateTable":
+        """The template table of `file`, else of the node's device-config.yaml, else as shipped."""
+        from hamid.node.configdir import templates  # noqa: PLC0415
 
-        return builtin_templates()
+        return templates(self.paths, file)
 
 
 def _enter_simulation(sim: str) -> None:

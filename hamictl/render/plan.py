@@ -2,9 +2,8 @@
 """A plan or a refusal for people: the axis of each chosen GPU, the steps, what stays, and what to mind."""
 
 from hamictl.render.axis import Box, draw
-from hamid.core.decide import sum_counts
-from hamid.core.geometry import format_geometry
-from hamid.core.plan import Action, GpuPlan, Plan, Refusal
+from hamid.core.geometry import format_geometry, sum_counts
+from hamid.core.plan import Action, Consideration, GpuPlan, Plan, Refusal
 from hamid.core.steps import CreateInstance, DestroyInstance, SetMigMode, Step
 
 _MARKS = {Action.CREATE: "+", Action.REUSE: "*", Action.KEEP: "=", Action.DESTROY: "-"}
@@ -23,13 +22,15 @@ def plan_page(outcome: Plan | Refusal) -> str:
     else:
         for reason in outcome.reasons:
             lines += ["", f"GPU {reason.gpu}: {reason.message} ({reason.code})", f"  hint: {reason.hint}"]
+    if outcome.considered:
+        lines += ["", "Considered:", *(_considered_line(each) for each in outcome.considered)]
     lines += [f"warning: {warning}" for warning in outcome.warnings]
     return "\n".join(lines) + "\n"
 
 
 def _heading(outcome: Plan | Refusal) -> str:
     request = outcome.request
-    what = f"{request.count} x {request.memory}, policy {request.policy}"
+    what = f"{request.wanted}, policy {request.policy}"
     where = " (simulated node)" if outcome.simulated else ""
     if isinstance(outcome, Refusal):
         return f"{what}: cannot fit now{where}"
@@ -49,6 +50,12 @@ def _rest_lines(plan: Plan) -> list[str]:
     creatable = sum_counts(each.creatable for each in plan.gpus)
     lines = [f"Left in the template: {format_geometry(sum_counts(rests))}"] if rests else []
     return [*lines, f"Still creatable (each alone): {format_geometry(creatable)}"]
+
+
+def _considered_line(each: Consideration) -> str:
+    template = "" if each.template is None else f"template {each.template}: "
+    code = f" ({each.code})" if each.code else ""
+    return f"  GPU {each.gpu}  {template}{each.what}: {each.verdict}{code}"
 
 
 def _step_line(step: Step) -> str:

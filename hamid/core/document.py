@@ -7,10 +7,10 @@ A document is a contract: keys are added, never renamed or dropped within v1.
 from collections.abc import Mapping
 from typing import Any
 
-from hamid.core.decide import sum_counts
 from hamid.core.errors import HamiError
+from hamid.core.geometry import sum_counts
 from hamid.core.gpu import Gpu, Holder, Instance
-from hamid.core.plan import GpuPlan, Plan, PlannedInstance, Reason, Refusal
+from hamid.core.plan import Consideration, GpuPlan, Plan, PlannedInstance, Reason, Refusal
 from hamid.core.profile import Placement, Profile
 from hamid.core.request import Request
 from hamid.core.snapshot import Snapshot
@@ -42,15 +42,20 @@ def plan_document(outcome: Plan | Refusal) -> Document:
         "fingerprint": outcome.fingerprint,
         "warnings": list(outcome.warnings),
         "refusal": {"reasons": [_reason(r) for r in outcome.reasons]} if isinstance(outcome, Refusal) else None,
+        "considered": [_consideration(each) for each in outcome.considered],
     }
 
 
 def _request(request: Request) -> Document:
     return {
         "count": request.count,
-        "memoryMiB": request.memory.mib,
-        "memoryPercent": request.memory.percent,
+        "memoryMiB": None if request.memory is None else request.memory.mib,
+        "memoryPercent": None if request.memory is None else request.memory.percent,
+        "coresPercent": request.cores_percent,
+        "profile": request.profile,
         "policy": request.policy,
+        "memoryMatch": request.memory_match,
+        "gpuPolicy": request.gpu_policy,
     }
 
 
@@ -85,7 +90,20 @@ def _remaining(gpus: tuple[GpuPlan, ...]) -> Document:
 
 
 def _reason(reason: Reason) -> Document:
-    return {"gpu": reason.gpu, "code": reason.code, "message": reason.message, "hint": reason.hint}
+    blockers = [
+        {"profile": each.profile, **_placement(each.placement), "migUUID": each.mig_uuid} for each in reason.blockers
+    ]
+    return {
+        "gpu": reason.gpu,
+        "code": reason.code,
+        "message": reason.message,
+        "hint": reason.hint,
+        "blockers": blockers,
+    }
+
+
+def _consideration(each: Consideration) -> Document:
+    return {"gpu": each.gpu, "template": each.template, "what": each.what, "code": each.code, "verdict": each.verdict}
 
 
 def _step(step: Step) -> Document:
@@ -185,9 +203,9 @@ def _profile(profile: Profile) -> Document:
     }
 
 
-def templates_document(table: TemplateTable, gpus: tuple[Gpu, ...] | None) -> Document:
+def templates_document(table: TemplateTable, gpus: tuple[Gpu, ...]) -> Document:
     """A `MigTemplateList`: the table's entries, with the GPUs of this node that each is for."""
-    found = {} if gpus is None else {gpu.index: table.lookup(gpu.name) for gpu in gpus}
+    found = {gpu.index: table.lookup(gpu.name) for gpu in gpus}
     rows = [
         {
             "models": list(entry.models),

@@ -75,3 +75,11 @@ def count_names(names: Iterable[str]) -> dict[str, int]:
 def legal_names(profiles: Iterable[Profile]) -> str:
     """The profile names for an error message."""
     return ", ".join(profile.name for profile in profiles) or "none"
+
+
+def sum_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Counts by name over several GPUs; names with nothing left stay, as 0."""
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(total)

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from hamid.core.gpu import Gpu, Holder
+from hamid.core.gpu import Gpu, Holder, Instance
 from hamid.core.profile import Placement
 from hamid.core.request import Request
 from hamid.core.steps import Step
@@ -31,6 +31,8 @@ class ReasonCode(StrEnum):
     MIG_DISABLED = "MigDisabled"
     CLIENTS_RUNNING = "ClientsRunning"
     UNKNOWN_MODEL = "UnknownModel"
+    UNKNOWN_PROFILE = "UnknownProfile"
+    EXCLUDED = "Excluded"
     NO_PROFILE_THAT_LARGE = "NoProfileThatLarge"
     TEMPLATE_IN_USE = "TemplateInUse"
     NO_FREE_PLACEMENT = "NoFreePlacement"
@@ -38,12 +40,26 @@ class ReasonCode(StrEnum):
 
 
 class Reason(Struct, frozen=True, kw_only=True):
-    """Why one GPU (by index) cannot serve the request, and what an operator can do about it."""
+    """Why one GPU (by index) cannot serve the request, and what an operator can do about it.
+
+    `blockers` is the smallest set of used instances whose end, or move within the GPU, would make the request fit.
+    """
 
     gpu: int
     code: ReasonCode
     message: str
     hint: str
+    blockers: tuple[Instance, ...] = ()
+
+
+class Consideration(Struct, frozen=True, kw_only=True):
+    """One thing that the planner looked at on a GPU: a template (by index) or a placement, and what became of it."""
+
+    gpu: int
+    template: int | None
+    what: str
+    code: ReasonCode | None
+    verdict: str
 
 
 class PlannedInstance(Struct, frozen=True, kw_only=True):
@@ -82,6 +98,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     fingerprint: str
     simulated: bool
     warnings: tuple[str, ...] = ()
+    considered: tuple[Consideration, ...] = ()
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
@@ -92,3 +109,4 @@ class Refusal(Struct, frozen=True, kw_only=True):
     fingerprint: str
     simulated: bool
     warnings: tuple[str, ...] = ()
+    considered: tuple[Consideration, ...] = ()

@@ -17,12 +17,16 @@ _SEPARATORS = re.compile(r"[ _-]+")
 
 
 class TemplateSlot(Struct, frozen=True):
-    """`count` instances of one profile in a template; `memory_mib` and `core_percent` as the template claims them."""
+    """`count` instances of one profile in a template; `memory_mib` and `core_percent` as the template claims them.
+
+    `line` is where it stands in its file, 0 for a shipped one; so for the values below.
+    """
 
     name: str
     count: int
     memory_mib: int
     core_percent: int | None = None
+    line: int = 0
 
 
 class Template(Struct, frozen=True):
@@ -30,6 +34,7 @@ class Template(Struct, frozen=True):
 
     index: int
     slots: tuple[TemplateSlot, ...]
+    line: int = 0
 
     @property
     def geometry(self) -> dict[str, int]:
@@ -38,18 +43,27 @@ class Template(Struct, frozen=True):
 
 
 class ModelTemplates(Struct, frozen=True):
-    """The templates of some GPU models, as the configuration names them."""
+    """The templates of some GPU models, as the configuration names them.
+
+    `flat` holds the slots of a list without groups until a board is known (hamid.core.template_fit).
+    """
 
     models: tuple[str, ...]
     templates: tuple[Template, ...]
+    flat: tuple[TemplateSlot, ...] = ()
+    line: int = 0
 
 
 class TemplateTable(Struct, frozen=True):
-    """All model entries in order, and for a configured model name the NVML names that it also stands for."""
+    """All model entries in order, and for a configured model name the NVML names that it also stands for.
+
+    `source` is the file's path, or words for the shipped table; `configured` tells them apart.
+    """
 
     entries: tuple[ModelTemplates, ...]
     aliases: Mapping[str, tuple[str, ...]]
     source: str
+    configured: bool = False
 
     def lookup(self, nvml_name: str | None) -> ModelTemplates | None:
         """The entry for a GPU by its NVML name: the most specific match, the first of equals; None without any."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pure codecs of HAMi's formats: what its configuration, annotations and registers say, as core values."""

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration before it is believed: a tree of plain values that remembers the line of each, and its problems."""
+
+from collections.abc import Iterator, Sequence
+
+from msgspec import Struct
+
+from hamid.core.errors import UsageError
+
+Plain = None | bool | int | float | str
+_SHOWN = 60
+
+
+class Marked(Struct, frozen=True):
+    """A value from a file and the line (from 1) where it stands: a scalar, a tuple of Marked, or a dict of them."""
+
+    value: Plain | tuple["Marked", ...] | dict[str, "Marked"]
+    line: int
+
+    @property
+    def kind(self) -> str:
+        """The value's type in the words of the format."""
+        names = {dict: "a mapping", tuple: "a list", str: "text", bool: "true or false", int: "a number"}
+        return "nothing" if self.value is None else names.get(type(self.value), type(self.value).__name__)
+
+
+class Problem(Struct, frozen=True):
+    """One thing that is wrong in a file: where (path, line, key), what, and what would be right."""
+
+    path: str
+    line: int
+    key: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{self.path}:{self.line}: {self.key}: {self.message}{hint}"
+
+
+class ConfigError(UsageError):
+    """A configuration with problems; all of them, not only the first."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(
+            "\n".join(str(problem) for problem in problems), "nothing was done; mend the file and try again"
+        )
+        self.problems = tuple(problems)
+
+
+class Reader:
+    """Takes a marked tree apart and collects problems instead of stopping at the first."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.problems: list[Problem] = []
+
+    def complain(self, node: Marked, key: str, message: str, hint: str = "") -> None:
+        """Note a problem at a node."""
+        self.problems.append(Problem(self.path, node.line, key, message, hint))
+
+    def mapping(self, node: Marked, key: str) -> dict[str, Marked] | None:
+        """The node as a mapping, or None with the problem noted."""
+        if isinstance(node.value, dict):
+            return node.value
+        self.complain(node, key, f"is {node.kind}, not a mapping")
+        return None
+
+    def items(self, node: Marked, key: str) -> Iterator[tuple[str, Marked]]:
+        """The entries of a list that must not be empty, each with its key `name[3]`."""
+        if not isinstance(node.value, tuple):
+            self.complain(node, key, f"is {node.kind}, not a list")
+            return
+        if not node.value:
+            self.complain(node, key, "is an empty list")
+        for number, entry in enumerate(node.value):
+            yield f"{key}[{number}]", entry
+
+    def text(self, node: Marked, key: str) -> str | None:
+        """The node as text that says something, or None with the problem noted."""
+        if isinstance(node.value, str) and node.value.strip():
+            return node.value
+        self.complain(node, key, f"is {node.kind}, not text" if not isinstance(node.value, str) else "is empty")
+        return None
+
+    def number(self, node: Marked, key: str, low: int, high: int) -> int | None:
+        """The node as a whole number within bounds, or None with the problem noted."""
+        legal = f"a whole number from {low} to {high}"
+        if not isinstance(node.value, int) or isinstance(node.value, bool):
+            self.complain(node, key, f"is {node.kind} ({shown(node)}), not a number", legal)
+        elif not low <= node.value <= high:
+            self.complain(node, key, f"is {shown(node)}", legal)
+        else:
+            return node.value
+        return None
+
+
+def shown(node: Marked) -> str:
+    """A scalar as it appears in a message: short, whatever the file held."""
+    text = str(node.value) if not isinstance(node.value, dict | tuple) else node.kind
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

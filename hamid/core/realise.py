@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turns chosen offers into a Plan: what happens to each instance, the steps in order, and what to mind.
+
+Steps are ordered per GPU: the mode, then what is destroyed, then what is created, so that every state between is legal.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from hamid.core.geometry import count_names
+from hamid.core.gpu import Instance
+from hamid.core.offer import Grant, Offer
+from hamid.core.placement import board_of
+from hamid.core.plan import Action, Consideration, GpuPlan, Plan, PlannedInstance
+from hamid.core.request import Request
+from hamid.core.snapshot import Snapshot
+from hamid.core.steps import CreateInstance, DestroyInstance, SetMigMode, Step
+from hamid.core.templates import instance_counts
+
+_ONE_DEVICE = "a CUDA process uses one MIG device: {count} instances serve {count} processes or containers, not one"
+
+
+def make_plan(
+    request: Request,
+    snapshot: Snapshot,
+    chosen: Sequence[Offer],
+    *,
+    considered: tuple[Consideration, ...] = (),
+    warnings: Iterable[str] = (),
+) -> Plan:
+    """The plan of these offers, GPUs by index."""
+    offers = sorted(chosen, key=lambda offer: offer.gpu.index)
+    return Plan(
+        request=request,
+        gpus=tuple(_gpu_plan(offer) for offer in offers),
+        steps=tuple(step for offer in offers for step in _steps(offer)),
+        fingerprint=snapshot.fingerprint(),
+        simulated=snapshot.simulated,
+        warnings=tuple(dict.fromkeys([*warnings, *_warnings(request, offers)])),
+        considered=considered,
+    )
+
+
+def _gpu_plan(offer: Offer) -> GpuPlan:
+    board = board_of(offer.gpu.profiles)
+    instances = [
+        *(_granted(grant) for grant in offer.grants),
+        *(_existing(instance, Action.DESTROY) for instance in offer.destroyed),
+        *(_existing(instance, Action.KEEP) for instance in offer.kept),
+    ]
+    return GpuPlan(
+        gpu=offer.gpu,
+        axis=board.axis,
+        template=offer.template,
+        instances=tuple(sorted(instances, key=lambda item: (item.placement.start, item.action))),
+        template_rest=_template_rest(offer),
+        creatable=board.creatable(offer.after),
+    )
+
+
+def _template_rest(offer: Offer) -> dict[str, int] | None:
+    if offer.template is None:
+        return None
+    used = [instance.profile for instance in offer.gpu.used_instances]
+    return instance_counts(offer.template, [*used, *(grant.seat.profile.name for grant in offer.grants)])
+
+
+def _granted(grant: Grant) -> PlannedInstance:
+    if grant.instance is not None:
+        return _existing(grant.instance, Action.REUSE, serves=True)
+    return PlannedInstance(
+        action=Action.CREATE,
+        serves=True,
+        profile=grant.seat.profile.name,
+        memory_mib=grant.seat.profile.memory_mib,
+        placement=grant.seat.placement,
+    )
+
+
+def _existing(instance: Instance, action: Action, *, serves: bool = False) -> PlannedInstance:
+    return PlannedInstance(
+        action=action,
+        serves=serves,
+        profile=instance.profile,
+        memory_mib=instance.memory_mib,
+        placement=instance.placement,
+        mig_uuid=instance.mig_uuid,
+        holders=instance.holders,
+    )
+
+
+def _steps(offer: Offer) -> Iterator[Step]:
+    gpu = offer.gpu
+    if not gpu.mig_enabled:
+        yield SetMigMode(gpu_uuid=gpu.uuid, gpu_index=gpu.index, enabled=True)
+    for instance in offer.destroyed:
+        yield DestroyInstance(
+            gpu_uuid=gpu.uuid,
+            gpu_index=gpu.index,
+            profile=instance.profile,
+            profile_id=instance.profile_id,
+            placement=instance.placement,
+            mig_uuid=instance.mig_uuid,
+        )
+    for grant in offer.grants:
+        if grant.instance is None:
+            yield CreateInstance(
+                gpu_uuid=gpu.uuid,
+                gpu_index=gpu.index,
+                profile=grant.seat.profile.name,
+                profile_id=grant.seat.profile.profile_id,
+                placement=grant.seat.placement,
+            )
+
+
+def _warnings(request: Request, offers: Iterable[Offer]) -> Iterator[str]:
+    if request.count > 1:
+        yield _ONE_DEVICE.format(count=request.count)
+    for offer in offers:
+        for name in count_names(grant.seat.profile.name for grant in offer.grants):
+            yield from _memory_warning(offer, name, request)
+
+
+def _memory_warning(offer: Offer, name: str, request: Request) -> Iterator[str]:
+    """A template may promise more memory than the driver gives; where that undercuts the request it is told."""
+    profile = next(p for p in offer.gpu.profiles if p.name == name)
+    need = 0 if request.memory is None else request.memory.of(offer.gpu.memory_mib or 0)
+    if profile.memory_mib < need:
+        yield (
+            f"{name} has {profile.memory_mib} MiB on {offer.gpu.title} by NVML, less than the {need} MiB asked; "
+            f"the template counts more (--memory-match nvml takes the driver's figure)"
+        )
