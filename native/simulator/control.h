@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The exported control interface of the simulator: what tests, `hamictl sim` and the holder do to a node from
+ * outside, where NVML has no call for it. Python reaches it through hamid.node.simulator.
+ *
+ * `state` names a state file; NULL means the node that nvmlInit has open in this process. Functions return an NVML
+ * code (0 = done) unless said otherwise; on failure `message` (of `size` bytes, NULL allowed) says why in words. */
+#ifndef HAMI_SIM_CONTROL_H
+#define HAMI_SIM_CONTROL_H
+
+#include <stddef.h>
+
+enum { HAMI_SIM_ABI_VERSION = 1 };
+
+/* HAMI_SIM_ABI_VERSION of the library; raised with every incompatible change of this header. */
+int hami_sim_version(void);
+
+/* Whether `spec` (`2xA100-SXM4-40GB,1xA30`) describes a node. */
+int hami_sim_spec_check(const char *spec, char *message, size_t size);
+
+/* Makes a state file, whole or not at all; IN_USE if the path is taken. */
+int hami_sim_create(const char *path, const char *spec, char *message, size_t size);
+
+/* Whether `path` is a node state that this library can work with. */
+int hami_sim_check(const char *path, char *message, size_t size);
+
+/* Lines `KEY<tab>NVML NAME` of every board on offer. Returns the bytes that all of it needs, NUL included. */
+int hami_sim_boards(char *buffer, size_t size);
+
+/* Puts a live process on a GPU or MIG device, by UUID. It counts until it ends, or until process_remove. A GPU in
+ * MIG mode takes only clients without memory, such as monitors. `name` NULL = what /proc says. */
+int hami_sim_process_add(const char *state, const char *uuid, unsigned pid, unsigned long long memory_mib,
+                         const char *name, char *message, size_t size);
+/* Removes a process from every GPU; NOT_FOUND if it is on none. */
+int hami_sim_process_remove(const char *state, unsigned pid, char *message, size_t size);
+/* Whether a live process is registered: 0, or NOT_FOUND. */
+int hami_sim_process_find(const char *state, unsigned pid);
+/* The same for a process that exists to hold memory: it ends when the node does, and `sim down` waits for it. */
+int hami_sim_holder_add(const char *state, const char *uuid, unsigned pid, unsigned long long memory_mib,
+                        const char *name, char *message, size_t size);
+/* Lines `PID<tab>GPU INDEX<tab>UUID<tab>MEMORY MIB<tab>HOLDER 0|1<tab>NAME` of live processes; returns the bytes that
+ * all of it needs, NUL included, or minus an NVML code. */
+int hami_sim_process_list(const char *state, char *buffer, size_t size);
+
+#endif

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Control interface: processes on GPUs and MIG devices. */
+#include "access.h"
+#include "control.h"
+#include "memory.h"
+#include "process.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+struct place {
+    struct gpu *gpu;
+    struct compute_instance *instance; /* NULL: the whole GPU */
+};
+
+static struct place find_place(struct node *node, const char *uuid)
+{
+    for (unsigned index = 0; index < node->gpu_count; index++) {
+        struct gpu *gpu = &node->gpus[index];
+        char text[UUID_SIZE];
+        gpu_uuid(gpu, text);
+        if (strcasecmp(uuid, text) == 0)
+            return (struct place){gpu, NULL};
+        for (unsigned slot = 0; slot < MAX_COMPUTE_INSTANCES; slot++) {
+            struct compute_instance *instance = &gpu->compute_instances[slot];
+            if (instance->serial == 0)
+                continue;
+            mig_uuid(gpu, instance, text);
+            if (strcasecmp(uuid, text) == 0)
+                return (struct place){gpu, instance};
+        }
+    }
+    return (struct place){NULL, NULL};
+}
+
+/* Tabs and line ends would break the lines of the process list. */
+static void copy_name(char target[PROCESS_NAME_SIZE], const char *name)
+{
+    size_t length = strnlen(name, PROCESS_NAME_SIZE - 1);
+    for (size_t index = 0; index < length; index++)
+        target[index] = iscntrl((unsigned char)name[index]) ? '?' : name[index];
+    target[length] = '\0';
+}
+
+static void name_of_pid(unsigned pid, char target[PROCESS_NAME_SIZE])
+{
+    char path[32], line[PROCESS_NAME_SIZE] = "";
+    snprintf(path, sizeof path, "/proc/%u/cmdline", pid);
+    FILE *file = fopen(path, "re");
+    size_t length = file != NULL ? fread(line, 1, sizeof line - 1, file) : 0;
+    line[length] = '\0';
+    if (file != NULL)
+        fclose(file);
+    copy_name(target, line);
+}
+
+struct request {
+    const char *uuid;
+    unsigned pid;
+    unsigned long long memory_mib;
+    const char *name;
+    bool is_holder;
+};
+
+static int check_request(struct node *node, const struct request *request, struct place *place, char *message,
+                         size_t size)
+{
+    *place = find_place(node, request->uuid);
+    if (place->gpu == NULL)
+        return explain(message, size, NVML_ERROR_NOT_FOUND, "no GPU or MIG device '%s' on this node", request->uuid);
+    if (place->gpu->lost)
+        return explain(message, size, NVML_ERROR_GPU_IS_LOST, "GPU %u is lost", gpu_index(node, place->gpu));
+    if (place->instance == NULL && place->gpu->mig_current && request->memory_mib != 0)
+        return explain(message, size, NVML_ERROR_INVALID_ARGUMENT,
+                       "GPU %u is in MIG mode: name one of its MIG devices", gpu_index(node, place->gpu));
+    if (node->process_count == MAX_PROCESSES)
+        return explain(message, size, NVML_ERROR_INSUFFICIENT_RESOURCES, "the node has %d processes already",
+                       MAX_PROCESSES);
+    struct gpu_instance *parent = place->instance ? gpu_instance_of(place->gpu, place->instance) : NULL;
+    struct memory_use use = memory_use(node, place->gpu, parent);
+    uint64_t free_mib = use.total > use.used ? (use.total - use.used) / MIB : 0;
+    if (use.known && request->memory_mib > free_mib)
+        return explain(message, size, NVML_ERROR_MEMORY, "%llu MiB wanted, %llu MiB free on %s", request->memory_mib,
+                       (unsigned long long)free_mib, request->uuid);
+    return NVML_SUCCESS;
+}
+
+static int add(struct node *node, const struct request *request, char *message, size_t size)
+{
+    struct place place;
+    uint64_t start_time = process_start_time(request->pid);
+    if (start_time == 0)
+        return explain(message, size, NVML_ERROR_NOT_FOUND, "no live process %u", request->pid);
+    process_purge(node);
+    int result = check_request(node, request, &place, message, size);
+    if (result != NVML_SUCCESS)
+        return result;
+    struct process process = {.start_time = start_time,
+                              .memory_bytes = request->memory_mib * MIB,
+                              .pid = request->pid,
+                              .gpu = gpu_index(node, place.gpu),
+                              .kind = PROCESS_COMPUTE,
+                              .is_holder = request->is_holder};
+    if (place.instance != NULL) {
+        process.compute_instance = place.instance->serial;
+        process.gpu_instance = gpu_instance_of(place.gpu, place.instance)->serial;
+    }
+    if (request->name != NULL)
+        copy_name(process.name, request->name);
+    else
+        name_of_pid(request->pid, process.name);
+    node->processes[node->process_count++] = process;
+    return NVML_SUCCESS;
+}
+
+static int add_to(const char *state, const struct request *request, char *message, size_t size)
+{
+    struct access_scope scope;
+    if (request->uuid == NULL || request->memory_mib > UINT64_MAX / MIB)
+        return explain(message, size, NVML_ERROR_INVALID_ARGUMENT, "no UUID, or more memory than there is");
+    int result = access_begin(&scope, state, WRITE, message, size);
+    if (result != NVML_SUCCESS)
+        return result;
+    return access_end(&scope, add(scope.node, request, message, size));
+}
+
+EXPORT int hami_sim_process_add(const char *state, const char *uuid, unsigned pid, unsigned long long memory_mib,
+                                const char *name, char *message, size_t size)
+{
+    return add_to(state, &(struct request){uuid, pid, memory_mib, name, false}, message, size);
+}
+
+EXPORT int hami_sim_holder_add(const char *state, const char *uuid, unsigned pid, unsigned long long memory_mib,
+                               const char *name, char *message, size_t size)
+{
+    return add_to(state, &(struct request){uuid, pid, memory_mib, name, true}, message, size);
+}
+
+EXPORT int hami_sim_process_remove(const char *state, unsigned pid, char *message, size_t size)
+{
+    struct access_scope scope;
+    int result = access_begin(&scope, state, WRITE, message, size);
+    if (result != NVML_SUCCESS)
+        return result;
+    unsigned kept = 0, before = scope.node->process_count;
+    for (unsigned row = 0; row < before; row++)
+        if (scope.node->processes[row].pid != pid)
+            scope.node->processes[kept++] = scope.node->processes[row];
+    scope.node->process_count = kept;
+    if (kept == before)
+        return access_end(&scope, explain(message, size, NVML_ERROR_NOT_FOUND, "no process %u on this node", pid));
+    return access_end(&scope, NVML_SUCCESS);
+}
+
+EXPORT int hami_sim_process_find(const char *state, unsigned pid)
+{
+    struct access_scope scope;
+    int result = access_begin(&scope, state, READ, NULL, 0);
+    if (result != NVML_SUCCESS)
+        return result;
+    result = NVML_ERROR_NOT_FOUND;
+    for (unsigned row = 0; row < scope.node->process_count; row++)
+        if (scope.node->processes[row].pid == pid && process_is_alive(&scope.node->processes[row]))
+            result = NVML_SUCCESS;
+    return access_end(&scope, result);
+}
+
+static void uuid_of_process(struct node *node, const struct process *process, char uuid[UUID_SIZE])
+{
+    struct gpu *gpu = &node->gpus[process->gpu];
+    gpu_uuid(gpu, uuid);
+    for (unsigned slot = 0; slot < MAX_COMPUTE_INSTANCES; slot++)
+        if (process->compute_instance != 0 && gpu->compute_instances[slot].serial == process->compute_instance)
+            mig_uuid(gpu, &gpu->compute_instances[slot], uuid);
+}
+
+EXPORT int hami_sim_process_list(const char *state, char *buffer, size_t size)
+{
+    struct access_scope scope;
+    size_t used = 0;
+    int result = access_begin(&scope, state, READ, NULL, 0);
+    if (result != NVML_SUCCESS)
+        return -result;
+    if (buffer != NULL && size != 0)
+        buffer[0] = '\0';
+    for (unsigned row = 0; row < scope.node->process_count; row++) {
+        const struct process *process = &scope.node->processes[row];
+        char uuid[UUID_SIZE];
+        if (!process_is_alive(process))
+            continue;
+        uuid_of_process(scope.node, process, uuid);
+        bool room = buffer != NULL && used < size;
+        used += (size_t)snprintf(room ? buffer + used : NULL, room ? size - used : 0, "%u\t%u\t%s\t%llu\t%u\t%s\n",
+                                 process->pid, process->gpu, uuid,
+                                 (unsigned long long)(process->memory_bytes / MIB), process->is_holder, process->name);
+    }
+    access_end(&scope, NVML_SUCCESS);
+    return (int)used + 1;
+}

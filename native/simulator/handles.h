@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Handles that callers hold. The law: a handle means one object for ever; when the object goes, or the library is
+ * shut down, the handle is invalid, also if the same place is filled again. So memory of handles is never reused. */
+#ifndef HAMI_SIM_HANDLES_H
+#define HAMI_SIM_HANDLES_H
+
+#include <stdint.h>
+
+enum handle_kind { HANDLE_GPU, HANDLE_GPU_INSTANCE, HANDLE_COMPUTE_INSTANCE, HANDLE_MIG_DEVICE, HANDLE_KINDS };
+
+/* nvidia-smi crashes on handles that are not aligned memory; what it may look at beyond our fields is zero. */
+struct handle {
+    uint64_t serial;
+    uint32_t epoch, kind, gpu, slot;
+    uint8_t zero[40];
+};
+
+/* Makes every handle given so far invalid: called at each first nvmlInit. */
+void handles_new_epoch(void);
+
+/* The handle of an object: the same one as long as the object lives. NULL if memory is short. */
+struct handle *handle_for(enum handle_kind kind, uint32_t gpu, uint32_t slot, uint64_t serial);
+
+/* NULL unless `pointer` is a handle of this epoch; any pointer at all may be asked about. */
+const struct handle *handle_check(const void *pointer);
+
+#endif
