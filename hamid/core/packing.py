@@ -4,8 +4,8 @@
     best_seats(board, occupied, wanted) -> seats of all of `wanted`, or None
     cost(board, before, after)          -> what later requests lose; least is best, over all boards of a node
 
-Both are exact and deterministic: the search visits every state that the request can lead to, and keeps the one that
-is worth most to later requests.
+Both are deterministic. The search is exact: it visits every state that the request can lead to and keeps the one
+that is worth most to later requests (packing_worth says what that means).
 """
 
 from collections import Counter
@@ -13,60 +13,104 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from hamid.core.geometry import Seat
+from hamid.core.packing_worth import beyond_memory, worth
 from hamid.core.placement import Board, Occupancy
-from hamid.core.profile import Profile
+from hamid.core.profile import Placement, Profile
 
-# Enough for every state of the boards known today; an unbounded memory would grow with hostile input.
-_REMEMBERED = 1 << 16
+_NOWHERE = Placement(start=0, size=0)
+# Answers kept; GPUs in the same state share one.
+_REMEMBERED = 1 << 12
+# More states than any known board has; beyond it the search keeps the lowest starts and asks for existence alone.
+_STATES = 1 << 13
 
 
-def best_seats(board: Board, occupied: Occupancy, wanted: Sequence[Profile]) -> tuple[Seat, ...] | None:
-    """Seats for all of `wanted` beside what is occupied, largest profiles first, or None if no legal seating exists.
+def best_seats(
+    board: Board, occupied: Occupancy, wanted: Sequence[Profile], *, named: bool = False
+) -> tuple[Seat, ...] | None:
+    """Seats for all of `wanted` beside what is occupied, largest first, or None if no legal seating exists.
 
-    Among all seatings it is the one that costs later requests least; of equals the one with the lowest starts.
+    Among all seatings it is one that costs later requests least, then the one with the lowest starts. The order of
+    `wanted` does not matter. `named` says that profiles are asked by name, so that later requests may ask any.
     """
-    reached: dict[Occupancy, tuple[Seat, ...]] = {occupied: ()}
-    for profile, count in _largest_first(wanted):
-        for _ in range(count):
-            reached = _seat_one(board, reached, profile)
-    if not reached:
-        return None
-    return min(reached.items(), key=lambda item: (cost(board, occupied, item[0]), _starts(item[1])))[1]
-
-
-def cost(board: Board, before: Occupancy, after: Occupancy) -> tuple[int, int]:
-    """What the change from `before` to `after` loses for later requests."""
-    return (_free(board, after), _choices(board, before) - _choices(board, after))
-
-
-def _largest_first(wanted: Sequence[Profile]) -> list[tuple[Profile, int]]:
-    """Equal profiles together, the hardest to seat first: that keeps the search narrow."""
     counted = Counter(profile.profile_id for profile in wanted)
-    profiles = {profile.profile_id: profile for profile in wanted}
-    order = sorted(profiles.values(), key=lambda profile: (-profile.size, -profile.compute_slices, profile.profile_id))
-    return [(profile, counted[profile.profile_id]) for profile in order]
+    if not all(profile_id in board.index for profile_id in counted):
+        return None
+    return _best_seats(board, occupied, tuple(sorted(counted.items())), named)
 
 
-def _seat_one(
-    board: Board, reached: dict[Occupancy, tuple[Seat, ...]], profile: Profile
-) -> dict[Occupancy, tuple[Seat, ...]]:
-    """Every occupancy that one more instance leads to, each with the first way that was found to get there."""
-    found: dict[Occupancy, tuple[Seat, ...]] = {}
-    for occupancy, seats in reached.items():
-        for place in board.free_placements(occupancy, profile):
-            seat = Seat(profile, place)
-            found.setdefault(board.add(occupancy, seat), (*seats, seat))
-    return found
-
-
-def _starts(seats: tuple[Seat, ...]) -> list[int]:
-    return [seat.placement.start for seat in seats]
-
-
-def _free(board: Board, occupancy: Occupancy) -> int:
-    return board.axis - occupancy.mask.bit_count()
+def cost(board: Board, before: Occupancy, after: Occupancy, *, named: bool = False) -> float:
+    """What the change from `before` to `after` loses for later requests, in MiB of places; less is better."""
+    every_shape = named or _shows_other_shapes(board, after)
+    return worth(board, before, every_shape) - worth(board, after, every_shape)
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _choices(board: Board, occupancy: Occupancy) -> int:
-    return board.later_choices(occupancy)
+def _best_seats(
+    board: Board,
+    occupied: Occupancy,
+    counted: tuple[tuple[int, int], ...],
+    named: bool,  # noqa: FBT001  # a cache key
+) -> tuple[Seat, ...] | None:
+    wanted = _largest_first(board, counted)
+    filled = _spend(board, occupied, wanted)
+    if filled is None:
+        return None
+    every_shape = named or _shows_other_shapes(board, filled)
+    reached = _seatings(board, occupied, wanted)
+    best = min(
+        reached,
+        key=lambda mask: (-worth(board, filled._replace(mask=mask), every_shape), _starts(reached[mask])),
+        default=None,
+    )
+    if best is None:
+        return None
+    return tuple(Seat(profile, place) for profile, place in zip(wanted, reached[best], strict=True))
+
+
+def _shows_other_shapes(board: Board, occupancy: Occupancy) -> bool:
+    """True when an instance is there that no request by memory would have got."""
+    return any(occupancy.counts[number] for number in beyond_memory(board))
+
+
+def _largest_first(board: Board, counted: Sequence[tuple[int, int]]) -> list[Profile]:
+    """Equal profiles together, the hardest to seat first: that keeps the search narrow."""
+    profiles = [board.profiles[board.index[profile_id]] for profile_id, count in counted for _ in range(count)]
+    return sorted(profiles, key=lambda profile: (-profile.size, len(profile.placements), profile.profile_id))
+
+
+def _spend(board: Board, occupied: Occupancy, wanted: Sequence[Profile]) -> Occupancy | None:
+    """The budgets that are left do not depend on where instances lie: what is taken afterwards, or None."""
+    for profile in wanted:
+        if not board.has_budget(occupied, profile):
+            return None
+        occupied = board.add(occupied, Seat(profile, _NOWHERE))
+    return occupied
+
+
+def _seatings(board: Board, occupied: Occupancy, wanted: Sequence[Profile]) -> dict[int, tuple[Placement, ...]]:
+    """Every set of slices that can be taken afterwards, with the first seating that leads to it."""
+    reached: dict[int, tuple[Placement, ...]] = {occupied.mask: ()}
+    whole = True
+    for profile in wanted:
+        reached = _seat_one(reached, profile)
+        whole = whole and len(reached) <= _STATES
+        if not whole:
+            reached = dict(list(reached.items())[:_STATES])
+    if reached or whole:
+        return reached
+    seats = next(board.arrangements(occupied, wanted), ())
+    return {board.occupy(seats).mask | occupied.mask: tuple(seat.placement for seat in seats)} if seats else {}
+
+
+def _seat_one(reached: dict[int, tuple[Placement, ...]], profile: Profile) -> dict[int, tuple[Placement, ...]]:
+    found: dict[int, tuple[Placement, ...]] = {}
+    places = [(place.mask, place) for place in profile.placements]
+    for taken, seated in reached.items():
+        for mask, place in places:
+            if not taken & mask and taken | mask not in found:
+                found[taken | mask] = (*seated, place)
+    return found
+
+
+def _starts(places: Sequence[Placement]) -> list[int]:
+    return [place.start for place in places]
