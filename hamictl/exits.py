@@ -3,7 +3,15 @@
 
 from enum import IntEnum
 
-from hamid.core.errors import DriverMissing, HamiError, NotPermitted, UsageError
+from hamid.core.errors import (
+    DriverMissing,
+    HamiError,
+    LibraryBusy,
+    LibraryRefused,
+    NotPermitted,
+    UnsafePath,
+    UsageError,
+)
 
 
 class Exit(IntEnum):
@@ -26,6 +34,9 @@ _BY_CLASS: tuple[tuple[type[HamiError], Exit], ...] = (
     (UsageError, Exit.USAGE),
     (NotPermitted, Exit.NOT_PERMITTED),
     (DriverMissing, Exit.NO_DRIVER),
+    (LibraryBusy, Exit.REFUSED),
+    (LibraryRefused, Exit.REFUSED),
+    (UnsafePath, Exit.REFUSED),
 )
 
 

@@ -8,6 +8,11 @@
         DriverMissing         no NVIDIA driver, or one that does not answer
         NvmlFailed            an NVML call failed; carries function, code and GPU
           GpuLost             the GPU fell off the bus
+        LibraryFailed         the library store could not be read or written; what was there still is
+        LibraryMissing        no libvgpu is installed that a container could get
+        LibraryRefused        a file that calls itself libvgpu is none; nothing was written
+        LibraryBusy           another sync holds the library store
+        UnsafePath            somebody else could change what we would write there; nothing was written
 
 Expected outcomes (a request that does not fit, a configuration with problems) are values, not errors.
 The class name is the stable code of an error in JSON. hamictl/exits.py maps classes to exit codes.
@@ -53,3 +58,23 @@ class NvmlFailed(NodeError):  # noqa: N818
 
 class GpuLost(NvmlFailed):
     """The GPU fell off the bus or needs a reset; the other GPUs of the node go on."""
+
+
+class LibraryFailed(NodeError):  # noqa: N818
+    """The library store could not be read or written; what was there still is."""
+
+
+class LibraryMissing(NodeError):  # noqa: N818
+    """No libvgpu is installed that a container could get."""
+
+
+class LibraryRefused(NodeError):  # noqa: N818
+    """A file that calls itself libvgpu is none, or the store has a reason not to use it; nothing was written."""
+
+
+class LibraryBusy(NodeError):  # noqa: N818
+    """Another sync holds the library store."""
+
+
+class UnsafePath(NodeError):  # noqa: N818
+    """Somebody else could change what we would write there; nothing was written."""

@@ -32,6 +32,11 @@ class Paths(Struct, frozen=True):
         """What lives as long as the boot: sockets, locks."""
         return self.under("/run/hami")
 
+    @property
+    def library_dir(self) -> str:
+        """Where libvgpu lies for the node's containers."""
+        return self.under("/usr/local/vgpu")
+
 
 def native_file(name: str) -> str:
     """The absolute path of a built file of ours, such as `simulator/libnvidia-ml.so.1`."""
