@@ -3,10 +3,13 @@ from __future__ import annotations
 
 import ctypes
 import re
+import subprocess
 from pathlib import Path
 
 import pynvml
 import pytest
+
+from hamid.node.paths import native_file
 
 SOURCE = Path(__file__).parents[2] / "native" / "simulator" / "nvml_abi.c"
 
@@ -68,10 +71,6 @@ def test_version_three_of_the_profile_has_capabilities(mig_gpu):
 
 def test_only_nvml_and_control_symbols_are_exported():
     """The library shows the world nvml* and hami_sim_* and nothing else."""
-    import subprocess
-
-    from hamid.node.paths import native_file
-
     listing = subprocess.run(
         ["nm", "-D", "--defined-only", native_file("simulator/libnvidia-ml.so.1")],
         capture_output=True,

@@ -28,7 +28,7 @@ def expected_rows(board):
 def as_row(info):
     """What NVML answered, under the data's names."""
     return {
-        "name": info.name.decode().removeprefix("MIG "),
+        "name": info.name.removeprefix("MIG "),
         "profile_id": info.id,
         "slices": info.sliceCount,
         "max_instances": info.instanceCount,

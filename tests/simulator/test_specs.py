@@ -68,7 +68,9 @@ def test_a_bad_spec_is_refused_with_its_reason(spec):
     assert caught.value.hint
 
 
-@pytest.mark.parametrize(("name", "choice"), [("A100", "A100-SXM4-80GB"), ("Z9", "RTX PRO 6000"), ("Z9", "GH200-144GB")])
+@pytest.mark.parametrize(
+    ("name", "choice"), [("A100", "A100-SXM4-80GB"), ("Z9", "RTX PRO 6000"), ("Z9", "GH200-144GB")]
+)
 def test_an_unclear_name_lists_the_choices(name, choice):
     """Unknown and ambiguous names are answered with what could have been meant."""
     with pytest.raises(UsageError) as caught:
