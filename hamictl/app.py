@@ -13,6 +13,7 @@ from hamictl.options import Form, Root, Sim, remember
 
 _NOUNS: Final[Mapping[str, str]] = {
     "gpu": "hamictl.commands.gpu",
+    "lib": "hamictl.commands.lib",
     "mig": "hamictl.commands.mig",
     "sim": "hamictl.commands.sim",
     "version": "hamictl.commands.version",

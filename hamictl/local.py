@@ -12,8 +12,10 @@ from hamid.node.paths import Paths
 if TYPE_CHECKING:
     from hamid.core.snapshot import Snapshot
     from hamid.core.templates import TemplateTable
+    from hamid.engine.library_care import Collection, Drift, LibraryState
+    from hamid.engine.library_sync import SyncReport
 
-__all__ = ["LocalBackend", "environment", "is_spec", "root_for", "simulation", "simulator"]
+__all__ = ["LocalBackend", "LocalLibrary", "environment", "is_spec", "root_for", "simulation", "simulator"]
 
 _SPEC = re.compile(r"[0-9]+x")
 
@@ -75,3 +77,44 @@ def _enter_simulation(sim: str) -> None:
 def environment(name: str) -> str | None:
     """A variable of this process's environment."""
     return os.environ.get(name)
+
+
+class LocalLibrary:
+    """The libvgpu store of this node, at `dest` or where the node's containers take it from."""
+
+    def __init__(self, *, sim: str | None, root: str | None, dest: str | None) -> None:
+        self.paths = Paths(root_for(sim, root))
+        self.dest = os.path.abspath(dest or self.paths.library_dir)  # noqa: PTH100  # pathlib costs start-up
+        if dest is None and root is None and sim is not None and is_spec(sim):
+            raise UsageError("a throw-away simulated node has no disk", "add --root DIR, or name a node of 'sim up'")
+
+    def sync(self, source: str | None, *, dry_run: bool, full: bool) -> "SyncReport":
+        """Install what the source holds."""
+        # Late, here and below: only the noun lib needs the store, and start-up is what scripts feel.
+        from hamid.engine.library_sync import sync  # noqa: PLC0415
+
+        return sync(self.dest, source, dry_run=dry_run, full=full)
+
+    def rollback(self, version: str, *, dry_run: bool) -> "SyncReport":
+        """Pin an installed version; an empty one lifts the pin."""
+        from hamid.engine.library_sync import rollback  # noqa: PLC0415
+
+        return rollback(self.dest, version, dry_run=dry_run)
+
+    def status(self) -> "LibraryState":
+        """What is installed and who uses it."""
+        from hamid.engine.library_care import status  # noqa: PLC0415
+
+        return status(self.dest, self.paths)
+
+    def verify(self) -> "tuple[Drift, ...]":
+        """Every difference between what was installed and what lies there."""
+        from hamid.engine.library_care import verify  # noqa: PLC0415
+
+        return verify(self.dest)
+
+    def collect(self, keep: int, *, dry_run: bool) -> "Collection":
+        """Remove what nobody needs."""
+        from hamid.engine.library_care import collect  # noqa: PLC0415
+
+        return collect(self.dest, self.paths, keep=keep, dry_run=dry_run)

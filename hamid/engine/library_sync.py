@@ -69,8 +69,8 @@ def sync(
     Raises UsageError, UnsafePath, LibraryRefused, LibraryBusy, NotPermitted or LibraryFailed; in each case what was
     installed before still is.
     """
-    path = os.path.abspath(source) if source else native_file("")  # noqa: PTH100  # costs start-up
-    where = _destination(dest)
+    path = os.path.abspath(source) if source else native_file("").rstrip("/")  # noqa: PTH100  # costs start-up
+    where = destination(dest)
     if source == "" or (source is not None and not os.path.isdir(path)):  # noqa: PTH112  # costs start-up
         raise UsageError(f"'{source}' is no directory", "name the directory that holds libvgpu with --source DIR")
     once = partial(_sync_once, where, path, calls=calls, own=source is None, dry_run=dry_run, full=full, wait=wait)
@@ -84,7 +84,7 @@ def rollback(
 
     Raises UsageError for a version that is not installed, LibraryRefused for one that is not what was installed.
     """
-    where = _destination(dest)
+    where = destination(dest)
 
     def once() -> SyncReport:
         with telling(where), Store(calls, where) as store:
@@ -102,7 +102,8 @@ def telling(path: str) -> Iterator[None]:
         raise explain(error, path) from error
 
 
-def _destination(dest: str) -> str:
+def destination(dest: str) -> str:
+    """The destination as an absolute path without links resolved; raises UsageError for an empty one."""
     if not dest:
         raise UsageError("the destination is empty", "name a directory with --dest DIR")
     return os.path.abspath(dest)  # noqa: PTH100  # costs start-up
@@ -121,6 +122,8 @@ def _sync_once(
     dest: str, source: str, *, calls: Calls, own: bool, dry_run: bool, full: bool, wait: float
 ) -> SyncReport:
     with telling(dest), Store(calls, dest, full=full) as store:
+        if own and not os.path.isdir(source):  # noqa: PTH112  # costs start-up
+            return Sync(store, None, source).run(dry_run=dry_run, wait=wait)
         descriptor = calls(os.open, source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         tree = Tree(Folder(calls, descriptor, source), ours=False)
         try:

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The library store for people, in HAMi's words where HAMi has some. Rendered from the documents."""
+
+from typing import Any, Final
+
+from hamictl.render.tables import table
+
+_MIB: Final = 1024 * 1024
+_DONE: Final = {"write": "Copied", "folder": "Created", "mode": "Mode set", "preload": "Updated"}
+_WOULD: Final = {
+    "write": "Would copy",
+    "folder": "Would create",
+    "mode": "Would set mode",
+    "preload": "Would update",
+}
+_SKIPPED: Final = {"managed file": "Skipped managed file", "same MD5": "Skipped (same MD5)"}
+_FEW_USERS: Final = 3
+
+
+def sync_page(document: dict[str, Any]) -> str:
+    """One line a file, and what was not done."""
+    lines = [_sync_line(row, document) for row in document["files"]]
+    if not lines:
+        lines = [f"Nothing to install: '{document['source']}' holds no library; name a directory with --source DIR"]
+        if document["pinned"]:
+            lines = []
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _sync_line(row: dict[str, Any], document: dict[str, Any]) -> str:
+    name, action, reason = row["name"], row["action"], row["reason"]
+    source, target = f"{document['source']}/{name}", f"{document['dest']}/{name}"
+    if action == "skip":
+        why = f"pinned to {document['pinned']}" if reason == "pinned" else reason
+        return f"{_SKIPPED.get(reason, f'Skipped ({why})')}: {source}"
+    verb = (_WOULD if document["dryRun"] else _DONE)[action]
+    if action == "write":
+        return f"{verb}: {row['origin']} -> {target}"
+    if action == "preload":
+        return f"{verb}: {target} -> {document['dest']}/libvgpu.so"
+    return f"{verb}: {target}" + (f" ({reason})" if action == "mode" else "")
+
+
+def status_page(document: dict[str, Any], *, wide: bool) -> str:
+    """What a container gets, and every installed version."""
+    head = f"Containers get: {document['current'] or 'nothing, no library is installed for them'}\n"
+    if document["pinned"]:
+        head += f"Pinned to:      {document['pinned']} (hamictl lib rollback --unpin lifts it)\n"
+    if not document["versions"]:
+        return head + "No versioned library is installed.\n"
+    columns = ["VERSION", "CURRENT", "SIZE", "INSTALLED", "USED BY"] + (["SHA-256", "SOURCE"] if wide else [])
+    return f"{head}\n{table(columns, [_version_row(row, wide=wide) for row in document['versions']])}"
+
+
+def _version_row(row: dict[str, Any], *, wide: bool) -> list[object]:
+    current = "pinned" if row["current"] and row["pinned"] else "yes" if row["current"] else None
+    size = None if row["size"] is None else f"{row['size'] / _MIB:.1f} MiB"
+    cells: list[object] = [row["version"], current, size, row["installedAt"], _users(row["users"], wide=wide)]
+    return [*cells, row["sha256"], row["source"]] if wide else cells
+
+
+def _users(users: list[dict[str, Any]], *, wide: bool) -> str:
+    shown = users if wide else users[:_FEW_USERS]
+    words = [f"{u['kind']} {u['name']}" + ("" if u["pid"] is None else f" ({u['pid']})") for u in shown]
+    more = len(users) - len(shown)
+    return ", ".join(words) + (f" and {more} more" if more else "")
+
+
+def verification_page(document: dict[str, Any]) -> str:
+    """One line for everything that differs."""
+    if document["intact"]:
+        return f"Intact: {document['dest']}\n"
+    return "".join(f"Differs ({row['code']}): {row['name']}: {row['message']}\n" for row in document["drifts"])
+
+
+def collection_page(document: dict[str, Any]) -> str:
+    """One line for each version and each directory of a container."""
+    gone = "Would remove" if document["dryRun"] else "Removed"
+    lines = [f"{gone if row['removed'] else 'Kept'}: {row['name']} ({row['reason']})" for row in document["entries"]]
+    return "".join(f"{line}\n" for line in lines) or f"Nothing to collect in {document['dest']}\n"
