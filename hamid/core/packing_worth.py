@@ -27,10 +27,10 @@ _REMEMBERED = 1 << 16
 
 
 class _Windows(NamedTuple):
-    """The windows of one profile, as bits, and what each is worth while it is free."""
+    """The windows of one profile, as bits, and what each is worth by the number of instances that must end first."""
 
     profile: Profile
-    memory: int
+    worth: tuple[float, ...]
     masks: tuple[int, ...]
 
 
@@ -61,18 +61,27 @@ def _worth_of(windows: Sequence[_Windows], blocked: Sequence[bool], layout: Sequ
     total = 0.0
     for each, without_budget in zip(windows, blocked, strict=True):
         for mask in each.masks:
-            in_the_way = sum(1 for instance in layout if instance & mask)
+            in_the_way = 0
+            for instance in layout:
+                if instance & mask:
+                    in_the_way += 1
             # Somebody must end before a spent budget has room again, even where no slice is taken.
-            total += each.memory * _NEARNESS ** max(in_the_way, without_budget)
+            total += each.worth[in_the_way or without_budget]
     return total
 
 
 @lru_cache(maxsize=128)
 def _windows(board: Board, every_shape: bool) -> tuple[_Windows, ...]:  # noqa: FBT001  # a cache key
     return tuple(
-        _Windows(profile, profile.memory_mib or profile.size, _masks(profile))
+        _Windows(profile, _worth_by_nearness(profile), _masks(profile))
         for profile in _plain(board, every_shape=every_shape)
     )
+
+
+def _worth_by_nearness(profile: Profile) -> tuple[float, ...]:
+    """No more instances can lie in a window than it has slices."""
+    memory = profile.memory_mib or profile.size
+    return tuple(memory * _NEARNESS**number for number in range(profile.size + 1))
 
 
 def _plain(board: Board, *, every_shape: bool) -> list[Profile]:
@@ -88,12 +97,17 @@ def _masks(profile: Profile) -> tuple[int, ...]:
     return tuple(place.mask for place in profile.placements)
 
 
+@lru_cache(maxsize=64)
+def _all_masks(board: Board) -> tuple[tuple[int, ...], ...]:
+    return tuple(_masks(profile) for profile in board.profiles)
+
+
 def _layouts(board: Board, occupancy: Occupancy) -> list[list[int]]:
     """The instances' places as bits, for every layout that looks like this; at least one."""
     counted: dict[tuple[int, ...], int] = {}
-    for profile, count in zip(board.profiles, occupancy.counts, strict=True):
+    for masks, count in zip(_all_masks(board), occupancy.counts, strict=True):
         if count:
-            counted[_masks(profile)] = counted.get(_masks(profile), 0) + count
+            counted[masks] = counted.get(masks, 0) + count
     # Large ones first: they have the fewest places, which keeps the search narrow.
     shapes = sorted(counted.items(), key=lambda shape: (-shape[0][0], shape[0]))
     wanted = [masks for masks, count in shapes for _ in range(count)]

@@ -12,7 +12,7 @@ from hamid.core.placement import Board, board_of
 from hamid.core.profile import Engines, Placement, Profile
 from hamid.testing.boards import known_boards, profiles_of
 
-# A board nobody sells: five slices, overlapping odd sizes, one engine of a kind, room for only three instances.
+# A board nobody sells: five slices, overlapping odd sizes, scarce engines, slices that no small instance reaches.
 STRANGE = Board(
     [
         Profile(
@@ -23,11 +23,11 @@ STRANGE = Board(
             multiprocessors=1,
             max_instances=limit,
             placements=tuple(Placement(start=start, size=size) for start in starts),
-            engines=Engines(decoders=size % 2, ofa=number % 2),
+            engines=Engines(decoders=size // 2, ofa=number % 2),
         )
         for number, (name, size, limit, starts) in enumerate(
             [
-                ("1g.1gb", 1, 3, (0, 1, 2, 3, 4)),
+                ("1g.1gb", 1, 3, (0, 1, 2)),
                 ("2g.2gb", 2, 2, (0, 1, 3)),
                 ("3g.3gb", 3, 1, (0, 2)),
                 ("5g.5gb", 5, 1, (0,)),
@@ -168,6 +168,22 @@ def test_a_search_that_gives_up_on_the_best_still_finds_a_place(situation):
     assert found is None or legal(board, [*seats, *found])
 
 
+def test_a_search_that_gives_up_tries_every_seating_before_it_refuses(monkeypatch):
+    """Where the first place of the large instance would shut out the small ones, they are all seated still."""
+    monkeypatch.setattr(packing, "_STATES", 1)
+    packing._best_seats.cache_clear()
+    small, large = STRANGE.named("1g.1gb"), STRANGE.named("2g.2gb")
+    found = best_seats(STRANGE, STRANGE.empty, [small, small, large])
+    packing._best_seats.cache_clear()
+    assert sorted(map(str, found)) == ["1g.1gb@0", "1g.1gb@1", "2g.2gb@3"]
+
+
+def test_engines_that_are_spent_cost_what_they_block():
+    """On an RTX PRO 6000 +me.all takes every engine, so that no plain instance fits anywhere: that costs more."""
+    board = board_of(profiles_of("RTX-PRO-6000-Blackwell-96GB"))
+    assert _price(board, board.empty, "1g.24gb+me.all") > _price(board, board.empty, "1g.24gb")
+
+
 @pytest.mark.parametrize(
     ("taken", "wanted", "named", "seated"),
     [
@@ -178,6 +194,8 @@ def test_a_search_that_gives_up_on_the_best_still_finds_a_place(situation):
         # By name a 4g may be asked, which lies at 0 alone.
         ("", "1g.5gb", True, "1g.5gb@6"),
         ("2g.10gb@4", "1g.5gb", False, "1g.5gb@6"),
+        # Both halves are broken and cost the same now; the lower one has one instance less to wait for.
+        ("1g.5gb@0,1g.5gb@4,1g.10gb@6", "1g.5gb", False, "1g.5gb@5"),
         ("", "1g.5gb,1g.5gb,3g.20gb", False, "3g.20gb@4 1g.5gb@0 1g.5gb@1"),
         ("1g.5gb@0", "3g.20gb,1g.10gb", False, "3g.20gb@4 1g.10gb@2"),
     ],
