@@ -9,9 +9,11 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
+from msgspec import Struct
+from msgspec.structs import fields
 
 from hamictl.exits import Exit, exit_code
 from hamictl.session import Output, Session, Shared
@@ -53,25 +55,46 @@ def remember(context: typer.Context, *, sim: str | None, root: str | None, outpu
 
 
 def verb(app: typer.Typer, name: str) -> Callable[[Callable[..., int | None]], Callable[..., None]]:
-    """Register a function `(session, own options...) -> exit code or None` as a command."""
+    """Register a function `(session, own options...) -> exit code or None` as a command.
+
+    A parameter whose type is a Struct stands for a group of options, one per field; the function gets it filled.
+    """
 
     def decorate(function: Callable[..., int | None]) -> Callable[..., None]:
+        own = list(inspect.signature(function).parameters.values())[1:]
+        groups = {p.name: p.annotation for p in own if _is_group(p.annotation)}
+
         @wraps(function)
         def command(context: typer.Context, **given: Any) -> None:
-            options = {key: given.pop(key) for key, _ in _SHARED}
-            remember(context, **options)
+            remember(context, **{key: given.pop(key) for key, _ in _SHARED})
+            for key, group in groups.items():
+                given[key] = group(**{field: given.pop(field) for field in group.__struct_fields__})
             raise typer.Exit(run(Session(context.obj), function, given))
 
-        own = list(inspect.signature(function).parameters.values())[1:]
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        added = [inspect.Parameter(key, keyword, default=None, annotation=kind) for key, kind in _SHARED]
-        first = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-        parameters = [first, *(p.replace(kind=keyword) for p in own), *added]
+        context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+        shared = [_option(key, kind, None) for key, kind in _SHARED]
+        parameters = [context, *(each for p in own for each in _expand(p)), *shared]
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {p.name: p.annotation for p in parameters}
         return app.command(name)(command)
 
     return decorate
+
+
+def _is_group(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Struct)
+
+
+def _expand(parameter: inspect.Parameter) -> list[inspect.Parameter]:
+    """A parameter as typer sees it: itself, or one per field of its group."""
+    if not _is_group(parameter.annotation):
+        return [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+    hints = get_type_hints(parameter.annotation, include_extras=True)
+    return [_option(field.name, hints[field.name], field.default) for field in fields(parameter.annotation)]
+
+
+def _option(name: str, kind: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 
 
 def run(session: Session, function: Callable[..., int | None], given: dict[str, Any]) -> int:

@@ -36,7 +36,7 @@ install_packages() {
 python=$(find_python)
 missing=$(missing_packages "$python")
 [ -z "$missing" ] || install_packages "$missing"
-[ -x .venv/bin/python ] && .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
+.venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
 
 # The project's own dependency lists are the only ones: run-time ones and the extra "dev".
 .venv/bin/python - <<'PY' >.venv/requirements.txt

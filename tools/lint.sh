@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Format, lint, types, floors, spelling, shell and size checks; every one runs, the exit status tells if any failed.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 bin=.venv/bin
 failed=0
 run() {
@@ -11,7 +11,7 @@ run() {
 run $bin/ruff format --check -q .
 run $bin/ruff check -q .
 run $bin/mypy
-run $bin/lint-imports --no-timing
+run $bin/lint-imports --no-logo
 run $bin/codespell
 run $bin/python tools/check_style.py
 if command -v shellcheck >/dev/null 2>&1; then

@@ -9,10 +9,12 @@ from hamictl.exits import Exit
 from hamictl.options import Gpus, noun, verb
 from hamictl.render import inventory
 from hamictl.render.plan import plan_page
+from hamictl.request_options import RequestOptions
 from hamictl.session import Session
+from hamid.core.assume import assume_occupied
+from hamid.core.decide import decide
 from hamid.core.document import instances_document, plan_document, profiles_document, templates_document
 from hamid.core.plan import Plan
-from hamid.core.request import GpuPolicy, MemoryMatch, Policy, make_request
 from hamid.core.snapshot import select_gpus
 from hamid.core.template_fit import fit_table
 
@@ -80,28 +82,7 @@ def list_templates(
 @verb(app, "plan")
 def plan(
     session: Session,
-    mem: Annotated[
-        str | None, typer.Option("--mem", "-m", metavar="MEM", help="Memory per instance: 8000, 8Gi, 50%.")
-    ] = None,
-    count: Annotated[int, typer.Option("--count", "-n", help="How many instances.")] = 1,
-    cores: Annotated[int, typer.Option(metavar="PERCENT", help="Share of the GPU's cores per instance.")] = 0,
-    profile: Annotated[str | None, typer.Option(metavar="NAME", help="This profile, such as 1g.10gb+me.")] = None,
-    gpu: Gpus = None,
-    model: Annotated[
-        list[str] | None, typer.Option(metavar="MODEL", help="Only GPUs of this model; repeatable.")
-    ] = None,
-    policy: Annotated[
-        Policy, typer.Option(help="From templates as HAMi does, or any legal placement.")
-    ] = Policy.TEMPLATE,
-    gpu_policy: Annotated[GpuPolicy, typer.Option(help="GPUs in use first, or idle ones first.")] = GpuPolicy.BINPACK,
-    memory_match: Annotated[
-        MemoryMatch | None, typer.Option(help="Whose figure counts (template: policy template; nvml: packed).")
-    ] = None,
-    same_gpu: Annotated[bool, typer.Option("--same-gpu", help="Never spread over several GPUs.")] = False,
-    no_enable: Annotated[bool, typer.Option("--no-enable", help="Refuse GPUs whose MIG mode is off.")] = False,
-    reclaim_idle: Annotated[
-        bool, typer.Option("--reclaim-idle", help="Allow to destroy idle instances that hamid did not make.")
-    ] = False,
+    wanted: RequestOptions,
     templates: Templates = None,
     occupied: Annotated[
         list[str] | None,
@@ -110,9 +91,7 @@ def plan(
             help="Assume used instances, such as 1=2g.10gb@0,2g.10gb@2 (GPU 0 unless said, MIG on). Repeatable.",
         ),
     ] = None,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Show everything considered, and what is in the way.")
-    ] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show all that was considered or is in the way.")] = False,
 ) -> int:
     """Show where instances would go, or why they cannot; nothing is changed.
 
@@ -126,24 +105,7 @@ def plan(
     \b
     Exit code 8 when the request cannot fit; the answer then says why for every GPU.
     """
-    # Late, because only this command needs the planner and start-up is what scripts feel.
-    from hamid.core.assume import assume_occupied  # noqa: PLC0415
-    from hamid.core.decide import decide  # noqa: PLC0415
-
-    request = make_request(
-        count=count,
-        memory=mem,
-        profile=profile,
-        cores=cores,
-        policy=policy,
-        memory_match=memory_match,
-        gpu_policy=gpu_policy,
-        gpus=tuple(gpu or ()),
-        models=tuple(model or ()),
-        same_gpu=same_gpu,
-        enable_mig=not no_enable,
-        reclaim_idle=reclaim_idle,
-    )
+    request = wanted.request()
     snapshot = session.node.snapshot()
     fitted = fit_table(session.node.templates(templates), snapshot.gpus)
     for layout in occupied or ():

@@ -88,6 +88,21 @@ def print_environment(session: Session, state: State = None) -> None:
     session.emit({**envelope("SimulatedEnvironment", simulated=True), "environment": exports}, lambda: text)
 
 
+@verb(app, "boards")
+def list_boards(session: Session) -> None:
+    """List the GPUs that a simulated node can have.
+
+    \b
+    Examples:
+      hamictl sim boards
+      hamictl sim boards -o name
+    """
+    found = local.simulator.boards()
+    rows = [{"key": board.key, "name": board.name or None} for board in found]
+    document = {**envelope("SimulatedBoardList", simulated=True), "boards": rows}
+    session.emit(document, lambda: tables.table(["KEY", "NAME"], [(row["key"], row["name"]) for row in rows]))
+
+
 @verb(app, "down")
 def end_node(session: Session, state: State = None) -> None:
     """End a simulated node: its holder processes, its state file, its root directory.

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 # The keys by which an entry of a list is known to other commands, the most specific first.
-_NAMES = ("migUUID", "uuid", "name")
+_NAMES = ("migUUID", "uuid", "name", "key", "pid")
 
 
 def render(document: dict[str, Any], form: str) -> str:
@@ -22,8 +22,14 @@ def render(document: dict[str, Any], form: str) -> str:
 
 
 def names(document: dict[str, Any]) -> list[str]:
-    """One name per entry of the document's lists of objects; a document without any has its kind for a name."""
+    """One name per entry of the document's lists of objects; a document without lists has its kind for a name."""
     lists = [value for value in document.values() if isinstance(value, list)]
-    entries = [entry for each in lists for entry in each if isinstance(entry, dict)]
-    found = [next((str(entry[key]) for key in _NAMES if entry.get(key)), "") for entry in entries]
+    found = [_name(entry) for each in lists for entry in each if isinstance(entry, dict)]
     return [name for name in found if name] or ([] if lists else [str(document["kind"])])
+
+
+def _name(entry: dict[str, Any]) -> str:
+    """What an entry is called; one without a name of its own is called by its first value."""
+    named = next((entry[key] for key in _NAMES if entry.get(key)), None)
+    value = next(iter(entry.values()), "") if named is None else named
+    return str(value[0] if isinstance(value, list) and value else value)

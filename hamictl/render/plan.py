@@ -53,9 +53,11 @@ def _rest_lines(plan: Plan) -> list[str]:
 
 
 def _considered_line(each: Consideration) -> str:
-    template = "" if each.template is None else f"template {each.template}: "
+    """A GPU's own verdict stands out; what was looked at on it is indented below the GPU's number."""
+    what = each.what if each.template is None else f"template {each.template}: {each.what}"
     code = f" ({each.code})" if each.code else ""
-    return f"  GPU {each.gpu}  {template}{each.what}: {each.verdict}{code}"
+    where = "" if each.what.startswith("GPU ") else f"GPU {each.gpu}, "
+    return f"  {where}{what}: {each.verdict}{code}"
 
 
 def _step_line(step: Step) -> str:

@@ -11,10 +11,12 @@ from itertools import combinations
 from msgspec import Struct
 from msgspec.structs import replace
 
+from hamid.core.geometry import count_names
 from hamid.core.gpu import Gpu, Instance
 from hamid.core.offer import Offer, idle_instances, list_instances, seats_of
 from hamid.core.placement import board_of
 from hamid.core.profile import Profile
+from hamid.core.templates import instance_counts
 
 
 class Blockers(Struct, frozen=True):
@@ -37,8 +39,16 @@ def without(gpu: Gpu, instances: Sequence[Instance]) -> Gpu:
 
 
 def can_return(offer: Offer, instances: Sequence[Instance]) -> bool:
-    """True when, after the offer, these instances could be created again somewhere on the same GPU."""
+    """True when, after the offer, these instances could be created again somewhere on the same GPU.
+
+    Under a template they must also be part of what the template has left.
+    """
     board = board_of(offer.gpu.profiles)
+    if offer.template is not None:
+        taken = [grant.seat.profile.name for grant in offer.grants]
+        left = instance_counts(offer.template, [*taken, *(i.profile for i in offer.gpu.used_instances)])
+        if any(left.get(name, 0) < count for name, count in count_names(i.profile for i in instances).items()):
+            return False
     profiles: list[Profile] = [seat.profile for seat in seats_of(offer.gpu, instances)]
     if any(profile.profile_id not in board.index for profile in profiles):
         return False

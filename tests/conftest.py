@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures for tests that run hamictl on simulated nodes, within this process and as a process of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hamictl.app import app
+
+SIM_VARIABLES = ("HAMI_SIM_STATE", "HAMI_SIM_NODE", "HAMI_SIM_FAULTS", "HAMI_ROOT", "NO_COLOR", "FORCE_COLOR")
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch):
+    """No variable of one test reaches another, and none of the machine's reaches a test."""
+    for name in SIM_VARIABLES:
+        # setenv first, so that the undo also covers what the test itself sets.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
+class Hamictl:
+    """Runs the command tree in this process: `run("gpu", "list")` gives exit code, stdout and stderr."""
+
+    def __init__(self):
+        self.runner = CliRunner()
+
+    def run(self, *words):
+        return self.runner.invoke(app, [str(word) for word in words], prog_name="hamictl")
+
+    def document(self, *words, code=0):
+        """The JSON document of a command that must exit with `code`."""
+        result = self.run(*words, "-o", "json")
+        assert result.exit_code == code, result.output
+        return json.loads(result.stdout)
+
+
+@pytest.fixture
+def hamictl():
+    return Hamictl()
+
+
+@pytest.fixture
+def process():
+    """Runs the installed hamictl as a process."""
+    program = Path(sys.executable).with_name("hamictl")
+
+    def run(*words, **options):
+        command = [str(program), *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+
+    return run
+
+
+@pytest.fixture
+def node(hamictl, tmp_path):
+    """Makes lasting simulated nodes; all of them are ended after the test."""
+    made = []
+
+    def up(spec):
+        state = tmp_path / f"node{len(made)}"
+        made.append(state)
+        assert hamictl.run("sim", "up", "--node", spec, "--state", state).exit_code == 0
+        return state
+
+    yield up
+    for state in made:
+        if state.exists():
+            hamictl.run("sim", "down", "--state", state)
