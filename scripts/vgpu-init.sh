@@ -31,6 +31,7 @@ clean_up() {
     [ -z "$claimed" ] && return
     sweep "$prefix$$.*"
     rm -rf "$store/lock.d"
+    : >"$store/lock"
 }
 
 # ---- paths -----------------------------------------------------------------------------------------------------
@@ -334,6 +335,8 @@ is_stale() {
     # shellcheck disable=SC2086  # split into words
     set -- $owner_line
     if [ $# -ne 4 ]; then
+        # One that had no time for its name and used the flock is dead, since we hold it.
+        [ $# -ne 0 ] || [ -z "$interrupted" ] || return 0
         nameless=$((nameless + 1))
         [ "$nameless" -gt 100 ]
         return
@@ -361,12 +364,15 @@ lock() {
     waited=0
     nameless=0
     have_flock=
+    interrupted=
     if command -v flock >/dev/null 2>&1; then
         have_flock=yes
         # In a group, because a failing redirection of exec would end us without a word.
         { : >>"$store/lock"; } 2>/dev/null || denied "$store/lock"
         exec 9>>"$store/lock"
         while ! flock -n 9; do pause; done
+        [ ! -s "$store/lock" ] || interrupted=yes
+        printf 'at work\n' >&9 || fail 1 "'$store/lock' cannot be written"
     fi
     until mkdir "$store/lock.d" 2>/dev/null; do
         [ -d "$store/lock.d" ] || [ -w "$store/." ] || denied "$store/lock.d"

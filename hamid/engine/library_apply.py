@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Perform a sync's plan: everything is made ready and flushed, then published, then recorded, or nothing is."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -61,7 +62,9 @@ def perform(store: Store, source: Tree | None, work: Work) -> None:
         staging.write(_MANIFEST, _READ_BY_ALL, _filler(store.calls, format_manifest(recorded)))
         staging.publish()
     store.manifest = recorded
-    _remember(store, written)
+    # What is published stays, whether or not it can be looked at again.
+    with contextlib.suppress(OSError):
+        _remember(store, written)
     store.save_cache()
 
 

@@ -242,6 +242,7 @@ class Tree:
         self.root = root
         self._ours = ours
         self._open: dict[str, Folder] = {}
+        self.warnings: dict[str, None] = {}
 
     def folder(self, path: str) -> Folder:
         """The folder at a relative path; valid until the next one is asked for."""
@@ -255,7 +256,7 @@ class Tree:
             found = self.folder(above).folder(name)
             self._open[path] = found
             if self._ours:
-                check_folder(found, ours=True)
+                self.warnings.update(dict.fromkeys(check_folder(found, ours=True)))
         return found
 
     def place(self, path: str) -> tuple[Folder, str]:

@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from hamid.core.library import CONTAINERS, PRELOAD, STORE, TEMPORARY, InstalledFile, is_library
 from hamid.core.library_manifest import Manifest, parse_manifest
-from hamid.node.files import Calls, Folder, Tree, check_folder, open_safely, trusted, write_all
+from hamid.node.files import Calls, Folder, Tree, open_safely, trusted, write_all
 from hamid.node.library_lock import WAIT_SECONDS, Lock
 from hamid.node.library_store import CACHE, StatCache
 from hamid.node.removal import remove_tree
@@ -68,7 +68,7 @@ class Store:
         self.calls = calls
         self.dest = dest
         self.tree: Tree | None = None
-        self.warnings: tuple[str, ...] = ()
+        self._way_warnings: tuple[str, ...] = ()
         self.lock: Lock | None = None
         self.cache = StatCache(None, machine=os.uname().machine)
         self.manifest: Manifest | None = None
@@ -87,6 +87,11 @@ class Store:
             self.lock.release()
         if self.tree is not None:
             self.tree.close()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Who else can write on the way to the destination and in what was opened of it."""
+        return (*self._way_warnings, *(self.tree.warnings if self.tree is not None else ()))
 
     @property
     def known(self) -> Manifest:
@@ -165,7 +170,7 @@ class Store:
         opened = open_safely(self.calls, self.dest, create=create)
         if opened is not None:
             self.tree = Tree(opened.folder, ours=True)
-            self.warnings = opened.warnings
+            self._way_warnings = opened.warnings
 
     def _store_folder(self) -> Folder | None:
         try:
@@ -208,9 +213,3 @@ class Store:
         else:
             folder.unlink(name)
 
-
-def check_tree(store: Store, paths: Iterable[str]) -> None:
-    """Raise UnsafePath if a folder of the destination that holds one of these paths is open to others."""
-    for above in sorted({path.rpartition("/")[0] for path in paths}):
-        if store.tree is not None and store.folder_exists(above):
-            check_folder(store.tree.folder(above), ours=True)

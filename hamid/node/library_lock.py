@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One writer at a time in a library store: flock on `.hami/lock`, and `.hami/lock.d` while something changes.
 
-The directory excludes scripts/vgpu-init.sh where it has no flock(1); a killed owner leaves it, which tells the next
-one that work was interrupted. Its file `owner` reads `flock|mkdir PID START PIDNS`.
+The directory excludes scripts/vgpu-init.sh where it has no flock(1); its file `owner` reads `flock|mkdir PID START
+PIDNS`. Who changes something also writes to the lock file: text in it, found under the flock, tells the next one that
+work was interrupted.
 """
 
 import contextlib
@@ -33,6 +34,7 @@ class Lock:
         deadline = time.monotonic() + wait
         self._descriptor = self._acquire(deadline)
         try:
+            self.interrupted = os.fstat(self._descriptor).st_size > 0
             self._outwait_claim(deadline)
         except BaseException:
             self.release()
@@ -42,10 +44,13 @@ class Lock:
         """From here on things change: those without flock stay out too. False when one of them was faster."""
         if self._claimed:
             return True
+        write_all(self._calls, self._descriptor, b"at work\n")
+        # Ours before it is made, so that whatever fails on the way is cleared away at release.
+        self._claimed = True
         # A left-over of a dead owner serves as ours.
         if not self._store.make_folder(_CLAIM) and not self.interrupted:
+            self._claimed = False
             return False
-        self._claimed = True
         inner = self._store.folder(_CLAIM)
         try:
             with contextlib.suppress(FileNotFoundError):
@@ -60,20 +65,30 @@ class Lock:
 
     def release(self) -> None:
         """Others may go on."""
-        if self._claimed:
+        for _ in range(2):
+            # What cannot be cleared away is a dead owner's to the next one.
             with contextlib.suppress(OSError):
-                self._drop_claim()
-        self._claimed = False
+                if self._claimed:
+                    self._drop_claim()
+                    self._calls(os.ftruncate, self._descriptor, 0)
+                self._claimed = False
         os.close(self._descriptor)
 
     def _drop_claim(self) -> None:
-        inner = self._store.folder(_CLAIM)
+        try:
+            inner = self._store.folder(_CLAIM)
+        except FileNotFoundError:
+            return
         try:
             with contextlib.suppress(FileNotFoundError):
                 inner.unlink(_OWNER)
         finally:
             inner.close()
         self._store.remove_folder(_CLAIM)
+
+    def _is_void(self, owner: str, age: float) -> bool:
+        """True when the claim's owner cannot be at work; one that had no time for its name used the flock or is new."""
+        return (not owner and self.interrupted) or _is_stale(owner, age)
 
     def _acquire(self, deadline: float) -> int:
         while True:
@@ -99,7 +114,7 @@ class Lock:
     def _outwait_claim(self, deadline: float) -> None:
         while (status := self._store.status(_CLAIM)) is not None:
             owner = self._owner()
-            if _is_stale(owner, time.time() - status.st_mtime):
+            if self._is_void(owner, time.time() - status.st_mtime):
                 self.interrupted = True
                 return
             self._pause(deadline, f"vgpu-init.sh ({owner or 'starting'})")

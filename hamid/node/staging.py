@@ -58,8 +58,9 @@ class Staging:
     def make_folder(self, path: str) -> None:
         """A folder exists at the path."""
         folder, name = self._tree.place(path)
-        if folder.make_folder(name):
+        if folder.status(name) is None:
             self._folders.append(path)
+            folder.make_folder(name)
 
     def write(self, path: str, mode: int, fill: Callable[[int], _T]) -> _T:
         """A file is made ready; `fill` writes its content to a descriptor, and its answer is passed on."""

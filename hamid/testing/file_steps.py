@@ -51,7 +51,8 @@ class KillingCalls(Calls):
         self._left -= 1
         if self._left == -1 and not self._after:
             os.kill(os.getpid(), signal.SIGKILL)
-        result = function(*arguments, **named)
-        if self._left == -1:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
+        try:
+            return function(*arguments, **named)
+        finally:
+            if self._left == -1:
+                os.kill(os.getpid(), signal.SIGKILL)
