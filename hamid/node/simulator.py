@@ -167,3 +167,66 @@ def processes(state: str | os.PathLike[str] | None = None) -> list[SimulatedProc
         SimulatedProcess(int(pid), int(index), uuid, int(memory_mib), holder == "1", name)
         for pid, index, uuid, memory_mib, holder, name in rows
     ]
+
+
+def _act(function: str, state: str | os.PathLike[str] | None, *arguments: object) -> None:
+    """One control function that changes a node and explains its refusal."""
+    message = _buffer()
+    code = getattr(library(), function)(_path(state), *arguments, message, ctypes.c_size_t(MESSAGE_BYTES))
+    _check(code, message, "docs/simulator.md lists knobs and faults")
+
+
+def _text(value: str | None) -> bytes | None:
+    return None if value is None else value.encode()
+
+
+def set_knob(
+    knob: str,
+    value: str,
+    *,
+    uuid: str | None = None,
+    state: str | os.PathLike[str] | None = None,
+) -> None:
+    """Change how a node (without a UUID) or one of its GPUs behaves; native/simulator/control.h lists the knobs."""
+    _act("hami_sim_set", state, _text(uuid), knob.encode(), value.encode())
+
+
+def set_root(root: str | os.PathLike[str], *, state: str | os.PathLike[str] | None = None) -> None:
+    """Let the kernel's MIG files below this directory follow the node's instances."""
+    set_knob("root", os.fsdecode(root), state=state)
+
+
+def add_fault(rule: str, *, state: str | os.PathLike[str] | None = None) -> None:
+    """Make every process meet a fault: `FUNCTION[@GPU][#FIRST[+TIMES]]=latency:MS|hang|error:CODE|kill|kill-after`."""
+    _act("hami_sim_fault_add", state, rule.encode())
+
+
+def clear_faults(*, state: str | os.PathLike[str] | None = None) -> None:
+    """End every fault that was added; those of HAMI_SIM_FAULTS belong to their process."""
+    _act("hami_sim_faults_clear", state)
+
+
+def post_xid(uuid: str, xid: int, *, state: str | os.PathLike[str] | None = None) -> None:
+    """Let a GPU or MIG device report an Xid to everybody who waits for events."""
+    _act("hami_sim_xid", state, uuid.encode(), ctypes.c_ulonglong(xid))
+
+
+def post_ecc(
+    uuid: str,
+    count: int = 1,
+    *,
+    uncorrected: bool = False,
+    state: str | os.PathLike[str] | None = None,
+) -> None:
+    """Count ECC errors on a GPU and post the event."""
+    _act("hami_sim_ecc", state, uuid.encode(), ctypes.c_int(uncorrected), ctypes.c_ulonglong(count))
+
+
+def reset_gpu(uuid: str | None = None, *, state: str | os.PathLike[str] | None = None) -> None:
+    """Reset one idle GPU or all: instances go, a pending MIG mode becomes current, a lost GPU returns."""
+    _act("hami_sim_gpu_reset", state, _text(uuid))
+
+
+def reboot(*, state: str | os.PathLike[str] | None = None) -> None:
+    """Reboot the node: instances and processes are gone, MIG mode stays on Ampere alone."""
+    _act("hami_sim_reboot", state)

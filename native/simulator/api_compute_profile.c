@@ -27,10 +27,12 @@ static struct nvml_compute_profile_v1 facts(const struct call *call, const struc
 static void write_name(const struct call *call, const struct compute_profile *compute, char name[NAME_SIZE])
 {
     const struct profile *profile = gpu_instance_profile(call->gpu, call->gpu_instance);
+    char own[NAME_SIZE];
+    profile_name(call->gpu, profile, own);
     if (compute->slices == profile->slices)
-        snprintf(name, NAME_SIZE, PROFILE_NAME_PREFIX "%s", profile->name);
+        snprintf(name, NAME_SIZE, PROFILE_NAME_PREFIX "%.64s", own);
     else
-        snprintf(name, NAME_SIZE, PROFILE_NAME_PREFIX "%uc.%s", compute->slices, profile->name);
+        snprintf(name, NAME_SIZE, PROFILE_NAME_PREFIX "%uc.%.64s", compute->slices, own);
 }
 
 static void fill_v2(const struct call *call, const struct compute_profile *compute,

@@ -214,3 +214,22 @@ EXPORT int nvmlDeviceGetPciInfo(void *device, struct nvml_pci_info_v1 *info)
 {
     return nvmlDeviceGetPciInfo_v2(device, info);
 }
+
+/* 3D controller without a display, as data centre boards are listed. */
+EXPORT int nvmlDeviceGetPciInfoExt(void *device, struct nvml_pci_info_ext *info)
+{
+    enum { CLASS_DISPLAY = 3, SUBCLASS_3D = 2 };
+    struct nvml_pci_info full;
+    int result = get_pci_info(__func__, device, info != NULL ? &full : NULL);
+    if (result != NVML_SUCCESS)
+        return result;
+    if (info->version != STRUCT_VERSION(struct nvml_pci_info_ext, 1))
+        return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+    *info = (struct nvml_pci_info_ext){.version = info->version,
+                                       .bus = full.bus,
+                                       .device_id = full.device_id,
+                                       .base_class = CLASS_DISPLAY,
+                                       .sub_class = SUBCLASS_3D};
+    memcpy(info->bus_id, full.bus_id, sizeof info->bus_id);
+    return NVML_SUCCESS;
+}

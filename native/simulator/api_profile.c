@@ -29,13 +29,20 @@ static void fill_v1(const struct gpu *gpu, const struct profile *profile, struct
                                      profile_memory_mib(gpu, profile)};
 }
 
+static void write_name(const struct gpu *gpu, const struct profile *profile, char name[NAME_SIZE])
+{
+    char own[NAME_SIZE];
+    profile_name(gpu, profile, own);
+    snprintf(name, NAME_SIZE, PROFILE_NAME_PREFIX "%.64s", own);
+}
+
 static void fill_v2(const struct gpu *gpu, const struct profile *profile, struct nvml_profile_v2 *info)
 {
     *info = (struct nvml_profile_v2){info->version, profile->id, profile->peer_to_peer, profile->slices,
                                      profile->max_instances, profile->multiprocessors, profile->copy_engines,
                                      profile->engines.decoders, profile->engines.encoders, profile->engines.jpeg,
                                      profile->engines.ofa, profile_memory_mib(gpu, profile), ""};
-    snprintf(info->name, sizeof info->name, PROFILE_NAME_PREFIX "%s", profile->name);
+    write_name(gpu, profile, info->name);
 }
 
 static void fill_v3(const struct gpu *gpu, const struct profile *profile, struct nvml_profile_v3 *info)
@@ -46,7 +53,7 @@ static void fill_v3(const struct gpu *gpu, const struct profile *profile, struct
                                      profile->multiprocessors, profile->copy_engines, profile->engines.decoders,
                                      profile->engines.encoders, profile->engines.jpeg, profile->engines.ofa,
                                      profile_memory_mib(gpu, profile), "", capabilities};
-    snprintf(info->name, sizeof info->name, PROFILE_NAME_PREFIX "%s", profile->name);
+    write_name(gpu, profile, info->name);
 }
 
 /* The structure says in its first field what it is. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "call.h"
 
+#include "capabilities.h"
 #include "fault.h"
 #include "handles.h"
 #include "session.h"
@@ -36,10 +37,18 @@ static void leave(void)
     session_leave(store);
 }
 
+/* The files under the node's root follow within the same lock, so that they never say less than the last change. */
+static void commit(const struct call *call)
+{
+    store_commit(entered);
+    if (call->index != NO_SLOT)
+        capabilities_write_gpu(call->node, call->index);
+}
+
 int call_end(struct call *call, int result)
 {
     if (call->access == WRITE && result == NVML_SUCCESS)
-        store_commit(entered);
+        commit(call);
     leave();
     if (call->dies_after)
         raise(SIGKILL);

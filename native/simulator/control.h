@@ -41,4 +41,40 @@ int hami_sim_holder_add(const char *state, const char *uuid, unsigned pid, unsig
  * all of it needs, NUL included, or minus an NVML code. */
 int hami_sim_process_list(const char *state, char *buffer, size_t size);
 
+/* How a node or one of its GPUs behaves. `uuid` NULL = the node. Knobs of the node, with their values:
+ *   driver            present | absent | later:MS       what the next nvmlInit finds
+ *   driver_version    a version, or empty for the default
+ *   root_only         0 | 1     changes answer NO_PERMISSION to callers that are not root
+ *   device_nodes      0 | 1     /dev/nvidia-caps/nvidia-capN appear below the root by themselves
+ *   root              a directory: the /proc files of capabilities follow the instances below it; empty = none
+ * Knobs of a GPU (all GPUs with `uuid` NULL):
+ *   lost              0 | 1     fallen off the bus: every call answers GPU_IS_LOST, and Xid 79 is posted
+ *   reset_required    0 | 1     the recovery action becomes a GPU reset
+ *   gi_ids            straight | swapped
+ *   uuids             repeat | fresh                    MIG UUIDs on re-creation
+ *   info_device       parent | mig                      ComputeInstanceGetInfo's device
+ *   activation        none | NVML code                  forced activation status of SetMigMode
+ *   memory_drift_mib  a number that is added to every instance's memory
+ *   name_drift_gb     a number that is added to the size in every profile's name */
+int hami_sim_set(const char *state, const char *uuid, const char *knob, const char *value, char *message, size_t size);
+
+/* Adds a fault that every process meets: `FUNCTION[@GPU][#FIRST[+TIMES]]=latency:MS|hang|error:CODE|kill|kill-after`.
+ * A function may end in `*`. Calls are counted from 1 over all processes. HAMI_SIM_FAULTS takes the same rules,
+ * separated by commas, for one process. */
+int hami_sim_fault_add(const char *state, const char *rule, char *message, size_t size);
+int hami_sim_faults_clear(const char *state, char *message, size_t size);
+
+/* Posts an Xid on a GPU or MIG device. */
+int hami_sim_xid(const char *state, const char *uuid, unsigned long long xid, char *message, size_t size);
+/* Counts ECC errors on a GPU and posts the event. */
+int hami_sim_ecc(const char *state, const char *uuid, int uncorrected, unsigned long long count, char *message,
+                 size_t size);
+
+/* Resets a GPU: IN_USE while processes are on it; its instances go, a pending MIG mode becomes the current one, a
+ * lost GPU is back. `uuid` NULL = every GPU. */
+int hami_sim_gpu_reset(const char *state, const char *uuid, char *message, size_t size);
+
+/* Reboots the node: processes and instances are gone; MIG mode stays on Ampere and is off on later architectures. */
+int hami_sim_reboot(const char *state, char *message, size_t size);
+
 #endif

@@ -3,37 +3,12 @@
 #include "access.h"
 #include "control.h"
 #include "memory.h"
+#include "place.h"
 #include "process.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
-
-struct place {
-    struct gpu *gpu;
-    struct compute_instance *instance; /* NULL: the whole GPU */
-};
-
-static struct place find_place(struct node *node, const char *uuid)
-{
-    for (unsigned index = 0; index < node->gpu_count; index++) {
-        struct gpu *gpu = &node->gpus[index];
-        char text[UUID_SIZE];
-        gpu_uuid(gpu, text);
-        if (strcasecmp(uuid, text) == 0)
-            return (struct place){gpu, NULL};
-        for (unsigned slot = 0; slot < MAX_COMPUTE_INSTANCES; slot++) {
-            struct compute_instance *instance = &gpu->compute_instances[slot];
-            if (instance->serial == 0)
-                continue;
-            mig_uuid(gpu, instance, text);
-            if (strcasecmp(uuid, text) == 0)
-                return (struct place){gpu, instance};
-        }
-    }
-    return (struct place){NULL, NULL};
-}
 
 /* Tabs and line ends would break the lines of the process list. */
 static void copy_name(char target[PROCESS_NAME_SIZE], const char *name)
@@ -67,7 +42,7 @@ struct request {
 static int check_request(struct node *node, const struct request *request, struct place *place, char *message,
                          size_t size)
 {
-    *place = find_place(node, request->uuid);
+    *place = place_find(node, request->uuid);
     if (place->gpu == NULL)
         return explain(message, size, NVML_ERROR_NOT_FOUND, "no GPU or MIG device '%s' on this node", request->uuid);
     if (place->gpu->lost)

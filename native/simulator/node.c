@@ -143,7 +143,17 @@ unsigned gpu_index(const struct node *node, const struct gpu *gpu)
 
 uint64_t profile_memory_mib(const struct gpu *gpu, const struct profile *profile)
 {
-    return profile->memory_mib + gpu->memory_drift_mib;
+    return (uint64_t)((int64_t)profile->memory_mib + gpu->memory_drift_mib);
+}
+
+/* `1g.24gb+me` with a drift of -1 is `1g.23gb+me`: NVIDIA computes names from memory, and they did change. */
+void profile_name(const struct gpu *gpu, const struct profile *profile, char name[NAME_SIZE])
+{
+    int slices, size_gb, used = 0;
+    if (gpu->name_drift_gb != 0 && sscanf(profile->name, "%dg.%dgb%n", &slices, &size_gb, &used) == 2 && used != 0)
+        snprintf(name, NAME_SIZE, "%dg.%dgb%s", slices, size_gb + gpu->name_drift_gb, profile->name + used);
+    else
+        snprintf(name, NAME_SIZE, "%s", profile->name);
 }
 
 void gpu_uuid(const struct gpu *gpu, char uuid[UUID_SIZE])
@@ -179,12 +189,14 @@ bool mig_name(const struct gpu *gpu, const struct compute_instance *instance, ch
 {
     const struct profile *profile = gpu_instance_profile(gpu, &gpu->gpu_instances[instance->gpu_instance]);
     const char *known = gpu_variant(gpu)->name;
+    char own[NAME_SIZE];
     if (known == NULL)
         return false;
+    profile_name(gpu, profile, own);
     if (instance->slices == profile->slices)
-        snprintf(name, size, "%s MIG %s", known, profile->name);
+        snprintf(name, size, "%s MIG %s", known, own);
     else
-        snprintf(name, size, "%s MIG %uc.%s", known, instance->slices, profile->name);
+        snprintf(name, size, "%s MIG %uc.%s", known, instance->slices, own);
     return true;
 }
 

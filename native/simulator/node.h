@@ -3,6 +3,7 @@
 #ifndef HAMI_SIM_NODE_H
 #define HAMI_SIM_NODE_H
 
+#include "nvml_abi.h"
 #include "rules.h"
 #include "spec.h"
 
@@ -37,7 +38,7 @@ struct gpu {
     uint8_t mig_current, mig_pending, lost, reset_required;
     uint8_t swapped_ids, fresh_uuids, info_device_is_mig, persistence;
     int32_t activation; /* forced activation status of SetMigMode, or -1 */
-    uint32_t memory_drift_mib;
+    int32_t memory_drift_mib, name_drift_gb;
     uint64_t resets, ecc_corrected, ecc_uncorrected, last_xid;
     struct gpu_instance gpu_instances[MAX_GPU_INSTANCES];
     struct compute_instance compute_instances[MAX_COMPUTE_INSTANCES];
@@ -106,8 +107,10 @@ bool gpu_has_instances(const struct gpu *gpu);
 unsigned gpu_instance_children(const struct gpu *gpu, const struct gpu_instance *instance);
 unsigned gpu_index(const struct node *node, const struct gpu *gpu);
 
-/* Memory of an instance as this driver version reports it: the data's figure plus the drift that a test asked for. */
+/* Memory and name of a profile as this driver version reports them: the data's plus the drift that a test asked for. */
 uint64_t profile_memory_mib(const struct gpu *gpu, const struct profile *profile);
+
+void profile_name(const struct gpu *gpu, const struct profile *profile, char name[NAME_SIZE]);
 
 void gpu_uuid(const struct gpu *gpu, char uuid[UUID_SIZE]);
 void mig_uuid(const struct gpu *gpu, const struct compute_instance *instance, char uuid[UUID_SIZE]);

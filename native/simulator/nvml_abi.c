@@ -13,6 +13,8 @@ ASSERT_OFFSET(struct nvml_pci_info, device_id, 28);
 ASSERT_OFFSET(struct nvml_pci_info, bus_id, 36);
 ASSERT_SIZE(struct nvml_pci_info_v1, 52);
 
+ASSERT_SIZE(struct nvml_pci_info_ext, 64);
+
 ASSERT_SIZE(struct nvml_memory, 24);
 ASSERT_SIZE(struct nvml_memory_v2, 40);
 ASSERT_OFFSET(struct nvml_memory_v2, total, 8);
@@ -45,3 +47,11 @@ ASSERT_OFFSET(struct nvml_compute_profile_v3, capabilities, 136);
 
 ASSERT_SIZE(struct nvml_compute_info, 32);
 ASSERT_OFFSET(struct nvml_compute_info, placement, 24);
+
+ASSERT_SIZE(struct nvml_bar1_memory, 24);
+ASSERT_SIZE(struct nvml_utilization, 8);
+ASSERT_SIZE(struct nvml_event_data, 32);
+ASSERT_OFFSET(struct nvml_event_data, gpu_instance_id, 24);
+ASSERT_SIZE(struct nvml_field_value, 40);
+ASSERT_OFFSET(struct nvml_field_value, result, 28);
+ASSERT_OFFSET(struct nvml_field_value, value, 32);

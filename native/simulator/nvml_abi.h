@@ -49,6 +49,11 @@ struct nvml_pci_info_v1 {
     unsigned reserved[4];
 };
 
+struct nvml_pci_info_ext {
+    unsigned version, domain, bus, device, device_id, subsystem_id, base_class, sub_class;
+    char bus_id[32];
+};
+
 struct nvml_memory {
     unsigned long long total, free, used;
 };
@@ -130,6 +135,28 @@ struct nvml_compute_info {
     void *gpu_instance;
     unsigned id, profile_id;
     struct nvml_placement placement;
+};
+
+struct nvml_bar1_memory {
+    unsigned long long total, free, used;
+};
+
+struct nvml_utilization {
+    unsigned gpu, memory;
+};
+
+struct nvml_event_data {
+    void *device;
+    unsigned long long type, data;
+    unsigned gpu_instance_id, compute_instance_id;
+};
+
+struct nvml_field_value {
+    unsigned field, scope;
+    long long timestamp_us, latency_us;
+    unsigned value_type;
+    int result;
+    unsigned long long value;
 };
 
 enum { PROFILE_CAPABILITY_P2P = 1, PROFILE_CAPABILITY_GRAPHICS = 2, COMPUTE_CAPABILITY_GRAPHICS = 1 };

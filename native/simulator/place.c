@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "place.h"
+
+#include <strings.h>
+
+struct place place_find(struct node *node, const char *uuid)
+{
+    for (unsigned index = 0; index < node->gpu_count; index++) {
+        struct gpu *gpu = &node->gpus[index];
+        char text[UUID_SIZE];
+        gpu_uuid(gpu, text);
+        if (strcasecmp(uuid, text) == 0)
+            return (struct place){gpu, NULL};
+        for (unsigned slot = 0; slot < MAX_COMPUTE_INSTANCES; slot++) {
+            struct compute_instance *instance = &gpu->compute_instances[slot];
+            if (instance->serial == 0)
+                continue;
+            mig_uuid(gpu, instance, text);
+            if (strcasecmp(uuid, text) == 0)
+                return (struct place){gpu, instance};
+        }
+    }
+    return (struct place){NULL, NULL};
+}
