@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from hamid.core.library import CONTAINERS, PRELOAD, STORE, TEMPORARY, InstalledFile, is_library
 from hamid.core.library_manifest import Manifest, parse_manifest
-from hamid.node.files import Calls, Folder, Tree, open_safely, trusted, write_all
+from hamid.node.files import Calls, Folder, Tree, check_folder, open_safely, trusted, write_all
 from hamid.node.library_lock import WAIT_SECONDS, Lock
 from hamid.node.library_store import CACHE, StatCache
 from hamid.node.removal import remove_tree
@@ -109,7 +109,9 @@ class Store:
         self._open(create=True)
         tree = self._required()
         tree.root.make_folder(STORE)
-        store = tree.folder(STORE)
+        # A descriptor of its own, because the tree closes its folders when it likes.
+        store = tree.root.folder(STORE)
+        check_folder(store, ours=True)
         self.lock = Lock(store, wait=wait)
         self._load()
         self._sweep()

@@ -24,7 +24,10 @@ _FOREIGN_STALE_SECONDS = 600.0
 
 
 class Lock:
-    """Held from construction until `release`; `interrupted` tells that an earlier owner died at work."""
+    """Held from construction until `release`; `interrupted` tells that an earlier owner died at work.
+
+    The store's folder is the lock's own, and closed with it.
+    """
 
     def __init__(self, store: Folder, *, wait: float = WAIT_SECONDS) -> None:
         self._store = store
@@ -32,7 +35,11 @@ class Lock:
         self._claimed = False
         self.interrupted = False
         deadline = time.monotonic() + wait
-        self._descriptor = self._acquire(deadline)
+        try:
+            self._descriptor = self._acquire(deadline)
+        except BaseException:
+            store.close()
+            raise
         try:
             self.interrupted = os.fstat(self._descriptor).st_size > 0
             self._outwait_claim(deadline)
@@ -73,6 +80,7 @@ class Lock:
                     self._calls(os.ftruncate, self._descriptor, 0)
                 self._claimed = False
         os.close(self._descriptor)
+        self._store.close()
 
     def _drop_claim(self) -> None:
         try:

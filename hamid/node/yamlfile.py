@@ -18,6 +18,7 @@ MAX_BYTES: Final = 1024 * 1024
 # Aliases share nodes; a walk that would visit more than this is an attack, not a configuration.
 _MAX_VALUES: Final = 100_000
 _MAX_DEPTH: Final = 40
+_COLLECTIONS: Final = frozenset({"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -33,10 +34,15 @@ def _read(path: str) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no legal path"
         raise UsageError(f"cannot read '{path}': {reason}", "name a readable YAML or JSON file") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise UsageError(f"'{path}' is no regular file", "name a readable YAML or JSON file")
-        data = file.read(MAX_BYTES + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"cannot read '{path}': {error.strerror}") from error
+    finally:
+        os.close(descriptor)
     if len(data) > MAX_BYTES:
         raise UsageError(f"'{path}' is larger than {MAX_BYTES} bytes", "such a file is no configuration")
     return data
@@ -73,6 +79,8 @@ class _Walk:
         self.visited += 1
         if self.visited > _MAX_VALUES or depth > _MAX_DEPTH:
             self._fail(line, key, f"expands to more than {_MAX_VALUES} values or {_MAX_DEPTH} levels")
+        if isinstance(node, yaml.CollectionNode) and node.tag not in _COLLECTIONS:
+            self._fail(line, key, f"has the tag {node.tag[:60]}, which means nothing here")
         if isinstance(node, yaml.MappingNode):
             return Marked(self._mapping(node, key, depth), line)
         if isinstance(node, yaml.SequenceNode):

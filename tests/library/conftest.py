@@ -24,7 +24,7 @@ TEXT = {"text": True, "encoding": "utf-8", "errors": "surrogateescape"}
 SHELLS = {"dash": ["dash"], "ash": ["busybox", "ash"]}
 
 
-def build(folder, name, byte, size=200_000):
+def build(folder, name, byte, size=30_000):
     """A shared object that exports what a libvgpu must; its body is `size` times `byte`."""
     path = Path(folder) / name
     code = SOURCE_CODE % (name, size, size - 1, byte)

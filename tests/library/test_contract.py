@@ -268,7 +268,7 @@ def test_a_pin_is_respected_by_every_program(install, store, hamictl, libraries)
 def test_somebody_who_may_not_write_gets_exit_4(install, store, look):
     """Not permitted is told apart from failure, and nothing changes."""
     if install.kind == "hamictl":
-        pytest.skip("runs within this process, which is root; test_faults has a process of another user")
+        pytest.skip("runs within this process, which is root; test_faults becomes another user")
     shutil.copytree(store.first, store.base / "open", copy_function=shutil.copy2)
     store.dest.mkdir()
     store.base.chmod(0o755)

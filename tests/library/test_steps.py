@@ -12,9 +12,9 @@ STEPPER = Path(__file__).with_name("stepper.py")
 SCENARIOS = ["fresh", "upgrade", "rollback", "gc"]
 
 
-def step(mode, scenario, base):
-    command = [sys.executable, str(STEPPER), mode, scenario, str(base)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+def step(mode, scenario, base, *more):
+    command = [sys.executable, str(STEPPER), mode, scenario, str(base), *more]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -33,3 +33,11 @@ def test_an_error_at_any_call_leaves_the_old_state_whole(store, scenario):
     found = step("fail", scenario, store.base)
     assert found["problems"] == []
     assert found["steps"] > 50
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("mode", ["kill", "fail"])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_kill_and_every_error_at_every_call(store, mode, scenario):
+    """Kills before and after, and all four errors, at each call."""
+    assert step(mode, scenario, store.base, "full")["problems"] == []
