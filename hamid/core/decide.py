@@ -7,7 +7,7 @@ The fewest GPUs serve a request; among those that could, GPUs in use come before
 the one that loses least for later requests, then by index.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -43,8 +43,8 @@ def decide(
         hindrance = obstacle(gpu, request, selected)
         return Answer(hindrance, ()) if hindrance else offering(gpu, request, count, table)
 
-    answers = [ask(gpu, request.count) for gpu in snapshot.gpus]
-    offers = [answer.result for answer in answers if isinstance(answer.result, Offer)]
+    answers = _ask_in_order(request, snapshot.gpus, ask, every=explain)
+    offers = [answer.result for answer in answers.values() if isinstance(answer.result, Offer)]
     chosen = (min(offers, key=_preference(request)),) if offers else _several(request, snapshot.gpus, ask)
     considered = tuple(_considered(snapshot, answers, chosen)) if explain else ()
     if chosen:
@@ -63,17 +63,39 @@ def decide(
     )
 
 
+def _ask_in_order(request: Request, gpus: Sequence[Gpu], ask: _Ask, *, every: bool) -> dict[int, Answer]:
+    """The GPUs' answers by index; unless every one is wanted, it ends where no later GPU can come before the best."""
+    spread = request.gpu_policy is GpuPolicy.SPREAD
+    answers: dict[int, Answer] = {}
+    best: tuple[object, ...] | None = None
+    for rank, gpu in sorted(((_rank(gpu, spread=spread), gpu) for gpu in gpus), key=lambda pair: pair[0]):
+        # Within a rank, packed weighs what each GPU would lose; templates take the first by index.
+        if best is not None and not every and (rank[:2] != best or request.policy is Policy.TEMPLATE or spread):
+            break
+        answers[gpu.index] = ask(gpu, request.count)
+        if best is None and isinstance(answers[gpu.index].result, Offer):
+            best = rank[:2]
+    return answers
+
+
+def _rank(gpu: Gpu, *, spread: bool) -> tuple[bool, int, int]:
+    """The order in which GPUs come before anything is placed: less is better."""
+    in_use = bool(gpu.used_instances)
+    slices = sum(instance.placement.size for instance in gpu.used_instances) if spread else 0
+    return (in_use if spread else not in_use, slices, gpu.index)
+
+
 def _preference(request: Request) -> Callable[[Offer], tuple[object, ...]]:
     """The order in which GPUs come: less is better."""
     spread = request.gpu_policy is GpuPolicy.SPREAD
+    # By template every GPU of a model loses the same; only packed placements differ in what they spoil.
+    weigh = request.policy is Policy.PACKED and not spread
 
     def key(offer: Offer) -> tuple[object, ...]:
-        in_use = bool(offer.gpu.used_instances)
-        slices = sum(instance.placement.size for instance in offer.gpu.used_instances)
-        # By template every GPU of a model loses the same; only packed placements differ in what they spoil.
-        board = board_of(offer.gpu.profiles)
-        loss = cost(board, offer.before, offer.after) if request.policy is Policy.PACKED and not spread else 0
-        return (in_use if spread else not in_use, slices if spread else 0, loss, offer.gpu.index)
+        *rank, index = _rank(offer.gpu, spread=spread)
+        named = request.profile is not None
+        loss = cost(board_of(offer.gpu.profiles), offer.before, offer.after, named=named) if weigh else 0
+        return (*rank, loss, index)
 
     return key
 
@@ -83,34 +105,52 @@ def _several(request: Request, gpus: Sequence[Gpu], ask: _Ask) -> tuple[Offer, .
     if request.same_gpu:
         return ()
     prefer = _preference(request)
-    rooms = [offers for gpu in gpus if (offers := _all_offers(gpu, request.count, ask))]
-    rooms.sort(key=lambda offers: (-max(offers), prefer(offers[max(offers)])))
+    rooms = [room for gpu in gpus if (room := _Room(gpu, request.count - 1, ask)).most]
+    rooms.sort(key=lambda room: (-room.most, prefer(room.offer(room.most))))
+    if sum(room.most for room in rooms) < request.count:
+        return ()
     chosen: list[Offer] = []
     missing = request.count
-    while rooms and missing:
-        enough = [offers for offers in rooms if missing in offers]
-        offers = min(enough, key=lambda offers: prefer(offers[missing])) if enough else rooms[0]
-        size = missing if enough else max(offers)
-        chosen.append(offers[size])
-        missing -= size
-        rooms.remove(offers)
-    return () if missing else tuple(chosen)
+    while missing:
+        enough = [room for room in rooms if room.most >= missing]
+        room = min(enough, key=lambda room: prefer(room.offer(missing))) if enough else rooms[0]
+        chosen.append(room.offer(min(missing, room.most)))
+        missing -= min(missing, room.most)
+        rooms.remove(room)
+    return tuple(chosen)
 
 
-def _all_offers(gpu: Gpu, count: int, ask: _Ask) -> dict[int, Offer]:
-    """What a GPU offers for each smaller count, up to what it can hold."""
-    offers: dict[int, Offer] = {}
-    for number in range(1, count):
-        result = ask(gpu, number).result
-        if not isinstance(result, Offer):
-            break
-        offers[number] = result
-    return offers
+class _Room:
+    """How many instances one GPU can hold, up to a limit, and its offers; each is asked for only once."""
+
+    def __init__(self, gpu: Gpu, limit: int, ask: _Ask) -> None:
+        self._results: dict[int, Offer | Reason] = {}
+        self._gpu = gpu
+        self._ask = ask
+        # Whoever holds n instances holds fewer, too, so the most is found by halving.
+        low, high = 0, limit
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = isinstance(self._result(middle), Offer)
+            low, high = (middle, high) if fits else (low, middle - 1)
+        self.most = low
+
+    def _result(self, count: int) -> Offer | Reason:
+        if count not in self._results:
+            self._results[count] = self._ask(self._gpu, count).result
+        return self._results[count]
+
+    def offer(self, count: int) -> Offer:
+        """The offer for a count up to `most`."""
+        result = self._result(count)
+        if isinstance(result, Reason):
+            raise TypeError(f"no offer for {count}: {result.message}")
+        return result
 
 
-def _pairs(snapshot: Snapshot, answers: Sequence[Answer]) -> list[tuple[Gpu, Reason]]:
-    pairs = zip(snapshot.gpus, answers, strict=True)
-    return [(gpu, answer.result) for gpu, answer in pairs if isinstance(answer.result, Reason)]
+def _pairs(snapshot: Snapshot, answers: Mapping[int, Answer]) -> list[tuple[Gpu, Reason]]:
+    results = [(gpu, answers[gpu.index].result) for gpu in snapshot.gpus]
+    return [(gpu, result) for gpu, result in results if isinstance(result, Reason)]
 
 
 def _with_blockers(gpu: Gpu, reason: Reason, request: Request, ask: _Ask) -> Reason:
@@ -129,10 +169,11 @@ def _blockers(gpu: Gpu, count: int, ask: _Ask) -> Blockers | None:
     return None
 
 
-def _considered(snapshot: Snapshot, answers: Sequence[Answer], chosen: Sequence[Offer]) -> Iterable[Consideration]:
+def _considered(snapshot: Snapshot, answers: Mapping[int, Answer], chosen: Sequence[Offer]) -> Iterable[Consideration]:
     """Every GPU's considerations, and for each GPU that could serve why it was taken or not."""
     taken = {offer.gpu.index for offer in chosen}
-    for gpu, answer in zip(snapshot.gpus, answers, strict=True):
+    for gpu in snapshot.gpus:
+        answer = answers[gpu.index]
         yield from answer.considered
         if isinstance(answer.result, Reason):
             part = "holds a part of the request" if gpu.index in taken else answer.result.message

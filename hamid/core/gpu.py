@@ -83,7 +83,3 @@ class Gpu(Struct, frozen=True, kw_only=True):
     def used_instances(self) -> tuple[Instance, ...]:
         """Instances that must not be touched."""
         return tuple(instance for instance in self.instances if instance.used)
-
-    def profile_of(self, instance: Instance) -> Profile | None:
-        """The profile that an instance was made from, or None if the driver no longer lists it."""
-        return next((p for p in self.profiles if p.profile_id == instance.profile_id), None)

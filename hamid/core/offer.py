@@ -99,7 +99,8 @@ def list_instances(instances: Iterable[Instance]) -> str:
 
 def seats_of(gpu: Gpu, instances: Iterable[Instance]) -> list[Seat]:
     """Where instances lie; one whose profile the driver no longer lists is taken by its size alone."""
-    return [Seat(gpu.profile_of(instance) or _bare_profile(instance), instance.placement) for instance in instances]
+    known = {profile.profile_id: profile for profile in gpu.profiles}
+    return [Seat(known.get(each.profile_id) or _bare_profile(each), each.placement) for each in instances]
 
 
 def _bare_profile(instance: Instance) -> Profile:

@@ -7,7 +7,9 @@ only as few as needed.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import combinations, combinations_with_replacement
+from functools import lru_cache
+from itertools import combinations
+from typing import NamedTuple
 
 from hamid.core.geometry import Seat
 from hamid.core.gpu import Gpu, Instance
@@ -37,18 +39,14 @@ class _PackedSearch:
         self.request = request
         self.count = count
         self.board: Board = board_of(gpu.profiles)
-        claimed = self._claimed(table) if request.memory_match is MemoryMatch.TEMPLATE else {}
-        sizes = [self._size(profile, claimed) for profile in gpu.profiles]
-        self.sizes = sorted((s for s in sizes if satisfies(s, request, gpu)), key=lambda size: size.order)
+        claimed = self._claimed(table) if request.memory_match is MemoryMatch.TEMPLATE else ()
+        self.sizes = _sizes(self.board, gpu.memory_mib or 0, request, claimed)
         self.idle = idle_instances(gpu)
 
-    def _claimed(self, table: TemplateTable) -> dict[str, int]:
+    def _claimed(self, table: TemplateTable) -> tuple[tuple[str, int], ...]:
+        """What the model's templates say that profiles have."""
         entry = table.lookup(self.gpu.name)
-        return {slot.name: slot.memory_mib for t in (entry.templates if entry else ()) for slot in t.slots}
-
-    def _size(self, profile: Profile, claimed: dict[str, int]) -> Size:
-        own = nvml_size(profile, self.gpu)
-        return Size(profile, claimed.get(profile.name, own.memory_mib), own.cores_percent)
+        return tuple((slot.name, slot.memory_mib) for t in (entry.templates if entry else ()) for slot in t.slots)
 
     def offer(self) -> Offer | None:
         """The offer that destroys the fewest idle instances, then wastes the least, then keeps the most choices."""
@@ -84,11 +82,14 @@ class _PackedSearch:
     def _created(self, staying: Sequence[Instance], number: int) -> tuple[Seat, ...] | None:
         """Seats for `number` new instances: the smallest sufficient profiles that can be seated together."""
         occupied = self.board.occupy(seats_of(self.gpu, [*self.gpu.used_instances, *staying]))
-        for sizes in sorted(combinations_with_replacement(self.sizes, number), key=_waste):
-            profiles = sorted((size.profile for size in sizes), key=lambda p: (-p.size, p.profile_id))
-            seats = best_seats(self.board, occupied, profiles)
-            if seats is not None:
-                return seats
+        free_slices = self.board.axis - occupied.mask.bit_count()
+        free_compute = self.board.compute_slices - occupied.compute_slices
+        named = self.request.profile is not None
+        for choice in _choices(self.board, tuple(size.profile.profile_id for size in self.sizes), number):
+            if choice.slices <= free_slices and choice.compute_slices <= free_compute:
+                seats = best_seats(self.board, occupied, choice.profiles, named=named)
+                if seats is not None:
+                    return seats
         return None
 
     def accepted(self, offer: Offer) -> Answer:
@@ -141,10 +142,43 @@ class _PackedSearch:
         return Reason(gpu=self.gpu.index, code=code, message=message, hint=hint)
 
 
-def _waste(sizes: tuple[Size, ...]) -> tuple[int, int, int]:
-    """What a choice of profiles takes altogether: memory, compute slices, memory slices."""
-    return (
-        sum(size.memory_mib for size in sizes),
-        sum(size.profile.compute_slices for size in sizes),
-        sum(size.profile.size for size in sizes),
-    )
+@lru_cache(maxsize=256)
+def _sizes(
+    board: Board, gpu_memory_mib: int, request: Request, claimed: tuple[tuple[str, int], ...]
+) -> tuple[Size, ...]:
+    """The profiles that satisfy a request, smallest first; equal GPUs share the answer."""
+    memory = dict(claimed)
+    own = [nvml_size(profile, board.multiprocessors) for profile in board.profiles]
+    sizes = [Size(s.profile, memory.get(s.profile.name, s.memory_mib), s.cores_percent) for s in own]
+    return tuple(sorted((s for s in sizes if satisfies(s, request, gpu_memory_mib)), key=lambda size: size.order))
+
+
+class _Choice(NamedTuple):
+    """Profiles for several instances together, and the memory and compute slices that they take."""
+
+    profiles: tuple[Profile, ...]
+    slices: int
+    compute_slices: int
+
+
+@lru_cache(maxsize=1024)
+def _choices(board: Board, profile_ids: tuple[int, ...], number: int) -> tuple[_Choice, ...]:
+    """Every choice of `number` profiles that an empty board has the slices for, the least wasteful first."""
+    found: list[_Choice] = []
+
+    def extend(chosen: tuple[Profile, ...], first: int, slices: int, compute_slices: int) -> None:
+        if slices > board.axis or compute_slices > board.compute_slices:
+            return
+        if len(chosen) == number:
+            found.append(_Choice(chosen, slices, compute_slices))
+            return
+        for position in range(first, len(profile_ids)):
+            profile = board.profiles[board.index[profile_ids[position]]]
+            extend((*chosen, profile), position, slices + profile.size, compute_slices + profile.compute_slices)
+
+    extend((), 0, 0, 0)
+    return tuple(sorted(found, key=_waste))
+
+
+def _waste(choice: _Choice) -> tuple[int, int, int]:
+    return (sum(profile.memory_mib for profile in choice.profiles), choice.compute_slices, choice.slices)

@@ -7,6 +7,7 @@ smallest sufficient slots; starts that keep the template's rest creatable. Only 
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -104,16 +105,8 @@ class _TemplateSearch:
 
     def _sufficient(self, template: Template, free: Counter[str]) -> list[Profile]:
         """Free slots that satisfy the request, smallest first."""
-        sizes = [self._size(template, profile) for profile in self._profiles(free)]
-        enough = [size for size in sizes if satisfies(size, self.request, self.gpu)]
-        return [size.profile for size in sorted(enough, key=lambda size: size.order)]
-
-    def _size(self, template: Template, profile: Profile) -> Size:
-        own = nvml_size(profile, self.gpu)
-        slot = next(slot for slot in template.slots if slot.name == profile.name)
-        memory_mib = slot.memory_mib if self.request.memory_match is MemoryMatch.TEMPLATE else own.memory_mib
-        cores = own.cores_percent if slot.core_percent is None else slot.core_percent
-        return Size(profile, memory_mib, cores)
+        sizes = _sizes(self.board, template, self.request, self.gpu.memory_mib or 0)
+        return [size.profile for size in sizes for _ in range(free[size.profile.name])]
 
     def _profiles(self, free: Counter[str]) -> list[Profile]:
         """Each free slot's profile; equal ones stand together, large ones first since they are hardest to seat."""
@@ -198,3 +191,18 @@ class _TemplateSearch:
 
     def _make_reason(self, code: ReasonCode, message: str, hint: str) -> Reason:
         return Reason(gpu=self.gpu.index, code=code, message=message, hint=hint)
+
+
+@lru_cache(maxsize=1024)
+def _sizes(board: Board, template: Template, request: Request, gpu_memory_mib: int) -> tuple[Size, ...]:
+    """The profiles of a template that satisfy the request, smallest first; equal GPUs share the answer."""
+    sizes: list[Size] = []
+    for slot in template.slots:
+        profile = board.named(slot.name)
+        if profile is None:
+            continue
+        own = nvml_size(profile, board.multiprocessors)
+        memory_mib = slot.memory_mib if request.memory_match is MemoryMatch.TEMPLATE else own.memory_mib
+        cores = own.cores_percent if slot.core_percent is None else slot.core_percent
+        sizes.append(Size(profile, memory_mib, cores))
+    return tuple(sorted((s for s in sizes if satisfies(s, request, gpu_memory_mib)), key=lambda size: size.order))

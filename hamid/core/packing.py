@@ -20,7 +20,7 @@ from hamid.core.profile import Placement, Profile
 _NOWHERE = Placement(start=0, size=0)
 # Answers kept; GPUs in the same state share one.
 _REMEMBERED = 1 << 12
-# Four times what the boards of today can reach; beyond it the search keeps the lowest starts and asks for existence alone.
+# Four times what today's boards reach; beyond it the search keeps the lowest starts and asks for existence alone.
 _STATES = 1 << 10
 
 

@@ -13,13 +13,16 @@ from typing import NamedTuple
 from hamid.core.geometry import Seat
 from hamid.core.profile import Engines, Placement, Profile
 
+# The highest bit of each 16-bit field of packed engine counts: it survives a subtraction that does not run short.
+_GUARD = 0x8000_8000_8000_8000
+
 
 class Occupancy(NamedTuple):
-    """What is taken on a GPU: memory slices as bits, compute slices, engines, and instances per profile index."""
+    """What is taken on a GPU: memory slices as bits, compute slices, packed engines, instances per profile index."""
 
     mask: int
     compute_slices: int
-    engines: Engines
+    engines: int
     counts: tuple[int, ...]
 
 
@@ -32,12 +35,16 @@ class Board:
         self.axis = max((place.end for p in profiles for place in p.placements), default=0)
         # The full-GPU profile may be unknown to a driver; seven times 1g says as much.
         self.compute_slices = max((p.compute_slices * p.max_instances for p in profiles), default=0)
+        self.multiprocessors = max((p.multiprocessors for p in profiles), default=0)
         self.engines = _engine_budget(profiles, self.axis)
-        self.empty = Occupancy(0, 0, Engines(), (0,) * len(self.profiles))
+        self.empty = Occupancy(0, 0, 0, (0,) * len(self.profiles))
+        self._engines = {profile.profile_id: profile.engines.packed for profile in profiles}
+        self._guarded = None if self.engines is None else self.engines.packed | _GUARD
+        self._by_name = {profile.name: profile for profile in self.profiles}
 
     def named(self, name: str) -> Profile | None:
         """The profile of that name, or None."""
-        return next((profile for profile in self.profiles if profile.name == name), None)
+        return self._by_name.get(name)
 
     def fits(self, occupancy: Occupancy, seat: Seat) -> bool:
         """True when an instance may be created at `seat` beside what is taken."""
@@ -45,26 +52,30 @@ class Board:
 
     def has_budget(self, occupancy: Occupancy, profile: Profile) -> bool:
         """True when compute slices, engines and the profile's maximum leave room, wherever it would lie."""
-        return (
-            occupancy.compute_slices + profile.compute_slices <= self.compute_slices
-            and occupancy.counts[self.index[profile.profile_id]] < profile.max_instances
-            and (self.engines is None or occupancy.engines.plus(profile.engines).within(self.engines))
-        )
+        if (
+            occupancy.compute_slices + profile.compute_slices > self.compute_slices
+            or occupancy.counts[self.index[profile.profile_id]] >= profile.max_instances
+        ):
+            return False
+        if self._guarded is None:
+            return True
+        return (self._guarded - occupancy.engines - self._engines[profile.profile_id]) & _GUARD == _GUARD
 
     def add(self, occupancy: Occupancy, seat: Seat) -> Occupancy:
         """The occupancy with one more instance; the caller has asked `fits`.
 
         A profile that the driver no longer lists takes its memory slices and no countable budget.
         """
-        number = self.index.get(seat.profile.profile_id)
-        counts = occupancy.counts
-        if number is not None:
-            counts = (*counts[:number], counts[number] + 1, *counts[number + 1 :])
+        mask, compute_slices, engines, counts = occupancy
+        profile = seat.profile
+        number = self.index.get(profile.profile_id)
+        if number is None:
+            return Occupancy(mask | seat.placement.mask, compute_slices + profile.compute_slices, engines, counts)
         return Occupancy(
-            occupancy.mask | seat.placement.mask,
-            occupancy.compute_slices + seat.profile.compute_slices,
-            occupancy.engines.plus(seat.profile.engines),
-            counts,
+            mask | seat.placement.mask,
+            compute_slices + profile.compute_slices,
+            engines + self._engines[profile.profile_id],
+            (*counts[:number], counts[number] + 1, *counts[number + 1 :]),
         )
 
     def occupy(self, seats: Iterable[Seat]) -> Occupancy:
@@ -119,7 +130,13 @@ class Board:
 
     def can_seat(self, occupancy: Occupancy, wanted: Sequence[Profile]) -> bool:
         """True when all of `wanted` can be created together beside what is taken."""
-        return next(self.arrangements(occupancy, wanted), None) is not None
+        return _can_seat(self, occupancy, tuple(profile.profile_id for profile in wanted))
+
+
+@lru_cache(maxsize=1 << 14)
+def _can_seat(board: Board, occupancy: Occupancy, profile_ids: tuple[int, ...]) -> bool:
+    wanted = [board.profiles[board.index[profile_id]] for profile_id in profile_ids]
+    return next(board.arrangements(occupancy, wanted), None) is not None
 
 
 def _engine_budget(profiles: Sequence[Profile], axis: int) -> Engines | None:

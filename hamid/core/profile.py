@@ -36,23 +36,10 @@ class Engines(Struct, frozen=True):
     jpeg: int = 0
     ofa: int = 0
 
-    def plus(self, other: "Engines") -> "Engines":
-        """Both together."""
-        return Engines(
-            decoders=self.decoders + other.decoders,
-            encoders=self.encoders + other.encoders,
-            jpeg=self.jpeg + other.jpeg,
-            ofa=self.ofa + other.ofa,
-        )
-
-    def within(self, budget: "Engines") -> bool:
-        """True when no count exceeds the budget's."""
-        return (
-            self.decoders <= budget.decoders
-            and self.encoders <= budget.encoders
-            and self.jpeg <= budget.jpeg
-            and self.ofa <= budget.ofa
-        )
+    @property
+    def packed(self) -> int:
+        """All four counts in one number, 16 bits each, so that instances are summed by one addition."""
+        return self.decoders | self.encoders << 16 | self.jpeg << 32 | self.ofa << 48
 
 
 class Profile(Struct, frozen=True, kw_only=True):

@@ -7,7 +7,6 @@ from msgspec import Struct
 
 from hamid.core.errors import UsageError
 from hamid.core.geometry import MAX_COUNT, PROFILE_NAME
-from hamid.core.gpu import Gpu
 from hamid.core.profile import Profile
 from hamid.core.units import PERCENT, Memory, parse_memory
 
@@ -80,17 +79,16 @@ class Size(Struct, frozen=True):
         return (self.memory_mib, self.profile.compute_slices, self.profile.profile_id)
 
 
-def satisfies(size: Size, request: Request, gpu: Gpu) -> bool:
+def satisfies(size: Size, request: Request, gpu_memory_mib: int) -> bool:
     """True when one instance of that size is enough; suffixed profiles are only for those who name them."""
-    named = size.profile.name == request.profile if request.profile is not None else not size.profile.suffix
-    memory_mib = 0 if request.memory is None else request.memory.of(gpu.memory_mib or 0)
+    named = not size.profile.suffix if request.profile is None else size.profile.name == request.profile
+    memory_mib = 0 if request.memory is None else request.memory.of(gpu_memory_mib)
     return named and size.memory_mib >= memory_mib and size.cores_percent >= request.cores_percent
 
 
-def nvml_size(profile: Profile, gpu: Gpu) -> Size:
+def nvml_size(profile: Profile, whole_multiprocessors: int) -> Size:
     """A profile by the driver's own figures; cores as its share of the GPU's multiprocessors, rounded up."""
-    whole = max((each.multiprocessors for each in gpu.profiles), default=0)
-    cores = -(-profile.multiprocessors * PERCENT // whole) if whole else 0
+    cores = -(-profile.multiprocessors * PERCENT // whole_multiprocessors) if whole_multiprocessors else 0
     return Size(profile, profile.memory_mib, cores)
 
 

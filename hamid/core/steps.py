@@ -15,7 +15,7 @@ class SetMigMode(Struct, frozen=True, tag=True, kw_only=True):
 
 
 class CreateInstance(Struct, frozen=True, tag=True, kw_only=True):
-    """Create a GPU instance at exactly this placement and one compute instance that spans it."""
+    """Create a GPU instance at exactly this placement, one compute instance that spans it, and its device nodes."""
 
     gpu_uuid: str
     gpu_index: int
@@ -36,3 +36,27 @@ class DestroyInstance(Struct, frozen=True, tag=True, kw_only=True):
 
 
 Step = SetMigMode | CreateInstance | DestroyInstance
+
+
+def inverse(step: Step) -> Step:
+    """The step that takes this one back."""
+    match step:
+        case SetMigMode():
+            return SetMigMode(gpu_uuid=step.gpu_uuid, gpu_index=step.gpu_index, enabled=not step.enabled)
+        case CreateInstance():
+            return DestroyInstance(
+                gpu_uuid=step.gpu_uuid,
+                gpu_index=step.gpu_index,
+                profile=step.profile,
+                profile_id=step.profile_id,
+                placement=step.placement,
+                mig_uuid=None,
+            )
+        case DestroyInstance():
+            return CreateInstance(
+                gpu_uuid=step.gpu_uuid,
+                gpu_index=step.gpu_index,
+                profile=step.profile,
+                profile_id=step.profile_id,
+                placement=step.placement,
+            )

@@ -8,6 +8,7 @@ HAMi uses but no driver prints stand in an alias table.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -82,6 +83,7 @@ class TemplateTable(Struct, frozen=True):
         return len(wanted) if contains_tokens(tokens, wanted) else 0
 
 
+@lru_cache(maxsize=1024)
 def name_tokens(name: str) -> tuple[str, ...]:
     """`NVIDIA A100-SXM4-40GB` as `("a100", "sxm4", "40gb")`."""
     return tuple(token for token in _SEPARATORS.split(name.lower()) if token and token != "nvidia")
