@@ -3,19 +3,6 @@
 #include "call.h"
 #include "process.h"
 
-/* A child's ids by its serials; 0xFFFFFFFF where the process is on the whole GPU. */
-static void find_ids(const struct gpu *gpu, const struct process *process, struct nvml_process *entry)
-{
-    entry->gpu_instance_id = entry->compute_instance_id = WHOLE_GPU;
-    for (unsigned slot = 0; slot < MAX_COMPUTE_INSTANCES; slot++) {
-        const struct compute_instance *instance = &gpu->compute_instances[slot];
-        if (instance->serial != 0 && instance->serial == process->compute_instance) {
-            entry->compute_instance_id = instance->id;
-            entry->gpu_instance_id = gpu->gpu_instances[instance->gpu_instance].id;
-        }
-    }
-}
-
 struct listing {
     unsigned room, found;
     struct nvml_process *entries;
@@ -25,7 +12,7 @@ struct listing {
 static void list_one(const struct call *call, const struct process *process, struct listing *listing)
 {
     struct nvml_process entry = {.pid = process->pid, .used_memory = process->memory_bytes};
-    find_ids(call->gpu, process, &entry);
+    process_find_ids(call->gpu, process, &entry);
     if (listing->found < listing->room) {
         if (listing->entries != NULL)
             listing->entries[listing->found] = entry;

@@ -57,6 +57,18 @@ EXPORT int nvmlDeviceGetTemperature(void *device, unsigned sensor, unsigned *cel
     return call_end(&call, NVML_SUCCESS);
 }
 
+EXPORT int nvmlDeviceGetTemperatureV(void *device, struct nvml_temperature *temperature)
+{
+    unsigned celsius = 0;
+    if (temperature != NULL && temperature->version != STRUCT_VERSION(struct nvml_temperature, 1))
+        return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+    int result = nvmlDeviceGetTemperature(device, temperature != NULL ? temperature->sensor : 0,
+                                          temperature != NULL ? &celsius : NULL);
+    if (result == NVML_SUCCESS)
+        temperature->celsius = (int)celsius;
+    return result;
+}
+
 EXPORT int nvmlDeviceGetTemperatureThreshold(void *device, unsigned kind, unsigned *celsius)
 {
     static const unsigned thresholds[] = {92, 89, 95, 85}; /* shutdown, slowdown, memory, GPU */

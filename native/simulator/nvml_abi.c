@@ -49,6 +49,7 @@ ASSERT_SIZE(struct nvml_compute_info, 32);
 ASSERT_OFFSET(struct nvml_compute_info, placement, 24);
 
 ASSERT_SIZE(struct nvml_bar1_memory, 24);
+ASSERT_SIZE(struct nvml_temperature, 12);
 ASSERT_SIZE(struct nvml_utilization, 8);
 ASSERT_SIZE(struct nvml_event_data, 32);
 ASSERT_OFFSET(struct nvml_event_data, gpu_instance_id, 24);

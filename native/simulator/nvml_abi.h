@@ -141,6 +141,11 @@ struct nvml_bar1_memory {
     unsigned long long total, free, used;
 };
 
+struct nvml_temperature {
+    unsigned version, sensor;
+    int celsius;
+};
+
 struct nvml_utilization {
     unsigned gpu, memory;
 };

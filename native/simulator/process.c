@@ -76,3 +76,15 @@ uint64_t process_used_bytes(const struct node *node, const struct process_scope 
             used += node->processes[row].memory_bytes;
     return used;
 }
+
+void process_find_ids(const struct gpu *gpu, const struct process *process, struct nvml_process *entry)
+{
+    entry->gpu_instance_id = entry->compute_instance_id = WHOLE_GPU;
+    for (unsigned slot = 0; slot < MAX_COMPUTE_INSTANCES; slot++) {
+        const struct compute_instance *instance = &gpu->compute_instances[slot];
+        if (instance->serial != 0 && instance->serial == process->compute_instance) {
+            entry->compute_instance_id = instance->id;
+            entry->gpu_instance_id = gpu->gpu_instances[instance->gpu_instance].id;
+        }
+    }
+}

@@ -24,4 +24,7 @@ bool process_in_scope(const struct process *process, const struct process_scope 
 bool process_any_alive(const struct node *node, const struct process_scope *scope);
 uint64_t process_used_bytes(const struct node *node, const struct process_scope *scope);
 
+/* The instance ids of a process by its serials; 0xFFFFFFFF where it is on the whole GPU. */
+void process_find_ids(const struct gpu *gpu, const struct process *process, struct nvml_process *entry);
+
 #endif

@@ -240,3 +240,23 @@ def test_a_fork_keeps_working(mig_gpu):
     )
     assert (done.stdout.strip(), done.stderr) == ("forked", "")
     assert migtools.all_instances(device) == []
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+def test_eight_processes_hammer_one_node_for_a_minute(mig_gpu):
+    """Eight processes that create, destroy and are killed at random leave a consistent and live node."""
+    mig_gpu("A100-SXM4-40GB", count=8)
+    done = hammer(os.environ["HAMI_SIM_STATE"], 60, workers=8)
+    assert done.returncode == 0, done.stderr
+    for index in range(8):
+        check_consistent(pynvml.nvmlDeviceGetHandleByIndex(index))
+
+
+def test_eight_processes_hammer_one_node(mig_gpu):
+    """The same for five seconds."""
+    mig_gpu("A100-SXM4-40GB", count=8)
+    done = hammer(os.environ["HAMI_SIM_STATE"], 5, workers=8, seed=2)
+    assert done.returncode == 0, done.stderr
+    for index in range(8):
+        check_consistent(pynvml.nvmlDeviceGetHandleByIndex(index))
