@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from hamictl import local
+from hamictl.commands.sim_inject import State
+from hamictl.commands.sim_inject import app as inject
 from hamictl.options import noun, verb
 from hamictl.render import inventory, tables
 from hamictl.session import Session
@@ -19,11 +21,7 @@ from hamid.core.units import parse_memory
 app = noun("sim", "Make, show and end simulated GPU nodes.")
 process = noun("process", "Processes that hold GPU memory on a simulated node.")
 app.add_typer(process)
-
-State = Annotated[
-    str | None,
-    typer.Option("--state", metavar="FILE", help="The node's state file (the same as --sim FILE)."),
-]
+app.add_typer(inject)
 
 
 @verb(app, "up")

@@ -40,6 +40,7 @@ def up(state: Path, spec: str) -> None:
     (root / _MARKER).touch()
     try:
         simulator.create(str(state), spec)
+        simulator.set_root(root.resolve(), state=str(state))
     except BaseException:
         shutil.rmtree(root)
         raise

@@ -1,7 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "place.h"
 
+#include <stdio.h>
+#include <string.h>
 #include <strings.h>
+
+/* People name a GPU by its index, too; it works also while the GPU is lost and tells nobody its UUID. */
+static int is_index(const char *text, unsigned index)
+{
+    char digits[sizeof "4294967295"];
+    snprintf(digits, sizeof digits, "%u", index);
+    return strcmp(text, digits) == 0;
+}
 
 struct place place_find(struct node *node, const char *uuid)
 {
@@ -9,7 +19,7 @@ struct place place_find(struct node *node, const char *uuid)
         struct gpu *gpu = &node->gpus[index];
         char text[UUID_SIZE];
         gpu_uuid(gpu, text);
-        if (strcasecmp(uuid, text) == 0)
+        if (strcasecmp(uuid, text) == 0 || is_index(uuid, index))
             return (struct place){gpu, NULL};
         for (unsigned slot = 0; slot < MAX_COMPUTE_INSTANCES; slot++) {
             struct compute_instance *instance = &gpu->compute_instances[slot];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which GPU or MIG device a UUID means. */
+/* Which GPU or MIG device a UUID means; a GPU also goes by its index. */
 #ifndef HAMI_SIM_PLACE_H
 #define HAMI_SIM_PLACE_H
 
