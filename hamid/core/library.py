@@ -28,10 +28,19 @@ _DIGITS = re.compile(r"([0-9]+)")
 
 
 class Digest(Struct, frozen=True):
-    """What a file holds: `md5` decides whether it changed, `sha256` stands in the manifest."""
+    """What a file holds: `md5` decides whether it changed, `sha256` stands in the manifest.
+
+    A file that we wrote ourselves was not compared with anything, so that its `md5` is empty until it is.
+    """
 
     md5: str
     sha256: str
+
+    def is_same(self, other: "Digest") -> bool:
+        """True when both files hold the same."""
+        if self.md5 and other.md5:
+            return self.md5 == other.md5
+        return self.sha256 == other.sha256
 
 
 class SourceFile(Struct, frozen=True):
@@ -234,7 +243,7 @@ def _difference(file: SourceFile, found: InstalledFile | None, dest: str) -> Why
         raise UnsafePath(f"'{dest}/{file.path}' is a directory, a file belongs there", "move it away")
     if found.kind != "file" or not found.trusted:
         return Why.UNSAFE
-    if needs_digests(file, found) and file.digest is not None and found.digest == file.digest:
+    if needs_digests(file, found) and file.digest and found.digest and found.digest.is_same(file.digest):
         # Permissions cannot be set on a file that has another name: it may be somebody else's.
         return Why.UNSAFE if found.links > 1 and found.mode != installed_mode(file.path, file.mode) else None
     return Why.DIFFERENT

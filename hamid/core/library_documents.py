@@ -86,7 +86,6 @@ def _version(version: Version, manifest: Manifest) -> Document:
         "current": version.current,
         "pinned": version.pinned,
         "size": record.size if record else None,
-        "md5": record.md5 if record else None,
         "sha256": record.sha256 if record else None,
         "source": shown_path(record.source) if record else None,
         "installedAt": record.installed_at if record else None,

@@ -19,18 +19,12 @@ _ESCAPED = re.compile("%([0-9A-F]{2})")
 class Record(Struct, frozen=True, rename="camel"):
     """One installed file: what it must hold, where it came from and when (RFC 3339, UTC)."""
 
-    md5: str
     sha256: str
     size: int
     mode: int
     version: str
     source: str
     installed_at: str
-
-    @property
-    def digest(self) -> Digest:
-        """What the file must hold."""
-        return Digest(self.md5, self.sha256)
 
 
 class Manifest(Struct, frozen=True, rename="camel"):
@@ -54,7 +48,7 @@ class Manifest(Struct, frozen=True, rename="camel"):
 
 def make_record(path: str, digest: Digest, *, size: int, mode: int, source: str, now: str) -> Record:
     """The entry for a file that was installed or found equal."""
-    return Record(digest.md5, digest.sha256, size, mode, library_version(path) or "", source, now)
+    return Record(digest.sha256, size, mode, library_version(path) or "", source, now)
 
 
 def parse_manifest(data: bytes) -> Manifest | None:
@@ -97,7 +91,6 @@ def summary(record: Record) -> dict[str, Any]:
     """The entry for a document."""
     return {
         "size": record.size,
-        "md5": record.md5,
         "sha256": record.sha256,
         "source": shown_path(record.source),
         "installedAt": record.installed_at,

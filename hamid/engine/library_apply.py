@@ -5,6 +5,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from msgspec import Struct
 
@@ -25,7 +26,7 @@ from hamid.core.library import (
 from hamid.core.library_manifest import Manifest, encode_path, format_manifest, make_record
 from hamid.node.files import Calls, Tree, write_all
 from hamid.node.library_dest import MANIFEST, Listing, Store
-from hamid.node.library_store import SourceChanged, digest_of, identity, open_unchanged, settle
+from hamid.node.library_store import SourceChanged, copy, identity, open_unchanged, settle
 from hamid.node.staging import Staging
 
 _MANIFEST = f"{STORE}/{MANIFEST}"
@@ -98,12 +99,11 @@ def _stage_file(staging: Staging, store: Store, source: Tree | None, work: Work,
     descriptor = open_unchanged(folder, name, status)
     try:
         settle(status)
-        copy: Callable[[int], Digest] = lambda target: digest_of(store.calls, descriptor, status, target)  # noqa: E731
-        digest = staging.write(step.path, step.mode, copy)
+        digest = staging.write(step.path, step.mode, partial(copy, store.calls, descriptor, status))
     finally:
         store.calls(os.close, descriptor)
     if not step.installed:
-        store.cache.note(status, digest, None)
+        store.cache.note(status, digest)
     return digest
 
 
@@ -117,7 +117,6 @@ def _identities(listing: Listing) -> dict[str, str]:
 
 def _manifest(store: Store, work: Work, digests: dict[str, Digest]) -> Manifest:
     """The former manifest with an entry for every file that was written or found equal; equal entries stay."""
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     files = dict(store.known.files)
     for step in work.steps:
         if not isinstance(step, WriteFile) and not (isinstance(step, Skip) and step.why is Why.SAME):
@@ -127,11 +126,11 @@ def _manifest(store: Store, work: Work, digests: dict[str, Digest]) -> Manifest:
         if status is None or step.path not in digests:
             continue
         mode = step.mode if isinstance(step, WriteFile) else installed_mode(step.path, status.st_mode)
-        digest, source = digests[step.path], encode_path(work.source)
-        fresh = make_record(step.path, digest, size=status.st_size, mode=mode, source=source, now=now)
-        former = files.get(encode_path(step.path))
-        if former is None or (former.digest, former.mode) != (fresh.digest, fresh.mode):
-            files[encode_path(step.path)] = fresh
+        digest, key = digests[step.path], encode_path(step.path)
+        former = files.get(key)
+        if former is None or (former.sha256, former.mode) != (digest.sha256, mode):
+            source, now = encode_path(work.source), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            files[key] = make_record(step.path, digest, size=status.st_size, mode=mode, source=source, now=now)
     return Manifest(version=work.version, pinned=work.pinned, files=files)
 
 
@@ -141,4 +140,4 @@ def _remember(store: Store, written: dict[str, Digest]) -> None:
     if found:
         settle(max(found.values(), key=lambda status: status.st_ctime_ns))
     for path, status in found.items():
-        store.cache.note(status, written[path], None)
+        store.cache.note(status, written[path])

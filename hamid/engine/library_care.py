@@ -163,7 +163,7 @@ def _content_drift(store: Store, path: str, record: Record, here: os.stat_result
     if store.tree is None:
         raise AssertionError("the file was found in it")
     folder, name = store.tree.place(path)
-    if here.st_size != record.size or store.cache.digest(folder, name, here) != record.digest:
+    if here.st_size != record.size or store.cache.digest(folder, name, here).sha256 != record.sha256:
         return Drift(path, "content", f"is not what was installed (SHA-256 {record.sha256[:12]}..)")
     if here.st_mode & 0o7777 != record.mode:
         return Drift(path, "mode", f"has mode {here.st_mode & 0o7777:04o}, installed was {record.mode:04o}")

@@ -210,7 +210,7 @@ class Sync:
             raise UsageError(f"version '{self._pin}' is not installed", f"installed: {known}")
         root, record = self._store.tree.root, self._store.known.record(name)
         problem = self._store.cache.problem(root, name, status)
-        if not problem and record is not None and record.digest != self._store.cache.digest(root, name, status):
+        if not problem and record is not None and record.sha256 != self._store.cache.digest(root, name, status).sha256:
             problem = "it is not what was installed"
         if problem:
             raise LibraryRefused(f"'{root.join(name)}' cannot be used: {problem}", "install that version again")
@@ -224,7 +224,7 @@ class Sync:
             dest=self._store.dest,
             files=files,
             folders=[path for path in bundle.folders if self._store.folder_exists(path)],
-            libraries=tuple(self._store.libraries()),
+            libraries=() if bundle.files else tuple(self._store.libraries()),
             preload=self._store.preload(),
         )
         return plan_sync(bundle, install, pinned=self._pinned, standing=standing)

@@ -23,6 +23,7 @@ OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FOLDERS = 64
+_MORE = 65536
 _OTHERS_WRITE = 0o002
 # A file system without hard links, or a file that may not get one: it cannot be brought back.
 _CANNOT_LINK = {errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
@@ -104,11 +105,17 @@ class Folder:
 
     def read(self, name: str) -> bytes | None:
         """The whole file, None when nothing, or something that we do not trust, stands there."""
-        status = self.status(name)
-        if status is None or not stat.S_ISREG(status.st_mode) or not trusted(status):
-            return None
-        descriptor = self.open(name)
         try:
+            descriptor = self._do(os.open, name, OPEN_FILE, dir_fd=self.descriptor)
+        except OSError as error:
+            # A link, a socket, a pipe that nobody writes to.
+            if error.errno in {errno.ENOENT, errno.ELOOP, errno.ENXIO}:
+                return None
+            raise
+        try:
+            status = self.calls(os.fstat, descriptor)
+            if not stat.S_ISREG(status.st_mode) or not trusted(status):
+                return None
             return read_all(self.calls, descriptor, status.st_size)
         finally:
             self.calls(os.close, descriptor)
@@ -277,9 +284,12 @@ class Tree:
 
 
 def read_all(calls: Calls, descriptor: int, expected: int) -> bytes:
-    """Everything from here to the end; `expected` bytes take two calls."""
-    parts = []
-    while part := calls(os.read, descriptor, expected + 1):
+    """Everything from here to the end; one call for a file of the `expected` size."""
+    part = calls(os.read, descriptor, expected + 1)
+    parts = [part]
+    while part and len(part) != expected:
+        expected = 0
+        part = calls(os.read, descriptor, _MORE)
         parts.append(part)
     return b"".join(parts)
 

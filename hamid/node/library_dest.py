@@ -5,6 +5,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterable
+from functools import cached_property
 from types import TracebackType
 from typing import Final, Self
 
@@ -70,14 +71,10 @@ class Store:
         self.tree: Tree | None = None
         self._way_warnings: tuple[str, ...] = ()
         self.lock: Lock | None = None
-        self.cache = StatCache(None, machine=os.uname().machine)
-        self.manifest: Manifest | None = None
-        self.manifest_broken = False
         self._full = full
 
     def __enter__(self) -> Self:
         self._open(create=False)
-        self._load()
         return self
 
     def __exit__(
@@ -92,6 +89,27 @@ class Store:
     def warnings(self) -> tuple[str, ...]:
         """Who else can write on the way to the destination and in what was opened of it."""
         return (*self._way_warnings, *(self.tree.warnings if self.tree is not None else ()))
+
+    @cached_property
+    def manifest(self) -> Manifest | None:
+        """The manifest, None where there is none that can be read."""
+        folder = self._store_folder()
+        data = None if folder is None else folder.read(MANIFEST)
+        return None if data is None else parse_manifest(data)
+
+    @property
+    def manifest_broken(self) -> bool:
+        """True when something stands there that is no manifest."""
+        return self.manifest is None and self.status(f"{STORE}/{MANIFEST}") is not None
+
+    @cached_property
+    def cache(self) -> StatCache:
+        """What earlier runs saw; nothing with `full`."""
+        folder = self._store_folder()
+        found = StatCache(None if folder is None else folder.read(CACHE), machine=os.uname().machine)
+        if self._full:
+            found.forget()
+        return found
 
     @property
     def known(self) -> Manifest:
@@ -108,13 +126,22 @@ class Store:
         """The store exists and is ours to change; what is known of it is read again."""
         self._open(create=True)
         tree = self._required()
-        tree.root.make_folder(STORE)
         # A descriptor of its own, because the tree closes its folders when it likes.
-        store = tree.root.folder(STORE)
-        check_folder(store, ours=True)
-        self.lock = Lock(store, wait=wait)
-        self._load()
+        self.lock = Lock(self._lock_folder(tree.root), wait=wait)
+        self.__dict__.pop("manifest", None)
+        seen = self.__dict__.pop("cache", None)
+        if seen is not None:
+            self.cache.adopt(seen)
         self._sweep()
+
+    def _lock_folder(self, root: Folder) -> Folder:
+        try:
+            found = root.folder(STORE)
+        except FileNotFoundError:
+            root.make_folder(STORE)
+            found = root.folder(STORE)
+        check_folder(found, ours=True)
+        return found
 
     def status(self, path: str) -> os.stat_result | None:
         """What stands at a relative path; None for nothing. Raises UnsafePath when a link stands on the way."""
@@ -180,20 +207,6 @@ class Store:
         except FileNotFoundError:
             return None
 
-    def _load(self) -> None:
-        """Manifest and cache as they lie on disk."""
-        folder = self._store_folder()
-        if folder is None:
-            return
-        data = folder.read(MANIFEST)
-        self.manifest = None if data is None else parse_manifest(data)
-        self.manifest_broken = self.manifest is None and folder.status(MANIFEST) is not None
-        cache = folder.read(CACHE)
-        if cache is not None:
-            self.cache = StatCache(cache, machine=os.uname().machine)
-            if self._full:
-                self.cache.forget_digests()
-
     def _sweep(self) -> None:
         """Remove what an interrupted run left; everywhere when one was surely interrupted, else where it is cheap."""
         tree = self._required()
@@ -202,7 +215,7 @@ class Store:
             deep = scan(tree, skip=(CONTAINERS, STORE))
             folders = ["", STORE, *deep.folders]
         else:
-            folders = ["", STORE]
+            folders = [""]
         for path in folders:
             for name in tree.folder(path).names():
                 if name.startswith(TEMPORARY):
@@ -214,4 +227,3 @@ class Store:
             remove_tree(folder, name)
         else:
             folder.unlink(name)
-

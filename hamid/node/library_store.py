@@ -8,6 +8,7 @@ last change lies at least one tick of the kernel's clock before it, so that no l
 import hashlib
 import os
 import time
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -18,7 +19,7 @@ from hamid.core.library_elf import library_problem
 from hamid.node.files import Calls, Folder, read_all, write_all
 
 CACHE: Final = "stat-cache.json"
-CHUNK: Final = 1024 * 1024
+CHUNK: Final = 256 * 1024
 _MOST_ENTRIES = 8192
 _SECOND_NS = 1_000_000_000
 # A file system that stores whole seconds may be off by two (vfat).
@@ -46,9 +47,9 @@ def identity(status: os.stat_result) -> str:
 
 def is_settled(status: os.stat_result) -> bool:
     """True when a write from now on must show in the file's times."""
-    now = time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
+    tick = time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
     whole_seconds = status.st_ctime_ns % _SECOND_NS == 0
-    return now - status.st_ctime_ns > (_COARSE_NS if whole_seconds else 0)
+    return tick - status.st_ctime_ns > (_COARSE_NS if whole_seconds else 0)
 
 
 def settle(status: os.stat_result) -> None:
@@ -67,9 +68,14 @@ class StatCache:
         self._used: dict[str, Seen] = {}
         self._changed = False
 
-    def forget_digests(self) -> None:
+    def forget(self) -> None:
         """Nothing that was seen earlier is believed."""
         self._seen = {}
+
+    def adopt(self, other: "StatCache") -> None:
+        """What the other has seen in this run is seen by this one."""
+        self._used.update(other._used)
+        self._changed = self._changed or other._changed
 
     @property
     def changed(self) -> bool:
@@ -81,14 +87,15 @@ class StatCache:
         entries = {**self._seen, **self._used}
         return msgspec.json.encode(entries if len(entries) <= _MOST_ENTRIES else self._used)
 
-    def note(self, status: os.stat_result, digest: Digest, problem: str | None) -> None:
+    def note(self, status: os.stat_result, digest: Digest) -> None:
         """Remember what a file holds that we have read or written ourselves."""
-        self._remember(status, Seen(digest.md5, digest.sha256, problem))
+        seen = self._lookup(status)
+        self._remember(status, Seen(digest.md5, digest.sha256, seen.problem if seen else None))
 
     def digest(self, folder: Folder, name: str, status: os.stat_result) -> Digest:
         """What the file at the name holds; raises SourceChanged when it is not the file of `status` throughout."""
         seen = self._lookup(status)
-        if seen is None or not seen.md5:
+        if seen is None or not seen.sha256:
             found = self._read(folder, name, status)
             seen = Seen(found.md5, found.sha256, seen.problem if seen else None)
             self._remember(status, seen)
@@ -143,19 +150,35 @@ def open_unchanged(folder: Folder, name: str, status: os.stat_result) -> int:
     return descriptor
 
 
-def digest_of(calls: Calls, descriptor: int, status: os.stat_result, target: int | None = None) -> Digest:
-    """The digest of an open file, which is copied to `target` on the way; raises SourceChanged when it changes."""
+def digest_of(calls: Calls, descriptor: int, status: os.stat_result) -> Digest:
+    """The digest of an open file; raises SourceChanged when it changes meanwhile."""
     # MD5 serves change detection alone, as in HAMi.
-    md5, sha256, size = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
-    while chunk := calls(os.read, descriptor, CHUNK):
-        size += len(chunk)
-        if target is not None:
-            write_all(calls, target, chunk)
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    for chunk in _chunks(calls, descriptor, status):
         md5.update(chunk)
         sha256.update(chunk)
+    return Digest(md5.hexdigest(), sha256.hexdigest())
+
+
+def copy(calls: Calls, descriptor: int, status: os.stat_result, target: int) -> Digest:
+    """Copy an open file to `target`; the digest of what was written. Raises SourceChanged when it changes meanwhile."""
+    sha256 = hashlib.sha256()
+    for chunk in _chunks(calls, descriptor, status):
+        write_all(calls, target, chunk)
+        sha256.update(chunk)
+    return Digest("", sha256.hexdigest())
+
+
+def _chunks(calls: Calls, descriptor: int, status: os.stat_result) -> Iterator[memoryview]:
+    """The content of an open file; raises SourceChanged at its end if it is not what `status` says."""
+    size, buffer = 0, memoryview(bytearray(min(CHUNK, status.st_size + 1)))
+    while count := calls(os.readv, descriptor, [buffer]):
+        size += count
+        yield buffer[:count]
+        if count < len(buffer):
+            break
     if size != status.st_size or identity(calls(os.fstat, descriptor)) != identity(status):
         raise SourceChanged
-    return Digest(md5.hexdigest(), sha256.hexdigest())
 
 
 def _library_problem(folder: Folder, name: str, status: os.stat_result, machine: str) -> str:

@@ -85,8 +85,8 @@ def content(dest):
     found = {}
     for path in sorted(Path(dest).rglob("*")):
         name = str(path.relative_to(dest))
-        if name.split("/")[0] != STORE:
-            found[name] = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+        if name.partition("/")[0] != STORE:
+            found[name] = str(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else None
     return found
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 
 def main():
-    library, least, stop = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    library, least, stop = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     versions = [Path(name).read_bytes() for name in sys.argv[4:]]
     reads = torn = missing = 0
-    while reads < least or reads % 64 or not os.path.exists(stop):
+    while reads < least or reads % 64 or not stop.exists():
         reads += 1
         try:
             descriptor = os.open(library, os.O_RDONLY)
@@ -28,7 +28,7 @@ def main():
             # An empty file cannot be mapped.
             torn += 1
         os.close(descriptor)
-    print(reads, torn, missing)
+    sys.stdout.write(f"{reads} {torn} {missing}\n")
 
 
 main()

@@ -125,7 +125,7 @@ def main():
     run(calls=REAL)
     new = state()
     steps, problems = (kill_everywhere if MODE == "kill" else fail_everywhere)(run, old, new)
-    print(json.dumps({"steps": steps, "problems": problems[:20]}))
+    sys.stdout.write(json.dumps({"steps": steps, "problems": problems[:20]}))
 
 
 if __name__ == "__main__":

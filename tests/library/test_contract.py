@@ -5,8 +5,12 @@ import os
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
+
+NAMESPACE = Path("/proc/self/ns/pid").readlink()
+SCRIPT = Path(__file__).parents[2] / "scripts" / "vgpu-init.sh"
 
 
 def test_a_fresh_destination_gets_everything_in_its_place(install, store, look):
@@ -21,7 +25,10 @@ def test_a_fresh_destination_gets_everything_in_its_place(install, store, look):
     s, d = store.first, store.dest
     assert done.lines == sorted(
         [
-            *(f"Copied: {s}/{n} -> {d}/{n}" for n in ("libvgpu.so", "libvgpu.so.v1", "license", "tools/deep/validator")),
+            *(
+                f"Copied: {s}/{n} -> {d}/{n}"
+                for n in ("libvgpu.so", "libvgpu.so.v1", "license", "tools/deep/validator")
+            ),
             f"Created: {d}/tools",
             f"Created: {d}/tools/deep",
             f"Updated: {d}/ld.so.preload -> {d}/libvgpu.so",
@@ -95,7 +102,7 @@ def test_what_is_no_regular_file_is_named_and_left(install, store, look):
 
 def test_names_of_every_kind_arrive(install, store, look):
     """Blanks, quotes, dashes, stars, line ends, hidden names, bytes that are no text, empty folders and files."""
-    names = ["a b", "-n", "--", "it's \"q\"", "*", "[x]", ".hidden", "..two", "line\nend", "\udcff\udcfe", "%41", "~"]
+    names = ["a b", "-n", "--", 'it\'s "q"', "*", "[x]", ".hidden", "..two", "line\nend", "\udcff\udcfe", "%41", "~"]
     store.fill(store.first, {name: f"content of {name!r}" for name in names})
     store.fill(store.first, {"-d/*/ x": "nested", "empty": b"", "n" * 255: "long"})
     (store.first / "nothing").mkdir()
@@ -239,7 +246,7 @@ def test_left_overs_of_a_killed_run_go(install, store, look):
     for name in (".hami-tmp.1", ".hami/.hami-tmp.2", "tools/deep/.hami-tmp.3"):
         (store.dest / name).write_text("half")
     (store.dest / ".hami/lock.d").mkdir()
-    (store.dest / ".hami/lock.d/owner").write_text(f"flock 4194305 1 {os.readlink('/proc/self/ns/pid')}\n")
+    (store.dest / ".hami/lock.d/owner").write_text(f"flock 4194305 1 {NAMESPACE}\n")
     assert install(store.dest, store.second).code == 0
     assert look.leftovers(store.dest) == []
 
@@ -248,7 +255,7 @@ def test_a_dead_owner_without_flock_is_known_by_its_pid(install, store, look):
     """A claim made by mkdir alone names a process; when that is gone the claim is void."""
     install(store.dest, store.first)
     (store.dest / ".hami/lock.d").mkdir()
-    (store.dest / ".hami/lock.d/owner").write_text(f"mkdir 4194305 1 {os.readlink('/proc/self/ns/pid')}\n")
+    (store.dest / ".hami/lock.d/owner").write_text(f"mkdir 4194305 1 {NAMESPACE}\n")
     started = time.monotonic()
     assert install(store.dest, store.second).code == 0
     assert time.monotonic() - started < 10
@@ -273,10 +280,7 @@ def test_somebody_who_may_not_write_gets_exit_4(install, store, look):
     store.dest.mkdir()
     store.base.chmod(0o755)
     shell = {"dash": ["dash"], "ash": ["busybox", "ash"]}[install.kind]
-    from pathlib import Path
-
-    script = Path(__file__).parents[2] / "scripts" / "vgpu-init.sh"
-    with script.open("rb") as text:
+    with SCRIPT.open("rb") as text:
         command = [*shell, "-s", str(store.dest), str(store.base / "open")]
         done = subprocess.run(command, stdin=text, user=65534, group=65534, capture_output=True, text=True, check=False)
     assert done.returncode in (4, 7), done.stderr

@@ -19,7 +19,9 @@ PROGRAM = Path(sys.executable).with_name("hamictl")
 
 def may_mount():
     probe = ["unshare", "-m", "sh", "-c", "mount -t tmpfs none /mnt"]
-    return shutil.which("unshare") is not None and subprocess.run(probe, capture_output=True, check=False).returncode == 0
+    return (
+        shutil.which("unshare") is not None and subprocess.run(probe, capture_output=True, check=False).returncode == 0
+    )
 
 
 mounts = pytest.mark.skipif(not may_mount(), reason="mounting is not allowed here")
@@ -43,7 +45,7 @@ def mounted(store):
 @mounts
 @pytest.mark.parametrize("kind", ["python", "dash"])
 def test_a_full_disk_leaves_the_old_version_whole(store, look, mounted, kind):
-    """ENOSPC on a real tmpfs: the old library is there with its inode, no temporary file is, and a retry with room works."""
+    """ENOSPC on a real tmpfs: the old library keeps its inode, nothing is left over, and a retry with room works."""
     script = Path(__file__).parents[2] / "scripts" / "vgpu-init.sh"
     program = [sys.executable, "-c", SYNC] if kind == "python" else ["dash", script]
     code, _, err = run(*program, mounted, store.first)
@@ -77,6 +79,8 @@ def test_another_user_is_not_permitted(store, look, hamictl):
     """EACCES is NotPermitted, exit code 4, and nothing changes."""
     store.dest.mkdir()
     store.base.chmod(0o755)
+    # So that every module is loaded while we may still read them.
+    hamictl.run("lib", "sync", "--dest", store.dest, "--source", store.first, "--dry-run")
     os.seteuid(65534)
     try:
         result = hamictl.run("lib", "sync", "--dest", store.dest, "--source", store.first)
@@ -98,9 +102,8 @@ def test_a_bind_mount_in_another_namespace_keeps_its_version(store, hamictl):
         assert container.stdout.readline() == "ready\n"
         words = ("--root", store.base / "root", "lib", "gc", "--keep", "0", "--dest", store.dest)
         kept = hamictl.document(*words)
-        (store.dest / "libvgpu.so.v1").rename(store.dest / "aside")
-        shutil.copyfile(store.dest / "aside", store.dest / "libvgpu.so.v1")
-        (store.dest / "aside").unlink()
+        shutil.copyfile(store.dest / "libvgpu.so.v1", store.dest / "aside")
+        (store.dest / "aside").rename(store.dest / "libvgpu.so.v1")
         replaced = hamictl.document(*words)
         container.kill()
     for document in (kept, replaced):
@@ -162,8 +165,8 @@ def kill_at(store, look, numbers):
 
 @traced
 def test_a_kill_at_real_system_calls_is_completed_by_the_next_sync(store, look):
-    """The kernel kills at every twenty-third call that it really sees; the whole files and the next sync tell."""
-    kill_at(store, look, range(5, 1000, 23))
+    """The kernel kills at every forty-first call that it really sees; files are whole, and the next sync completes."""
+    kill_at(store, look, range(7, 1000, 41))
 
 
 @traced

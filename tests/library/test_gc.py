@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -159,7 +160,8 @@ def folders(node, *names, age=3600):
         (path / "link").symlink_to("/etc")
         (path / "a.cache").write_bytes(bytes(4096))
         path.chmod(0o777)
-        os.utime(path, (os.stat(path).st_atime - age, os.stat(path).st_mtime - age))
+        then = path.stat().st_mtime - age
+        os.utime(path, (then, then))
 
 
 def test_only_directories_of_pods_that_are_gone_go(node):
@@ -171,8 +173,13 @@ def test_only_directories_of_pods_that_are_gone_go(node):
     found = node.collect()
     removed = {name for name, entry in found.items() if entry["removed"]}
     assert removed == {"gone_main", "libvgpu.so.v1"}
-    assert sorted(os.listdir(node.dest / "containers")) == ["alive_main", "cached_main", "noname", "young_main"]
-    assert os.path.isdir("/etc")
+    assert sorted(path.name for path in (node.dest / "containers").iterdir()) == [
+        "alive_main",
+        "cached_main",
+        "noname",
+        "young_main",
+    ]
+    assert Path("/etc").is_dir()
 
 
 def test_without_a_kubelet_no_directory_goes(node):
@@ -210,4 +217,4 @@ def test_a_directory_of_any_depth_goes(node):
     os.close(here)
     os.utime(node.dest / "containers/gone_main", (1, 1))
     assert node.collect()["gone_main"]["removed"]
-    assert os.listdir(node.dest / "containers") == []
+    assert list((node.dest / "containers").iterdir()) == []
