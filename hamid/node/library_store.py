@@ -74,8 +74,13 @@ class StatCache:
 
     def adopt(self, other: "StatCache") -> None:
         """What the other has seen in this run is seen by this one."""
-        self._used.update(other._used)
-        self._changed = self._changed or other._changed
+        self._used.update(other.seen_now)
+        self._changed = self._changed or other.changed
+
+    @property
+    def seen_now(self) -> dict[str, Seen]:
+        """What this run used or found, by identity."""
+        return self._used
 
     @property
     def changed(self) -> bool:
