@@ -51,6 +51,7 @@ class Instance(Struct, frozen=True, kw_only=True):
 class Gpu(Struct, frozen=True, kw_only=True):
     """A physical GPU; None where the driver answers NOT_SUPPORTED.
 
+    `pci_device_id` and `pci_subsystem_id` are device and vendor in one, as NVML packs them: `0x20B010DE`.
     `clients` are the processes on the GPU outside every instance. `note` says why a GPU is lost or not readable.
     """
 
@@ -59,6 +60,8 @@ class Gpu(Struct, frozen=True, kw_only=True):
     name: str | None = None
     minor: int | None = None
     pci_bus_id: str | None = None
+    pci_device_id: str | None = None
+    pci_subsystem_id: str | None = None
     memory_mib: int | None = None
     health: Health = Health.OK
     note: str = ""

@@ -80,6 +80,8 @@ def _walk_gpu(index: int, uuid: str, handle: Any) -> Gpu:
         name=nvml.optional("nvmlDeviceGetName", handle),
         minor=nvml.optional("nvmlDeviceGetMinorNumber", handle),
         pci_bus_id=None if pci is None else nvml.text(pci.busId),
+        pci_device_id=None if pci is None else f"0x{pci.pciDeviceId:08X}",
+        pci_subsystem_id=None if pci is None else f"0x{pci.pciSubSystemId:08X}",
         memory_mib=None if memory is None else memory.total // nvml.BYTES_PER_MIB,
         mig_capable=mode is not None,
         mig_enabled=enabled,
