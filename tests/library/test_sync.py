@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -17,6 +18,7 @@ from hamid.core.errors import LibraryBusy, LibraryFailed, LibraryMissing
 from hamid.engine.library_care import container_library, verify
 from hamid.engine.library_sync import sync
 from hamid.node.files import REAL, Calls
+from hamid.node.library_store import is_settled
 from hamid.testing.file_steps import CountingCalls
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "json"
@@ -159,7 +161,8 @@ def test_two_syncs_exclude_each_other(store):
     """The second waits, and gives up with LibraryBusy when the first does not end."""
     sync(str(store.dest), str(store.first))
     with (store.dest / ".hami/lock").open("r+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Shared, which only an exclusive lock must wait for.
+        fcntl.flock(lock, fcntl.LOCK_SH)
         with pytest.raises(LibraryBusy):
             sync(str(store.dest), str(store.second), wait=0.1)
         timer = threading.Timer(0.2, lambda: fcntl.flock(lock, fcntl.LOCK_UN))
@@ -233,6 +236,37 @@ def test_a_source_that_changes_while_it_is_read_is_read_again(store, look):
     sync(str(store.dest), str(store.first), calls=Meddling(store.first / "license", 3))
     assert look.content(store.dest)["license"] == b"change 0"
     assert verify(str(store.dest)) == ()
+
+
+class MeddlingLate(Calls):
+    """Changes a file of the source once, when it and two others have been copied."""
+
+    def __init__(self, path):
+        self.path = path
+        self.left = 3
+
+    def __call__(self, function, /, *arguments, **named):
+        if function is os.posix_fadvise:
+            self.left -= 1
+            if self.left == 0:
+                self.path.write_text("late")
+        return function(*arguments, **named)
+
+
+def test_a_file_that_changes_after_its_copy_is_copied_again(store, look):
+    """The source is looked at once more before anything is published."""
+    sync(str(store.dest), str(store.first), calls=MeddlingLate(store.first / "license"))
+    assert look.content(store.dest)["license"] == b"late"
+
+
+def test_times_are_believed_only_when_a_later_write_must_show():
+    """A change in the present tick of the kernel's clock, or a time in whole seconds, may hide another change."""
+    tick = time.clock_gettime_ns(5)
+    for age, settled in ((-1_000_000_000, False), (50_000_001, True), (3_000_000_001, True)):
+        assert is_settled(SimpleNamespace(st_ctime_ns=tick - age)) == settled
+    second = tick - tick % 1_000_000_000
+    assert not is_settled(SimpleNamespace(st_ctime_ns=second))
+    assert is_settled(SimpleNamespace(st_ctime_ns=second - 3_000_000_000))
 
 
 def test_a_source_that_never_keeps_still_is_an_error(store, look):
