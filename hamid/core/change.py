@@ -9,6 +9,7 @@ order, so that every state between is legal: mode on, destroy, create, mode off.
 from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from hamid.core.change_search import arrange, hindrance, reachable, take
 from hamid.core.change_target import GpuTarget, Wanted, read_layout
@@ -123,13 +124,15 @@ def _pair(snapshot: Snapshot, targets: Sequence[GpuTarget]) -> list[tuple[Gpu, G
 
 
 def _plan_gpu(gpu: Gpu, target: GpuTarget) -> GpuChange:
+    # The first of equals is taken everywhere below, so the order must not be the driver's.
+    gpu = replace(gpu, instances=tuple(sorted(gpu.instances, key=lambda each: (each.placement, each.profile_id))))
     board = board_of(gpu.profiles)
     layout = () if target.mig_enabled is False else target.layout
     # What no board can hold is said first: waiting for the GPU would not help. A lost GPU lists no profiles.
     wanted = None if layout is None or (layout and not gpu.profiles) else read_layout(gpu, board, layout)
     problem = _problem(gpu, target)
     if problem:
-        kept = tuple(_existing(instance, Action.KEEP) for instance in _by_start(gpu.instances))
+        kept = tuple(_existing(instance, Action.KEEP) for instance in gpu.instances)
         return GpuChange(gpu=gpu, axis=board.axis, instances=kept, problem=problem)
     mode = _new_mode(gpu, target)
     if wanted is None:
@@ -209,14 +212,14 @@ def _blocked(gpu: Gpu, board: Board, wanted: Wanted, staying: Sequence[Instance]
     kept = {seat.key for seat in contained.kept}
     blocked = [
         Blocked(instance=each, why=_why(each, contained.seats))
-        for each in _by_start(staying)
+        for each in staying
         if not each.used or _key(each) not in kept
     ]
     others = [each for each in gpu.instances if all(each is not block.instance for block in blocked)]
     return GpuChange(
         gpu=gpu,
         axis=board.axis,
-        instances=tuple(_existing(each, Action.KEEP) for each in _by_start(others)),
+        instances=tuple(_existing(each, Action.KEEP) for each in others),
         blocked=tuple(blocked),
         reachable=_items(reachable(board, wanted, used, stay, idle)),
     )
@@ -237,7 +240,7 @@ def _why(instance: Instance, seats: Sequence[Seat]) -> str:
 def _steps(gpu: Gpu, destroyed: Sequence[Instance], created: Sequence[Seat], *, mode: bool | None) -> Iterator[Step]:
     if mode is True:
         yield SetMigMode(gpu_uuid=gpu.uuid, gpu_index=gpu.index, enabled=True)
-    for instance in _by_start(destroyed):
+    for instance in destroyed:
         yield DestroyInstance(
             gpu_uuid=gpu.uuid,
             gpu_index=gpu.index,
@@ -284,10 +287,6 @@ def _key(instance: Instance) -> tuple[int, int]:
     return (instance.profile_id, instance.placement.start)
 
 
-def _by_start(instances: Iterable[Instance]) -> list[Instance]:
-    return sorted(instances, key=lambda instance: instance.placement)
-
-
 def _items(seats: Iterable[Seat]) -> tuple[LayoutItem, ...]:
     ordered = sorted(seats, key=lambda seat: (seat.placement, seat.profile.profile_id))
     return tuple(LayoutItem(seat.profile.name, seat.placement.start) for seat in ordered)
@@ -295,6 +294,6 @@ def _items(seats: Iterable[Seat]) -> tuple[LayoutItem, ...]:
 
 def _warnings(change: GpuChange) -> Iterator[str]:
     gone = {step.placement for step in change.steps if isinstance(step, DestroyInstance)}
-    for each in _by_start(change.gpu.instances):
+    for each in change.gpu.instances:
         if each.compute_instances == 0 and each.placement in gone:
             yield f"{each.profile}@{each.placement.start} on {change.gpu.title} has no compute instance and is removed"

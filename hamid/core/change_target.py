@@ -41,6 +41,7 @@ def read_layout(gpu: Gpu, board: Board, items: Sequence[LayoutItem]) -> Wanted:
             free.append(profile)
         else:
             fixed.append(_seat(gpu, profile, item.start))
+    fixed.sort(key=lambda seat: (seat.placement, seat.profile.profile_id))
     free.sort(key=lambda profile: board.index[profile.profile_id])
     occupied = _occupied(gpu, board, fixed)
     # A long list of profiles is refused by its sums, before anybody searches.
