@@ -2,6 +2,7 @@
 /* The exported control interface of the simulator: what tests, `hamictl sim` and the holder do to a node from
  * outside, where NVML has no call for it. Python reaches it through hamid.node.simulator.
  *
+ * A `uuid` may also be the index or the PCI address of a GPU.
  * `state` names a state file; NULL means the node that nvmlInit has open in this process. Functions return an NVML
  * code (0 = done) unless said otherwise; on failure `message` (of `size` bytes, NULL allowed) says why in words. */
 #ifndef HAMI_SIM_CONTROL_H

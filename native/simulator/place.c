@@ -3,6 +3,9 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "pci.h"
+
+#include <stdio.h>
 #include <strings.h>
 
 /* People name a GPU by its index, too; it works also while the GPU is lost and tells nobody its UUID. */
@@ -13,8 +16,20 @@ static int is_index(const char *text, unsigned index)
     return strcmp(text, digits) == 0;
 }
 
+/* An index, or where the GPU sits on the bus; an index beyond every node otherwise. */
+static unsigned index_of(const char *text)
+{
+    unsigned index = NO_SLOT;
+    int used = 0;
+    if (sscanf(text, "%3u%n", &index, &used) == 1 && text[used] == '\0')
+        return index;
+    return pci_parse(text, &index) ? index : NO_SLOT;
+}
+
 struct place place_find(struct node *node, const char *uuid)
 {
+    if (index_of(uuid) < node->gpu_count)
+        return (struct place){&node->gpus[index_of(uuid)], NULL};
     for (unsigned index = 0; index < node->gpu_count; index++) {
         struct gpu *gpu = &node->gpus[index];
         char text[UUID_SIZE];

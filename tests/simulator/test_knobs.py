@@ -136,6 +136,19 @@ def test_a_lost_gpu_is_lost_alone(mig_gpu):
     assert migtools.info(instance)[1] == 14
 
 
+def test_a_gpu_is_named_in_three_ways(node):
+    """Knobs and incidents take UUID, index and PCI address, also of a GPU that NVML no longer finds."""
+    node("2xA30")
+    device = pynvml.nvmlDeviceGetHandleByIndex(1)
+    for name in (uuid_of(device), "1", pynvml.nvmlDeviceGetPciInfo(device).busId):
+        for value, works in (("1", False), ("0", True)):
+            simulator.set_knob("lost", value, uuid=name)
+            assert migtools.fails(pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.nvmlDeviceGetName, device) is not works
+    for name in ("2", "-1", "1x", "", "4294967297"):
+        with pytest.raises(UsageError, match="no GPU"):
+            simulator.set_knob("lost", "1", uuid=name)
+
+
 def test_gpu_instance_ids_can_be_swapped(mig_gpu):
     """The swapped map gives the ids that swapped boards gave (reference 1.3)."""
     device = mig_gpu(A100)
