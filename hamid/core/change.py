@@ -221,7 +221,10 @@ def _blocked(gpu: Gpu, board: Board, wanted: Wanted, staying: Sequence[Instance]
         axis=board.axis,
         instances=tuple(_existing(each, Action.KEEP) for each in others),
         blocked=tuple(blocked),
-        reachable=_items(reachable(board, wanted, used, stay, idle)),
+        # Those that the target contains serve it first, so that no other is named both as blocked and as serving.
+        reachable=_items(
+            reachable(board, wanted, [*contained.kept, *(s for s in used if s.key not in kept)], stay, idle)
+        ),
     )
 
 

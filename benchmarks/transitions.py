@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many NVML mutations a change of layout takes: ours beside clear everything and create it again.
+
+1,000 random transitions between legal layouts of an A100. The baseline does what mig-parted does: nothing where the
+profiles are already the wanted ones, else it destroys every instance and creates all of the target; its retries with
+other orders are not counted, so it is flattered. A mutation is one NVML call that creates or destroys a GPU or a
+compute instance (two per instance). Also how long such a plan takes, beside counting what is creatable on the GPU.
+With half of the instances in use the baseline fails as soon as one is; ours counts as done where nothing blocks it.
+Run: .venv/bin/python benchmarks/transitions.py
+"""
+
+import json
+import random
+import statistics
+import time
+from collections import Counter
+
+from msgspec.structs import replace
+
+from hamid.core.change import GpuTarget, plan_change
+from hamid.core.geometry import LayoutItem, Seat
+from hamid.core.gpu import Gpu, Instance
+from hamid.core.offer import seats_of
+from hamid.core.placement import board_of
+from hamid.core.snapshot import Snapshot
+from hamid.testing.boards import gpu_of
+
+TRANSITIONS = 1000
+BOARD = "A100-40GB"
+# A GPU instance and its compute instance are one call each.
+CALLS = 2
+
+
+def random_layout(chance: random.Random) -> Gpu:
+    """An A100 filled in random order until a random number of instances lies there or nothing fits."""
+    gpu = gpu_of(BOARD)
+    board = board_of(gpu.profiles)
+    occupied, instances = board.empty, []
+    for _ in range(chance.randint(1, 7)):
+        free = [Seat(p, place) for p in board.profiles for place in board.free_placements(occupied, p)]
+        if not free:
+            break
+        seat = chance.choice(free)
+        occupied = board.add(occupied, seat)
+        instances.append(
+            Instance(
+                profile=seat.profile.name,
+                profile_id=seat.profile.profile_id,
+                memory_mib=seat.profile.memory_mib,
+                placement=seat.placement,
+                gi_id=len(instances),
+                compute_instances=1,
+            )
+        )
+    return replace(gpu, instances=tuple(instances))
+
+
+def names(gpu: Gpu) -> list[str]:
+    """The profiles that lie there."""
+    return [instance.profile for instance in gpu.instances]
+
+
+def with_jobs(gpu: Gpu, chance: random.Random) -> Gpu:
+    """The GPU with each instance in use at even odds."""
+    return replace(gpu, instances=tuple(replace(each, used=chance.random() < 0.5) for each in gpu.instances))
+
+
+def milliseconds(action: object) -> float:
+    """How long one call takes."""
+    begin = time.perf_counter()
+    action()  # type: ignore[operator]
+    return (time.perf_counter() - begin) * 1000
+
+
+def creatable(gpu: Gpu) -> None:
+    """The baseline of the time: what any planner must know."""
+    board = board_of(gpu.profiles)
+    board.creatable(board.occupy(seats_of(gpu, gpu.instances)))
+
+
+def main() -> None:
+    """Count and time all transitions."""
+    chance = random.Random(11)
+    pairs = [(random_layout(chance), random_layout(chance)) for _ in range(TRANSITIONS)]
+    plans = [
+        (Snapshot(gpus=(now,)), [GpuTarget(gpu_index=0, layout=tuple(LayoutItem(name) for name in names(target)))])
+        for now, target in pairs
+    ]
+    times = [milliseconds(lambda plan=plan: plan_change(*plan)) for plan in plans]
+    baseline = statistics.median(milliseconds(lambda now=now: creatable(now)) for now, _ in pairs)
+    ours = sum(len(plan_change(*plan).steps) for plan in plans) * CALLS
+    theirs = sum(
+        len(names(now)) + len(names(target)) for now, target in pairs if Counter(names(now)) != Counter(names(target))
+    )
+    busy = [
+        (Snapshot(gpus=(with_jobs(now, chance),)), targets) for (now, _), (_, targets) in zip(pairs, plans, strict=True)
+    ]
+    print(
+        json.dumps(
+            {
+                "transitions": TRANSITIONS,
+                "mutations": {
+                    "ours": ours,
+                    "clear and recreate": theirs * CALLS,
+                    "ratio": round(ours / theirs / CALLS, 2),
+                },
+                "jobs in half of the instances": {
+                    "done by us": sum(not plan_change(*plan).blocked for plan in busy),
+                    "done by clear and recreate": sum(
+                        not snapshot.gpus[0].used_instances
+                        or Counter(names(snapshot.gpus[0])) == Counter(item.profile for item in targets[0].layout)
+                        for snapshot, targets in busy
+                    ),
+                },
+                "plan": {
+                    "median ms": round(statistics.median(times), 2),
+                    "p99 ms": round(sorted(times)[int(0.99 * TRANSITIONS)], 2),
+                    "slowest ms": round(max(times), 2),
+                    "median / what is creatable": round(statistics.median(times) / baseline, 1),
+                },
+            },
+            indent=2,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
