@@ -17,7 +17,7 @@ from collections import Counter
 
 from msgspec.structs import replace
 
-from hamid.core.change import GpuTarget, plan_change
+from hamid.core.change import Change, GpuTarget, plan_change
 from hamid.core.geometry import LayoutItem, Seat
 from hamid.core.gpu import Gpu, Instance
 from hamid.core.offer import seats_of
@@ -78,50 +78,46 @@ def creatable(gpu: Gpu) -> None:
     board.creatable(board.occupy(seats_of(gpu, gpu.instances)))
 
 
+def same(now: Gpu, wanted: list[str]) -> bool:
+    """True when the baseline has nothing to do: the profiles are already the wanted ones."""
+    return Counter(names(now)) == Counter(wanted)
+
+
+def done(pairs: list[tuple[Gpu, list[str]]], chance: random.Random) -> dict[str, int]:
+    """How many transitions succeed when each instance is in use at even odds."""
+    busy = [(with_jobs(now, chance), wanted) for now, wanted in pairs]
+    return {
+        "done by us": sum(not plan(now, wanted).blocked for now, wanted in busy),
+        "done by clear and recreate": sum(not now.used_instances or same(now, wanted) for now, wanted in busy),
+    }
+
+
+def plan(now: Gpu, wanted: list[str]) -> Change:
+    """Our plan to these profiles, wherever they lie."""
+    layout = tuple(LayoutItem(name) for name in wanted)
+    return plan_change(Snapshot(gpus=(now,)), [GpuTarget(gpu_index=0, layout=layout)])
+
+
 def main() -> None:
     """Count and time all transitions."""
     chance = random.Random(11)
-    pairs = [(random_layout(chance), random_layout(chance)) for _ in range(TRANSITIONS)]
-    plans = [
-        (Snapshot(gpus=(now,)), [GpuTarget(gpu_index=0, layout=tuple(LayoutItem(name) for name in names(target)))])
-        for now, target in pairs
-    ]
-    times = [milliseconds(lambda plan=plan: plan_change(*plan)) for plan in plans]
+    pairs = [(random_layout(chance), names(random_layout(chance))) for _ in range(TRANSITIONS)]
+    times = [milliseconds(lambda now=now, wanted=wanted: plan(now, wanted)) for now, wanted in pairs]
     baseline = statistics.median(milliseconds(lambda now=now: creatable(now)) for now, _ in pairs)
-    ours = sum(len(plan_change(*plan).steps) for plan in plans) * CALLS
-    theirs = sum(
-        len(names(now)) + len(names(target)) for now, target in pairs if Counter(names(now)) != Counter(names(target))
-    )
-    busy = [
-        (Snapshot(gpus=(with_jobs(now, chance),)), targets) for (now, _), (_, targets) in zip(pairs, plans, strict=True)
-    ]
-    print(
-        json.dumps(
-            {
-                "transitions": TRANSITIONS,
-                "mutations": {
-                    "ours": ours,
-                    "clear and recreate": theirs * CALLS,
-                    "ratio": round(ours / theirs / CALLS, 2),
-                },
-                "jobs in half of the instances": {
-                    "done by us": sum(not plan_change(*plan).blocked for plan in busy),
-                    "done by clear and recreate": sum(
-                        not snapshot.gpus[0].used_instances
-                        or Counter(names(snapshot.gpus[0])) == Counter(item.profile for item in targets[0].layout)
-                        for snapshot, targets in busy
-                    ),
-                },
-                "plan": {
-                    "median ms": round(statistics.median(times), 2),
-                    "p99 ms": round(sorted(times)[int(0.99 * TRANSITIONS)], 2),
-                    "slowest ms": round(max(times), 2),
-                    "median / what is creatable": round(statistics.median(times) / baseline, 1),
-                },
-            },
-            indent=2,
-        )
-    )
+    ours = CALLS * sum(len(plan(now, wanted).steps) for now, wanted in pairs)
+    theirs = CALLS * sum(len(names(now)) + len(wanted) for now, wanted in pairs if not same(now, wanted))
+    figures = {
+        "transitions": TRANSITIONS,
+        "mutations": {"ours": ours, "clear and recreate": theirs, "ratio": round(ours / theirs, 2)},
+        "jobs in half of the instances": done(pairs, chance),
+        "plan": {
+            "median ms": round(statistics.median(times), 2),
+            "p99 ms": round(sorted(times)[int(0.99 * TRANSITIONS)], 2),
+            "slowest ms": round(max(times), 2),
+            "median / what is creatable": round(statistics.median(times) / baseline, 1),
+        },
+    }
+    print(json.dumps(figures, indent=2))
 
 
 if __name__ == "__main__":
