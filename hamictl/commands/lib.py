@@ -137,7 +137,8 @@ def rollback(
     report = _library(session, dest).rollback(version or "", dry_run=dry_run)
 
     _show_sync(session, report)
-    sys.stderr.write(f"pinned to {version}\n" if version else "no version is pinned\n")
+    done = f"pinned to {version}" if version else "no version is pinned"
+    sys.stderr.write(f"{'dry run, would be: ' if dry_run else ''}{done}\n")
 
 
 def _library(session: Session, dest: str | None) -> "LocalLibrary":
@@ -160,7 +161,7 @@ def _show_sync(session: Session, report: "SyncReport") -> None:
     )
 
     _warn(report.warnings)
-    session.emit(document, lambda: library.sync_page(document))
+    session.emit(document, lambda: library.sync_page(document, empty=report.empty))
 
 
 def _warn(warnings: tuple[str, ...]) -> None:

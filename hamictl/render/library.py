@@ -17,13 +17,11 @@ _SKIPPED: Final = {"managed file": "Skipped managed file", "same MD5": "Skipped 
 _FEW_USERS: Final = 3
 
 
-def sync_page(document: dict[str, Any]) -> str:
-    """One line a file, and what was not done."""
+def sync_page(document: dict[str, Any], *, empty: bool) -> str:
+    """One line a file; `empty` says that the source held none."""
     lines = [_sync_line(row, document) for row in document["files"]]
-    if not lines:
-        lines = [f"Nothing to install: '{document['source']}' holds no library; name a directory with --source DIR"]
-        if document["pinned"]:
-            lines = []
+    if empty:
+        lines += [f"Nothing to install: '{document['source']}' holds no library; name a directory with --source DIR"]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -220,7 +220,9 @@ def _pin_steps(bundle: Bundle, install: Install, name: str, standing: SourceFile
     if file is None:
         return ()
     wanted = SourceFile(LIBRARY, file.size, file.mode, file.digest)
-    return place(wanted, install, origin=name, installed=brought is None)
+    steps = place(wanted, install, origin=name, installed=brought is None)
+    # In a sync the line about the source's own file already says that the pin is in force.
+    return tuple(step for step in steps if not (bundle.files and isinstance(step, Skip)))
 
 
 def place(

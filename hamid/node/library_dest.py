@@ -11,7 +11,7 @@ from typing import Final, Self
 
 from hamid.core.library import CONTAINERS, PRELOAD, STORE, TEMPORARY, InstalledFile, is_library
 from hamid.core.library_manifest import Manifest, parse_manifest
-from hamid.node.files import Calls, Folder, Tree, check_folder, open_safely, trusted, write_all
+from hamid.node.files import Calls, Folder, Tree, open_safely, trusted, write_all
 from hamid.node.library_lock import WAIT_SECONDS, Lock
 from hamid.node.library_store import CACHE, StatCache
 from hamid.node.removal import remove_tree
@@ -127,21 +127,20 @@ class Store:
         self._open(create=True)
         tree = self._required()
         # A descriptor of its own, because the tree closes its folders when it likes.
-        self.lock = Lock(self._lock_folder(tree.root), wait=wait)
+        self.lock = Lock(self._lock_folder(tree), wait=wait)
         self.__dict__.pop("manifest", None)
         seen = self.__dict__.pop("cache", None)
         if seen is not None:
             self.cache.adopt(seen)
         self._sweep()
 
-    def _lock_folder(self, root: Folder) -> Folder:
+    def _lock_folder(self, tree: Tree) -> Folder:
         try:
-            found = root.folder(STORE)
+            found = tree.folder(STORE)
         except FileNotFoundError:
-            root.make_folder(STORE)
-            found = root.folder(STORE)
-        check_folder(found, ours=True)
-        return found
+            tree.root.make_folder(STORE)
+            found = tree.folder(STORE)
+        return Folder(self.calls, self.calls(os.dup, found.descriptor), found.path)
 
     def status(self, path: str) -> os.stat_result | None:
         """What stands at a relative path; None for nothing. Raises UnsafePath when a link stands on the way."""

@@ -42,7 +42,7 @@ MACHINE = os.uname().machine
 def test_versions_are_ordered_as_people_count():
     """v2.9 comes before v2.10, a candidate before its release, and a leading v means nothing."""
     wanted = ["v1", "2.5.0", "v2.9.0", "v2.10.0-rc1", "v2.10.0", "v2.10.0.1", "v10"]
-    assert sorted(wanted[::-1], key=version_order) == wanted
+    assert sorted(set(wanted), key=version_order) == wanted
 
 
 @pytest.mark.parametrize(
