@@ -3,6 +3,7 @@
 
 import os
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hamid.core.errors import UsageError
@@ -10,6 +11,7 @@ from hamid.node import simulation, simulator
 from hamid.node.paths import Paths
 
 if TYPE_CHECKING:
+    from hamid.core.marked import Marked
     from hamid.core.snapshot import Snapshot
     from hamid.core.templates import TemplateTable
     from hamid.engine.library_care import Collection, Drift, LibraryState
@@ -118,3 +120,35 @@ class LocalLibrary:
         from hamid.engine.library_care import collect  # noqa: PLC0415
 
         return collect(self.dest, self.paths, keep=keep, dry_run=dry_run)
+
+
+def read_marked(path: str) -> "Marked":
+    """A YAML or JSON file as a marked tree; raises UsageError or ConfigError."""
+    from hamid.node.yamlfile import read_marked as read  # noqa: PLC0415  # yaml costs start-up
+
+    return read(path)
+
+
+def read_file(path: str) -> bytes:
+    """A small file from outside; raises UsageError."""
+    from hamid.node.yamlfile import read_bounded  # noqa: PLC0415
+
+    return read_bounded(path)
+
+
+def write_file(path: str, content: bytes) -> None:
+    """Write a file of the operator's, whole or not at all; raises UsageError."""
+    temporary = f"{path}.{os.getpid()}.new"
+    try:
+        with open(temporary, "xb") as file:  # noqa: PTH123  # pathlib costs start-up
+            file.write(content)
+        os.replace(temporary, path)  # noqa: PTH105  # as above
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108  # as above
+        raise UsageError(f"cannot write '{path}': {error.strerror}", "name a writable file") from error
+
+
+def random_name(prefix: str) -> str:
+    """A name that nobody has yet, such as `operator-5d9b3c`."""
+    return f"{prefix}-{os.urandom(3).hex()}"

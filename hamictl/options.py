@@ -17,7 +17,7 @@ from msgspec.structs import fields
 
 from hamictl.exits import Exit, exit_code
 from hamictl.session import Output, Session, Shared
-from hamid.core.errors import HamiError
+from hamid.core.errors import HamiError, UsageError
 
 Sim = Annotated[
     str | None,
@@ -34,6 +34,8 @@ Gpus = Annotated[
 ]
 _SHARED: tuple[tuple[str, Any], ...] = (("sim", Sim), ("root", Root), ("output", Form))
 _BROKEN_PIPE = 141
+_SPECIAL_FORMS = frozenset({Output.MIG_PARTED})
+_FORMS_HINT = "every command has table, wide, json, yaml and name; 'mig export' also mig-parted"
 
 
 def noun(name: str, summary: str) -> typer.Typer:
@@ -54,8 +56,12 @@ def remember(context: typer.Context, *, sim: str | None, root: str | None, outpu
     context.obj = earlier.override(sim=sim, root=root, output=output)
 
 
-def verb(app: typer.Typer, name: str) -> Callable[[Callable[..., int | None]], Callable[..., None]]:
+def verb(
+    app: typer.Typer, name: str, *, more_forms: frozenset[Output] = frozenset()
+) -> Callable[[Callable[..., int | None]], Callable[..., None]]:
     """Register a function `(session, own options...) -> exit code or None` as a command.
+
+    `more_forms` are forms of `-o` that only this command has.
 
     A parameter whose type is a Struct stands for a group of options, one per field; the function gets it filled.
     """
@@ -69,7 +75,10 @@ def verb(app: typer.Typer, name: str) -> Callable[[Callable[..., int | None]], C
             remember(context, **{key: given.pop(key) for key, _ in _SHARED})
             for key, group in groups.items():
                 given[key] = group(**{field: given.pop(field) for field in group.__struct_fields__})
-            raise typer.Exit(run(Session(context.obj), function, given))
+            session = Session(context.obj)
+            if session.output in _SPECIAL_FORMS - more_forms:
+                raise typer.Exit(report(session, UsageError(f"'{name}' has no form '{session.output}'", _FORMS_HINT)))
+            raise typer.Exit(run(session, function, given))
 
         context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
         shared = [_option(key, kind, None) for key, kind in _SHARED]

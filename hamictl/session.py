@@ -23,6 +23,7 @@ class Output(StrEnum):
     JSON = "json"
     YAML = "yaml"
     NAME = "name"
+    MIG_PARTED = "mig-parted"
 
 
 class Shared(Struct, frozen=True):
@@ -68,15 +69,24 @@ class Session:
         return found
 
     @property
+    def structured(self) -> bool:
+        """True when the answer is for a program: one document and nothing else on stdout."""
+        return self.output not in {Output.TABLE, Output.WIDE}
+
+    @property
     def wide(self) -> bool:
         """True when more columns were asked for."""
         return self.output is Output.WIDE
 
     def emit(self, document: dict[str, Any], text: Callable[[], str]) -> None:
         """Print the answer in the form that was asked; `text` makes the one for people."""
-        if self.output in {Output.TABLE, Output.WIDE}:
+        if not self.structured:
             sys.stdout.write(text())
             return
+        self.write(document, self.output)
+
+    def write(self, document: dict[str, Any], form: str) -> None:
+        """Print a document as json, yaml or names."""
         from hamictl.render import documents  # noqa: PLC0415
 
-        sys.stdout.write(documents.render(document, self.output))
+        sys.stdout.write(documents.render(document, form))

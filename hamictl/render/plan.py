@@ -2,9 +2,9 @@
 """A plan or a refusal for people: the axis of each chosen GPU, the steps, what stays, and what to mind."""
 
 from hamictl.render.axis import Box, draw
+from hamictl.render.steps import step_text
 from hamid.core.geometry import format_geometry, sum_counts
 from hamid.core.plan import Action, Consideration, GpuPlan, Plan, Refusal
-from hamid.core.steps import CreateInstance, DestroyInstance, SetMigMode, Step
 
 _MARKS = {Action.CREATE: "+", Action.REUSE: "*", Action.KEEP: "=", Action.DESTROY: "-"}
 _LEGEND = "+ create   * reuse   = keep   - destroy   . free"
@@ -17,7 +17,7 @@ def plan_page(outcome: Plan | Refusal) -> str:
         for plan in outcome.gpus:
             lines += ["", *_gpu_lines(plan)]
         lines += ["", f"  {_LEGEND}", "", "Steps:"]
-        lines += [f"  {number}. {_step_line(step)}" for number, step in enumerate(outcome.steps, 1)] or ["  none"]
+        lines += [f"  {number}. {step_text(step)}" for number, step in enumerate(outcome.steps, 1)] or ["  none"]
         lines += ["", *_rest_lines(outcome)]
     else:
         for reason in outcome.reasons:
@@ -58,13 +58,3 @@ def _considered_line(each: Consideration) -> str:
     code = f" ({each.code})" if each.code else ""
     where = "" if each.what.startswith("GPU ") else f"GPU {each.gpu}, "
     return f"  {where}{what}: {each.verdict}{code}"
-
-
-def _step_line(step: Step) -> str:
-    match step:
-        case SetMigMode():
-            return f"GPU {step.gpu_index}: switch MIG mode {'on' if step.enabled else 'off'}"
-        case DestroyInstance():
-            return f"GPU {step.gpu_index}: destroy {step.profile} at {step.placement} ({step.mig_uuid or 'no device'})"
-        case CreateInstance():
-            return f"GPU {step.gpu_index}: create {step.profile} at {step.placement}"

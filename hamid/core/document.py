@@ -7,12 +7,14 @@ A document is a contract: keys are added, never renamed or dropped within v1.
 from collections.abc import Mapping
 from typing import Any
 
+from hamid.core.change import Change, GpuChange
 from hamid.core.errors import HamiError
 from hamid.core.geometry import sum_counts
 from hamid.core.gpu import Gpu, Holder, Instance
-from hamid.core.plan import Consideration, GpuPlan, Plan, PlannedInstance, Reason, Refusal
+from hamid.core.plan import Action, Consideration, GpuPlan, Plan, PlannedInstance, Reason, Refusal
 from hamid.core.profile import Placement, Profile
 from hamid.core.request import Request
+from hamid.core.saved_plan import SavedPlan
 from hamid.core.snapshot import Snapshot
 from hamid.core.steps import CreateInstance, DestroyInstance, SetMigMode, Step
 from hamid.core.templates import TemplateTable
@@ -123,6 +125,74 @@ def _stepped(step: CreateInstance | DestroyInstance) -> Document:
 
 def _placement(placement: Placement) -> Document:
     return {"start": placement.start, "size": placement.size}
+
+
+def change_document(change: Change | Plan | SavedPlan) -> Document:
+    """A `MigChange`: what would change on each GPU, with the steps in order."""
+    match change:
+        case Change():
+            gpus = [_gpu_change(each) for each in change.gpus]
+        case Plan():
+            gpus = [_changed_by_plan(each, change.steps) for each in change.gpus]
+        case SavedPlan():
+            gpus = []
+    return {
+        **envelope("MigChange", simulated=change.simulated),
+        "gpus": gpus,
+        "steps": [_step(step) for step in change.steps],
+        "blocked": change.blocked if isinstance(change, Change) else False,
+        "fingerprint": change.fingerprint,
+        "warnings": [] if isinstance(change, SavedPlan) else list(change.warnings),
+        "applied": None,
+    }
+
+
+def _gpu_change(each: GpuChange) -> Document:
+    blocked = [{"why": block.why, **_instance(each.gpu, block.instance)} for block in each.blocked]
+    return {
+        **_changed(each.gpu, each.mode, each.instances),
+        "blocked": blocked,
+        "problem": each.problem,
+        "reachable": [{"profile": item.profile, "start": item.start} for item in each.reachable],
+    }
+
+
+def _changed_by_plan(each: GpuPlan, steps: tuple[Step, ...]) -> Document:
+    switched = any(isinstance(step, SetMigMode) and step.gpu_index == each.gpu.index for step in steps)
+    stays = [i for i in each.instances if i.action is not Action.DESTROY]
+    return {
+        **_changed(each.gpu, True if switched else None, each.instances),
+        "blocked": [],
+        "problem": "",
+        "reachable": [{"profile": item.profile, "start": item.placement.start} for item in stays],
+    }
+
+
+def _changed(gpu: Gpu, mode: bool | None, instances: tuple[PlannedInstance, ...]) -> Document:  # noqa: FBT001
+    return {
+        "index": gpu.index,
+        "uuid": gpu.uuid,
+        "name": gpu.name,
+        "mode": mode,
+        "instances": [_planned(instance) for instance in instances],
+    }
+
+
+def outcome_document(
+    proposed: Document,
+    done: tuple[Step, ...],
+    undone: tuple[Step, ...],
+    messages: tuple[str, ...],
+    claim: str | None,
+) -> Document:
+    """A `MigChange` after it was carried out: `applied` says what was done."""
+    applied = {
+        "done": [_step(step) for step in done],
+        "undone": [_step(step) for step in undone],
+        "messages": list(messages),
+        "claim": claim,
+    }
+    return {**proposed, "applied": applied}
 
 
 def instances_document(snapshot: Snapshot, gpus: tuple[Gpu, ...]) -> Document:

@@ -13,7 +13,7 @@ from hamid.core.placement import board_of
 from hamid.core.plan import Action, Consideration, GpuPlan, Plan, PlannedInstance
 from hamid.core.request import Request
 from hamid.core.snapshot import Snapshot
-from hamid.core.steps import CreateInstance, DestroyInstance, SetMigMode, Step
+from hamid.core.steps import Step, create, destroy, switch_mode
 from hamid.core.templates import instance_counts
 
 _ONE_DEVICE = "a CUDA process uses one MIG device: {count} instances serve {count} processes or containers, not one"
@@ -89,27 +89,10 @@ def _existing(instance: Instance, action: Action, *, serves: bool = False) -> Pl
 
 
 def _steps(offer: Offer) -> Iterator[Step]:
-    gpu = offer.gpu
-    if not gpu.mig_enabled:
-        yield SetMigMode(gpu_uuid=gpu.uuid, gpu_index=gpu.index, enabled=True)
-    for instance in offer.destroyed:
-        yield DestroyInstance(
-            gpu_uuid=gpu.uuid,
-            gpu_index=gpu.index,
-            profile=instance.profile,
-            profile_id=instance.profile_id,
-            placement=instance.placement,
-            mig_uuid=instance.mig_uuid,
-        )
-    for grant in offer.grants:
-        if grant.instance is None:
-            yield CreateInstance(
-                gpu_uuid=gpu.uuid,
-                gpu_index=gpu.index,
-                profile=grant.seat.profile.name,
-                profile_id=grant.seat.profile.profile_id,
-                placement=grant.seat.placement,
-            )
+    if not offer.gpu.mig_enabled:
+        yield switch_mode(offer.gpu, enabled=True)
+    yield from (destroy(offer.gpu, instance) for instance in offer.destroyed)
+    yield from (create(offer.gpu, grant.seat) for grant in offer.grants if grant.instance is None)
 
 
 def _warnings(request: Request, offers: Iterable[Offer]) -> Iterator[str]:

@@ -3,6 +3,8 @@
 
 from msgspec import Struct
 
+from hamid.core.geometry import Seat
+from hamid.core.gpu import Gpu, Instance
 from hamid.core.profile import Placement
 
 
@@ -36,6 +38,34 @@ class DestroyInstance(Struct, frozen=True, tag=True, kw_only=True):
 
 
 Step = SetMigMode | CreateInstance | DestroyInstance
+
+
+def switch_mode(gpu: Gpu, *, enabled: bool) -> SetMigMode:
+    """Switch a GPU's MIG mode."""
+    return SetMigMode(gpu_uuid=gpu.uuid, gpu_index=gpu.index, enabled=enabled)
+
+
+def create(gpu: Gpu, seat: Seat) -> CreateInstance:
+    """Create an instance on a seat of a GPU."""
+    return CreateInstance(
+        gpu_uuid=gpu.uuid,
+        gpu_index=gpu.index,
+        profile=seat.profile.name,
+        profile_id=seat.profile.profile_id,
+        placement=seat.placement,
+    )
+
+
+def destroy(gpu: Gpu, instance: Instance) -> DestroyInstance:
+    """Destroy an instance of a GPU."""
+    return DestroyInstance(
+        gpu_uuid=gpu.uuid,
+        gpu_index=gpu.index,
+        profile=instance.profile,
+        profile_id=instance.profile_id,
+        placement=instance.placement,
+        mig_uuid=instance.mig_uuid,
+    )
 
 
 def inverse(step: Step) -> Step:

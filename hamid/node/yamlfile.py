@@ -24,10 +24,11 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def read_marked(path: str) -> Marked:
     """The one document in a file. Raises ConfigError or UsageError that names path and line."""
-    return _parse(_read(path), path)
+    return _parse(read_bounded(path), path)
 
 
-def _read(path: str) -> bytes:
+def read_bounded(path: str) -> bytes:
+    """The bytes of a regular file of at most 1 MiB; raises UsageError."""
     try:
         # Without O_NONBLOCK, opening a FIFO would wait for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A change before it happens, for people: what is created, destroyed, kept, switched and blocked on each GPU."""
+
+from collections.abc import Iterable, Sequence
+
+from hamictl.render.axis import Box, draw
+from hamid.core.change import Change, GpuChange
+from hamid.core.gpu import Gpu, Holder
+from hamid.core.plan import Action, Plan, PlannedInstance
+from hamid.core.steps import CreateInstance, DestroyInstance, SetMigMode, Step
+
+_MARKS = {Action.CREATE: "+", Action.REUSE: "*", Action.KEEP: "=", Action.DESTROY: "-"}
+_NOTHING = "Nothing to change: the node is as asked."
+
+
+def plan_as_change(plan: Plan) -> str:
+    """What realising a plan of `mig plan` would change."""
+    lines: list[str] = []
+    for each in plan.gpus:
+        switched = any(isinstance(step, SetMigMode) and step.gpu_index == each.gpu.index for step in plan.steps)
+        lines += _gpu_lines(each.gpu, each.axis, True if switched else None, each.instances)
+    lines += [f"warning: {warning}" for warning in plan.warnings]
+    return "\n".join([*lines, summary(plan.steps, [i for each in plan.gpus for i in each.instances], 0)]) + "\n"
+
+
+def change_page(change: Change) -> str:
+    """A change towards layouts, with what stands in its way."""
+    lines: list[str] = []
+    for each in change.gpus:
+        lines += _gpu_lines(each.gpu, each.axis, each.mode, each.instances)
+        lines += _obstacles(each)
+    lines += [f"warning: {warning}" for warning in change.warnings]
+    blocked = sum(len(each.blocked) + bool(each.problem) for each in change.gpus)
+    instances = [instance for each in change.gpus for instance in each.instances]
+    return "\n".join([*lines, summary(change.steps, instances, blocked)]) + "\n"
+
+
+def _gpu_lines(gpu: Gpu, axis: int, mode: bool | None, instances: Sequence[PlannedInstance]) -> list[str]:  # noqa: FBT001
+    lines = [f"{gpu.title}  {gpu.uuid}"]
+    if mode is not None:
+        lines.append(f"  ~ MIG mode {'off -> on' if mode else 'on -> off'}")
+    lines += [_instance_line(instance) for instance in instances]
+    if instances:
+        boxes = [Box(_MARKS[item.action], item.profile, item.placement) for item in instances]
+        lines += ["", *(f"  {line}" for line in draw(axis, boxes))]
+    return [*lines, ""]
+
+
+def _instance_line(item: PlannedInstance) -> str:
+    note = f" (used by {_names(item.holders)})" if item.holders else ""
+    uuid = f"  {item.mig_uuid}" if item.mig_uuid else ""
+    return f"  {_MARKS[item.action]} {item.action:<7} {item.profile} at {item.placement}{uuid}{note}"
+
+
+def _obstacles(each: GpuChange) -> list[str]:
+    lines = [f"  ! blocked {each.problem}"] if each.problem else []
+    for block in each.blocked:
+        held = f" (used by {_names(block.instance.holders)})" if block.instance.holders else ""
+        lines.append(f"  ! blocked {block.instance.profile} at {block.instance.placement}: {block.why}{held}")
+    if each.blocked:
+        now = ", ".join(f"{item.profile}@{item.start}" for item in each.reachable) or "nothing of it"
+        lines.append(f"  reachable now: {now}")
+    return [*lines, ""] if lines else []
+
+
+def summary(steps: Sequence[Step], instances: Iterable[PlannedInstance], blocked: int) -> str:
+    """The last line, which counts."""
+    created = sum(isinstance(step, CreateInstance) for step in steps)
+    destroyed = sum(isinstance(step, DestroyInstance) for step in steps)
+    modes = sum(isinstance(step, SetMigMode) for step in steps)
+    kept = sum(item.action in {Action.KEEP, Action.REUSE} for item in instances)
+    if not steps and not blocked:
+        return _NOTHING
+    counts = f"{created} to create, {destroyed} to destroy, {kept} kept, {modes} mode changes"
+    return f"Plan: {counts}, {blocked} blocked."
+
+
+def _names(holders: Iterable[Holder]) -> str:
+    return ", ".join(str(holder) for holder in holders)
