@@ -18,9 +18,9 @@ from hamid.core.geometry import LayoutItem, Seat
 from hamid.core.gpu import Gpu, Health, Instance
 from hamid.core.offer import seats_of
 from hamid.core.placement import Board, board_of
-from hamid.core.plan import Action, PlannedInstance
+from hamid.core.plan import Action, PlannedInstance, planned, planned_new
 from hamid.core.snapshot import Snapshot
-from hamid.core.steps import CreateInstance, DestroyInstance, SetMigMode, Step
+from hamid.core.steps import DestroyInstance, Step, create, destroy, switch_mode
 
 __all__ = ["Blocked", "Change", "GpuChange", "GpuTarget", "differs", "plan_change"]
 
@@ -132,7 +132,7 @@ def _plan_gpu(gpu: Gpu, target: GpuTarget) -> GpuChange:
     wanted = None if layout is None or (layout and not gpu.profiles) else read_layout(gpu, board, layout)
     problem = _problem(gpu, target)
     if problem:
-        kept = tuple(_existing(instance, Action.KEEP) for instance in gpu.instances)
+        kept = tuple(planned(instance, Action.KEEP) for instance in gpu.instances)
         return GpuChange(gpu=gpu, axis=board.axis, instances=kept, problem=problem)
     mode = _new_mode(gpu, target)
     if wanted is None:
@@ -191,9 +191,9 @@ def _settle(gpu: Gpu, board: Board, seats: Sequence[Seat], kept: Sequence[Instan
     created = [seat for seat in seats if seat.key not in there]
     destroyed = [each for each in gpu.instances if not any(each is other for other in kept)]
     planned = [
-        *(_existing(instance, Action.DESTROY) for instance in destroyed),
-        *(_existing(instance, Action.KEEP) for instance in kept),
-        *(_new(seat) for seat in created),
+        *(planned(instance, Action.DESTROY) for instance in destroyed),
+        *(planned(instance, Action.KEEP) for instance in kept),
+        *(planned_new(seat) for seat in created),
     ]
     return GpuChange(
         gpu=gpu,
@@ -219,7 +219,7 @@ def _blocked(gpu: Gpu, board: Board, wanted: Wanted, staying: Sequence[Instance]
     return GpuChange(
         gpu=gpu,
         axis=board.axis,
-        instances=tuple(_existing(each, Action.KEEP) for each in others),
+        instances=tuple(planned(each, Action.KEEP) for each in others),
         blocked=tuple(blocked),
         # Those that the target contains serve it first, so that no other is named both as blocked and as serving.
         reachable=_items(
@@ -242,48 +242,11 @@ def _why(instance: Instance, seats: Sequence[Seat]) -> str:
 
 def _steps(gpu: Gpu, destroyed: Sequence[Instance], created: Sequence[Seat], *, mode: bool | None) -> Iterator[Step]:
     if mode is True:
-        yield SetMigMode(gpu_uuid=gpu.uuid, gpu_index=gpu.index, enabled=True)
-    for instance in destroyed:
-        yield DestroyInstance(
-            gpu_uuid=gpu.uuid,
-            gpu_index=gpu.index,
-            profile=instance.profile,
-            profile_id=instance.profile_id,
-            placement=instance.placement,
-            mig_uuid=instance.mig_uuid,
-        )
-    for seat in sorted(created, key=lambda seat: seat.placement.start):
-        yield CreateInstance(
-            gpu_uuid=gpu.uuid,
-            gpu_index=gpu.index,
-            profile=seat.profile.name,
-            profile_id=seat.profile.profile_id,
-            placement=seat.placement,
-        )
+        yield switch_mode(gpu, enabled=True)
+    yield from (destroy(gpu, instance) for instance in destroyed)
+    yield from (create(gpu, seat) for seat in sorted(created, key=lambda seat: seat.placement.start))
     if mode is False:
-        yield SetMigMode(gpu_uuid=gpu.uuid, gpu_index=gpu.index, enabled=False)
-
-
-def _existing(instance: Instance, action: Action) -> PlannedInstance:
-    return PlannedInstance(
-        action=action,
-        serves=False,
-        profile=instance.profile,
-        memory_mib=instance.memory_mib,
-        placement=instance.placement,
-        mig_uuid=instance.mig_uuid,
-        holders=instance.holders,
-    )
-
-
-def _new(seat: Seat) -> PlannedInstance:
-    return PlannedInstance(
-        action=Action.CREATE,
-        serves=False,
-        profile=seat.profile.name,
-        memory_mib=seat.profile.memory_mib,
-        placement=seat.placement,
-    )
+        yield switch_mode(gpu, enabled=False)
 
 
 def _key(instance: Instance) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from hamid.core.geometry import Seat
 from hamid.core.gpu import Gpu, Holder, Instance
 from hamid.core.profile import Placement
 from hamid.core.request import Request
@@ -72,6 +73,30 @@ class PlannedInstance(Struct, frozen=True, kw_only=True):
     placement: Placement
     mig_uuid: str | None = None
     holders: tuple[Holder, ...] = ()
+
+
+def planned(instance: Instance, action: Action, *, serves: bool = False) -> PlannedInstance:
+    """What happens to an instance that exists."""
+    return PlannedInstance(
+        action=action,
+        serves=serves,
+        profile=instance.profile,
+        memory_mib=instance.memory_mib,
+        placement=instance.placement,
+        mig_uuid=instance.mig_uuid,
+        holders=instance.holders,
+    )
+
+
+def planned_new(seat: Seat, *, serves: bool = False) -> PlannedInstance:
+    """An instance that is made."""
+    return PlannedInstance(
+        action=Action.CREATE,
+        serves=serves,
+        profile=seat.profile.name,
+        memory_mib=seat.profile.memory_mib,
+        placement=seat.placement,
+    )
 
 
 class GpuPlan(Struct, frozen=True, kw_only=True):

@@ -7,10 +7,9 @@ Steps are ordered per GPU: the mode, then what is destroyed, then what is create
 from collections.abc import Iterable, Iterator, Sequence
 
 from hamid.core.geometry import count_names
-from hamid.core.gpu import Instance
 from hamid.core.offer import Grant, Offer
 from hamid.core.placement import board_of
-from hamid.core.plan import Action, Consideration, GpuPlan, Plan, PlannedInstance
+from hamid.core.plan import Action, Consideration, GpuPlan, Plan, PlannedInstance, planned, planned_new
 from hamid.core.request import Request
 from hamid.core.snapshot import Snapshot
 from hamid.core.steps import Step, create, destroy, switch_mode
@@ -44,8 +43,8 @@ def _gpu_plan(offer: Offer) -> GpuPlan:
     board = board_of(offer.gpu.profiles)
     instances = [
         *(_granted(grant) for grant in offer.grants),
-        *(_existing(instance, Action.DESTROY) for instance in offer.destroyed),
-        *(_existing(instance, Action.KEEP) for instance in offer.kept),
+        *(planned(instance, Action.DESTROY) for instance in offer.destroyed),
+        *(planned(instance, Action.KEEP) for instance in offer.kept),
     ]
     return GpuPlan(
         gpu=offer.gpu,
@@ -66,26 +65,8 @@ def _template_rest(offer: Offer) -> dict[str, int] | None:
 
 def _granted(grant: Grant) -> PlannedInstance:
     if grant.instance is not None:
-        return _existing(grant.instance, Action.REUSE, serves=True)
-    return PlannedInstance(
-        action=Action.CREATE,
-        serves=True,
-        profile=grant.seat.profile.name,
-        memory_mib=grant.seat.profile.memory_mib,
-        placement=grant.seat.placement,
-    )
-
-
-def _existing(instance: Instance, action: Action, *, serves: bool = False) -> PlannedInstance:
-    return PlannedInstance(
-        action=action,
-        serves=serves,
-        profile=instance.profile,
-        memory_mib=instance.memory_mib,
-        placement=instance.placement,
-        mig_uuid=instance.mig_uuid,
-        holders=instance.holders,
-    )
+        return planned(grant.instance, Action.REUSE, serves=True)
+    return planned_new(grant.seat, serves=True)
 
 
 def _steps(offer: Offer) -> Iterator[Step]:
