@@ -17,10 +17,8 @@ quiet=
 say() { printf '%s\n' "$*"; }
 
 fail() {
-    code=$1
-    shift
-    printf 'vgpu-init.sh: %s\n' "$*" >&2
-    exit "$code"
+    printf 'vgpu-init.sh: %s\n' "$2" >&2
+    exit "$1"
 }
 
 warn() { [ -n "$quiet" ] || printf 'warning: %s\n' "$*" >&2; }
@@ -42,14 +40,12 @@ clean_path() {
     clean=
     while [ -n "$rest" ]; do
         name=${rest%%/*}
-        case $rest in */*) rest=${rest#*/} ;; *) rest= ;; esac
-        case $name in
-            '' | .) ;;
-            ..) clean=${clean%/*} ;;
-            *) clean=$clean/$name ;;
-        esac
+        next_rest
+        case $name in '' | .) ;; ..) clean=${clean%/*} ;; *) clean=$clean/$name ;; esac
     done
 }
+
+next_rest() { case $rest in */*) rest=${rest#*/} ;; *) rest= ;; esac }
 
 # The ten letters of a file's type and permissions into $letters, its links and owner into $links and $owner.
 look_at() {
@@ -88,16 +84,14 @@ check_way() {
     check_folder /
     while [ -n "$rest" ]; do
         way=$way/${rest%%/*}
-        case $rest in */*) rest=${rest#*/} ;; *) rest= ;; esac
+        next_rest
         [ ! -L "$way" ] || fail 7 "'$way' is a link or no directory"
         if [ ! -e "$way" ]; then
             [ -n "${2:-}" ] || return 0
             mkdir "$way" 2>/dev/null || [ -d "$way" ] || denied "$way"
         fi
         [ -d "$way" ] || fail 7 "'$way' is a link or no directory"
-        own=
-        [ -n "$rest" ] || own=yes
-        check_folder "$way" "$own"
+        if [ -n "$rest" ]; then check_folder "$way"; else check_folder "$way" own; fi
     done
 }
 
@@ -119,22 +113,13 @@ walk() {
     done
 }
 
-is_managed() {
-    case $1 in ld.so.preload | .hami | .hami/* | "$prefix"* | */"$prefix"*) return 0 ;; esac
-    return 1
-}
-
-is_library() {
-    case ${1##*/} in libvgpu.so*) return 0 ;; esac
-    return 1
-}
-
+is_managed() { case $1 in ld.so.preload | .hami | .hami/* | "$prefix"* | */"$prefix"*) ;; *) return 1 ;; esac }
+is_library() { case ${1##*/} in libvgpu.so*) ;; *) return 1 ;; esac }
+is_pinned() { [ -n "$pinned" ] && [ "$1" = libvgpu.so ]; }
 is_file() { [ -f "$1" ] && [ ! -L "$1" ]; }
 is_folder() { [ -d "$1" ] && [ ! -L "$1" ]; }
 
-count_file() {
-    ! is_file "$source/$1" || files=$((files + 1))
-}
+count_file() { ! is_file "$source/$1" || files=$((files + 1)); }
 
 # A file that calls itself a library is an ELF shared object for this machine and names what must be hooked.
 check_library() {
@@ -157,17 +142,6 @@ check_library() {
 }
 
 names() { tr -c 'A-Za-z0-9_' '\n' <"$1" | grep -Fqx "$2"; }
-
-machine_code() {
-    case $(uname -m) in
-        x86_64) machine=3e00 ;;
-        aarch64) machine=b700 ;;
-        riscv64) machine=f300 ;;
-        ppc64le) machine=1500 ;;
-        loongarch64) machine=0201 ;;
-        *) machine=none ;;
-    esac
-}
 
 # ---- one file --------------------------------------------------------------------------------------------------
 
@@ -211,8 +185,6 @@ is_same() {
     [ "$standing" = "$octal" ] || [ "$links" = 1 ]
 }
 
-is_pinned() { [ -n "$pinned" ] && [ "$1" = libvgpu.so ]; }
-
 # Makes ready what differs; the number in the temporary name counts the entries, so that `publish` finds it again.
 stage() {
     number=$((number + 1))
@@ -238,10 +210,7 @@ stage_folder() {
     if [ -L "$dest/$1" ] || { [ -e "$dest/$1" ] && [ ! -d "$dest/$1" ]; }; then
         fail 7 "'$dest/$1' is a link or no directory"
     fi
-    if [ ! -d "$dest/$1" ]; then
-        mkdir "$dest/$1" || denied "$dest/$1"
-        say "Created: $dest/$1"
-    fi
+    [ -d "$dest/$1" ] || { mkdir "$dest/$1" && say "Created: $dest/$1"; } || denied "$dest/$1"
     check_folder "$dest/$1" own
 }
 
@@ -260,20 +229,22 @@ make_ready() {
 publish() {
     number=$((number + 1))
     place_of "$1"
-    if [ "$1" = libvgpu.so ]; then
-        last=$temporary
-    elif is_file "$temporary"; then
-        put "$temporary" "$1"
-    elif is_file "$source/$1" && ! is_managed "$1"; then
-        match_mode "$1"
+    if [ "$1" = libvgpu.so ]; then last=$temporary; else finish "$temporary" "$1"; fi
+}
+
+finish() {
+    if is_file "$1"; then
+        replace "$1" "$dest/$2"
+        say "Copied: $source/$2 -> $dest/$2"
+    elif is_file "$source/$2" && ! is_managed "$2" && ! is_pinned "$2"; then
+        match_mode "$2"
     fi
 }
 
-put() {
-    # mv would go into a directory that a link names; the link itself is what must go.
-    if [ -L "$dest/$2" ] && [ -d "$dest/$2" ]; then rm -f "$dest/$2"; fi
-    mv -f -- "$1" "$dest/$2" || fail 1 "'$dest/$2' cannot be replaced"
-    say "Copied: $source/$2 -> $dest/$2"
+# mv would go into a directory that a link names; then the link itself is what must go.
+replace() {
+    if [ -L "$2" ] && [ -d "$2" ]; then rm -f "$2"; fi
+    mv -f -- "$1" "$2" || fail 1 "'$2' cannot be replaced"
 }
 
 match_mode() {
@@ -284,14 +255,6 @@ match_mode() {
     [ "$standing" = "$octal" ] && return
     chmod "$octal" "$dest/$1" || fail 1 "'$dest/$1' cannot be changed"
     say "Mode set: $dest/$1 ($octal)"
-}
-
-publish_last() {
-    if [ -n "$last" ] && is_file "$last"; then
-        put "$last" libvgpu.so
-    elif [ -n "$last" ] && ! is_pinned libvgpu.so; then
-        match_mode libvgpu.so
-    fi
 }
 
 preload() {
@@ -305,11 +268,8 @@ preload() {
     fi
     ! is_folder "$dest/ld.so.preload" || fail 7 "'$dest/ld.so.preload' is a directory, a file belongs there"
     temporary=$dest/$prefix$$.preload
-    if ! printf '%s\n' "$line" >"$temporary" || ! chmod 0644 "$temporary"; then
-        fail 1 "'$dest/ld.so.preload' cannot be written"
-    fi
-    if [ -L "$dest/ld.so.preload" ] && [ -d "$dest/ld.so.preload" ]; then rm -f "$dest/ld.so.preload"; fi
-    mv -f -- "$temporary" "$dest/ld.so.preload" || fail 1 "'$dest/ld.so.preload' cannot be replaced"
+    { printf '%s\n' "$line" >"$temporary" && chmod 0644 "$temporary"; } || fail 1 "'$temporary' cannot be written"
+    replace "$temporary" "$dest/ld.so.preload"
     say "Updated: $dest/ld.so.preload -> $line"
 }
 
@@ -366,7 +326,7 @@ lock() {
     have_flock=
     interrupted=
     if command -v flock >/dev/null 2>&1; then
-        have_flock=yes
+        have_flock=flock
         # In a group, because a failing redirection of exec would end us without a word.
         { : >>"$store/lock"; } 2>/dev/null || denied "$store/lock"
         exec 9>>"$store/lock"
@@ -385,15 +345,11 @@ lock() {
     done
     claimed=yes
     identify "$$"
-    kind='mkdir'
-    [ -z "$have_flock" ] || kind='flock'
-    printf '%s %s\n' "$kind" "$identity" >"$store/lock.d/owner" || fail 1 "'$store' cannot be written"
+    printf '%s %s\n' "${have_flock:-mkdir}" "$identity" >"$store/lock.d/owner" || fail 1 "'$store' cannot be written"
 }
 
 # Removes temporary files of this pattern from everywhere but the containers' own directories.
-sweep() {
-    (cd "$dest" && find . -path ./containers -prune -o -name "$1" -prune -exec rm -rf {} +)
-}
+sweep() { (cd "$dest" && find . -path ./containers -prune -o -name "$1" -prune -exec rm -rf {} +); }
 
 # ---- the run ---------------------------------------------------------------------------------------------------
 
@@ -411,32 +367,32 @@ me=$(id -u)
 case $dest/ in "$source"/*) fail 2 "'$dest' lies in the source '$source'" ;; esac
 files=0
 walk '' count_file
-if [ "$files" -eq 0 ]; then
-    say "Nothing to install: '$source' holds no library"
-    exit 0
-fi
+[ "$files" -gt 0 ] || { say "Nothing to install: '$source' holds no library" && exit 0; }
 quiet=yes
 check_way "$dest"
 quiet=
-machine_code
+case $(uname -m) in
+    x86_64) machine=3e00 ;;
+    aarch64) machine=b700 ;;
+    riscv64) machine=f300 ;;
+    ppc64le) machine=1500 ;;
+    loongarch64) machine=0201 ;;
+    *) machine=none ;;
+esac
 bad=
 walk '' check_library
 [ -z "$bad" ] || fail 7 "${bad%; }"
 check_way "$dest" make
 trap clean_up EXIT
-trap 'exit 129' HUP
-trap 'exit 130' INT
-trap 'exit 143' TERM
+trap 'exit 130' HUP INT TERM
 lock
 sweep "$prefix*"
 pinned=
-if is_file "$store/manifest.json"; then
-    pinned=$(sed -n 's/^ "pinned": "\(.*\)",$/\1/p' "$store/manifest.json")
-fi
+! is_file "$store/manifest.json" || pinned=$(sed -n 's/^ "pinned": "\(.*\)",$/\1/p' "$store/manifest.json")
 number=0
 walk '' stage
 number=0
 last=
 walk '' publish
-publish_last
+[ -z "$last" ] || finish "$last" libvgpu.so
 preload

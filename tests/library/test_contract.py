@@ -3,6 +3,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -285,3 +286,27 @@ def test_somebody_who_may_not_write_gets_exit_4(install, store, look):
         done = subprocess.run(command, stdin=text, user=65534, group=65534, capture_output=True, text=True, check=False)
     assert done.returncode in (4, 7), done.stderr
     assert look.content(store.dest) == {}
+
+
+@pytest.mark.parametrize("shell", [["dash"], ["busybox", "ash"]], ids=["dash", "ash"])
+def test_a_script_killed_at_any_time_leaves_whole_files_and_is_completed(store, look, hamictl, shell):
+    """Ten kills, some milliseconds apart; the script and hamictl take turns in completing its work."""
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"{shell[0]} is not installed here")
+    old = {**look.content(store.first), "ld.so.preload": f"{store.dest}/libvgpu.so\n".encode()}
+    for turn in range(10):
+        shutil.rmtree(store.dest, ignore_errors=True)
+        run = [*shell, str(SCRIPT), str(store.dest)]
+        assert subprocess.run([*run, str(store.first)], capture_output=True, check=False).returncode == 0
+        with subprocess.Popen([*run, str(store.second)], stdout=subprocess.DEVNULL, start_new_session=True) as process:
+            time.sleep(turn * 0.012)
+            os.killpg(process.pid, signal.SIGKILL)
+        allowed = [old, look.content(store.second)]
+        for name, data in look.content(store.dest).items():
+            assert data is None or ".hami-tmp." in name or data in [each.get(name) for each in allowed], name
+        if turn % 2:
+            assert subprocess.run([*run, str(store.second)], capture_output=True, check=False).returncode == 0
+        else:
+            assert hamictl.run("lib", "sync", "--dest", store.dest, "--source", store.second).exit_code == 0
+        assert look.content(store.dest) == {**old, **look.content(store.second)}
+        assert look.leftovers(store.dest) == []
