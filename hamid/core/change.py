@@ -190,7 +190,7 @@ def _settle(gpu: Gpu, board: Board, seats: Sequence[Seat], kept: Sequence[Instan
     there = {_key(instance) for instance in kept}
     created = [seat for seat in seats if seat.key not in there]
     destroyed = [each for each in gpu.instances if not any(each is other for other in kept)]
-    planned = [
+    instances = [
         *(planned(instance, Action.DESTROY) for instance in destroyed),
         *(planned(instance, Action.KEEP) for instance in kept),
         *(planned_new(seat) for seat in created),
@@ -199,7 +199,7 @@ def _settle(gpu: Gpu, board: Board, seats: Sequence[Seat], kept: Sequence[Instan
         gpu=gpu,
         axis=board.axis,
         mode=mode,
-        instances=tuple(sorted(planned, key=lambda each: (each.placement.start, each.action is Action.CREATE))),
+        instances=tuple(sorted(instances, key=lambda each: (each.placement.start, each.action is Action.CREATE))),
         reachable=_items(seats),
         steps=tuple(_steps(gpu, destroyed, created, mode=mode)),
     )
