@@ -5,10 +5,16 @@ from enum import IntEnum
 
 from hamid.core.errors import (
     DriverMissing,
+    ForeignInstance,
     HamiError,
+    InUse,
+    LedgerBusy,
+    LedgerUntrusted,
     LibraryBusy,
     LibraryRefused,
+    ModePending,
     NotPermitted,
+    StalePlan,
     UnsafePath,
     UsageError,
 )
@@ -37,6 +43,12 @@ _BY_CLASS: tuple[tuple[type[HamiError], Exit], ...] = (
     (LibraryBusy, Exit.REFUSED),
     (LibraryRefused, Exit.REFUSED),
     (UnsafePath, Exit.REFUSED),
+    (StalePlan, Exit.REFUSED),
+    (InUse, Exit.REFUSED),
+    (ModePending, Exit.REFUSED),
+    (ForeignInstance, Exit.REFUSED),
+    (LedgerBusy, Exit.REFUSED),
+    (LedgerUntrusted, Exit.REFUSED),
 )
 
 

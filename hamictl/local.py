@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node through this very process: the one place where hamictl touches hamid's engine and node."""
 
+import atexit
 import os
 import re
+import shutil
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 from hamid.core.errors import UsageError
@@ -12,10 +16,15 @@ from hamid.node.paths import Paths
 
 if TYPE_CHECKING:
     from hamid.core.marked import Marked
+    from hamid.core.saved_plan import ClaimSeat
     from hamid.core.snapshot import Snapshot
+    from hamid.core.steps import Step
     from hamid.core.templates import TemplateTable
+    from hamid.engine.apply import ApplyReport, Progress
     from hamid.engine.library_care import Collection, Drift, LibraryState
     from hamid.engine.library_sync import SyncReport
+    from hamid.engine.recover import Finding
+    from hamid.engine.restore import RestoreReport
 
 __all__ = ["LocalBackend", "LocalLibrary", "environment", "is_spec", "root_for", "simulation", "simulator"]
 
@@ -30,13 +39,21 @@ def is_spec(sim: str) -> bool:
 def root_for(sim: str | None, root: str | None) -> str:
     """The root directory in force: as given, else the simulated node's own, else HAMI_ROOT, else /.
 
-    A throw-away node has none of its own; a path that cannot exist keeps every real file out of its sight.
+    A throw-away node has one that is made when something is written and goes with the process.
     """
     if root is not None:
         return root
     if sim is None:
         return os.environ.get("HAMI_ROOT") or "/"
-    return f"/proc/self/hami-sim-{os.getpid()}" if is_spec(sim) else f"{sim}.d"
+    return _throw_away_root() if is_spec(sim) else f"{sim}.d"
+
+
+@cache
+def _throw_away_root() -> str:
+    """A directory for this process alone: nobody can guess its name, and what appears in it goes at the end."""
+    root = os.path.join(os.environ.get("TMPDIR") or "/tmp", f"hamictl-sim-{os.urandom(8).hex()}")  # noqa: S108, PTH118
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    return root
 
 
 class LocalBackend:
@@ -52,13 +69,65 @@ class LocalBackend:
         # Late, because nvidia-ml-py costs start-up and not every command needs the driver.
         from hamid.engine.observe import observe  # noqa: PLC0415
 
-        return observe()
+        # Reading a ledger costs start-up; a node that never had a state directory has none.
+        return observe(self.paths if os.path.lexists(self.paths.state_dir) else None)
 
     def templates(self, file: str | None) -> "TemplateTable":
         """The template table of `file`, else of the node's device-config.yaml, else as shipped."""
         from hamid.node.configdir import templates  # noqa: PLC0415
 
         return templates(self.paths, file)
+
+    def apply(
+        self,
+        steps: "Sequence[Step]",
+        *,
+        fingerprint: str,
+        claim: str | None,
+        seats: "Sequence[ClaimSeat]",
+        keep_pending: bool,
+        timeout_seconds: float,
+        progress: "Progress",
+        stop: Callable[[], bool],
+    ) -> "ApplyReport":
+        """Carry out a plan on this node."""
+        from hamid.engine.apply import apply  # noqa: PLC0415
+
+        return apply(
+            self.paths,
+            steps,
+            fingerprint=fingerprint,
+            claim=claim,
+            claim_instances=[(seat.gpu_uuid, seat.profile_id, seat.start) for seat in seats],
+            keep_pending=keep_pending,
+            timeout_seconds=timeout_seconds,
+            progress=progress,
+            stop=stop,
+        )
+
+    def release(self, name: str) -> list[str]:
+        """End a claim."""
+        from hamid.engine.restore import release  # noqa: PLC0415
+
+        return release(self.paths, name)
+
+    def release_instance(self, mig_uuid: str) -> list[str]:
+        """End the claim on one instance."""
+        from hamid.engine.restore import release_instance  # noqa: PLC0415
+
+        return release_instance(self.paths, mig_uuid)
+
+    def repair(self, reclaim_idle: Sequence[str]) -> "tuple[list[Finding], Callable[[], list[str]]]":
+        """What ledger and node do not agree on, and how to mend it."""
+        from hamid.engine.recover import repair_plan  # noqa: PLC0415
+
+        return repair_plan(self.paths, reclaim_idle=reclaim_idle)
+
+    def restore(self) -> "RestoreReport":
+        """Bring the claims' instances back after a reboot."""
+        from hamid.engine.restore import restore  # noqa: PLC0415
+
+        return restore(self.paths)
 
 
 def _enter_simulation(sim: str) -> None:

@@ -127,6 +127,7 @@ def report(session: Session, error: HamiError) -> int:
         from hamid.core.document import error_document  # noqa: PLC0415
 
         sys.stdout.write(documents.render(error_document(error), session.output))
+    notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
     hint = f"\nhint: {error.hint}" if error.hint else ""
-    sys.stderr.write(f"hamictl: {error.message}{hint}\n")
+    sys.stderr.write(f"hamictl: {error.message}{notes}{hint}\n")
     return int(exit_code(error))

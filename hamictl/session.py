@@ -13,6 +13,7 @@ from hamid.core.errors import UsageError
 
 if TYPE_CHECKING:
     from hamictl.backend import Backend
+    from hamid.core.snapshot import Snapshot
 
 
 class Output(StrEnum):
@@ -56,6 +57,13 @@ class Session:
         from hamictl.local import LocalBackend  # noqa: PLC0415  # not every command needs a node
 
         return LocalBackend(sim=self.sim, root=self.root)
+
+    def snapshot(self) -> "Snapshot":
+        """The node as it is now; what could not be found out is said on stderr."""
+        found = self.node.snapshot()
+        for warning in found.warnings:
+            sys.stderr.write(f"warning: {warning}\n")
+        return found
 
     def state_file(self, state: str | None) -> str:
         """The state file of a lasting simulated node: `--state`, else `--sim`, else HAMI_SIM_STATE."""

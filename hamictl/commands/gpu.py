@@ -24,7 +24,7 @@ def list_gpus(session: Session, gpu: Gpus = None) -> None:
       hamictl gpu list -o json
       hamictl --sim 1xA30,1xH200 gpu list
     """
-    snapshot = session.node.snapshot()
+    snapshot = session.snapshot()
     gpus = select_gpus(snapshot, tuple(gpu or ()))
 
     session.emit(gpus_document(snapshot, gpus), lambda: inventory.gpu_table(gpus, wide=session.wide))
@@ -41,7 +41,7 @@ def show_gpu(
       hamictl gpu show 0
       hamictl gpu show GPU-5d9b3c0e -o yaml
     """
-    snapshot = session.node.snapshot()
+    snapshot = session.snapshot()
     gpus = select_gpus(snapshot, (gpu,))
 
     session.emit(gpus_document(snapshot, gpus), lambda: inventory.gpu_page(gpus[0], wide=session.wide))

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from hamictl.commands import mig_care, mig_change
 from hamictl.exits import Exit
 from hamictl.options import Gpus, noun, verb
 from hamictl.render import inventory
@@ -23,7 +24,11 @@ Templates = Annotated[
     typer.Option("--templates", metavar="FILE", help="Templates as in HAMi's device-config.yaml (knownMigGeometries)."),
 ]
 
-app = noun("mig", "Inspect MIG and plan layouts; nothing here changes the node.")
+app = noun("mig", "Inspect MIG, plan layouts and change them.")
+
+
+mig_change.register(app)
+mig_care.register(app)
 
 
 @verb(app, "profiles")
@@ -35,7 +40,7 @@ def list_profiles(session: Session, gpu: Gpus = None) -> None:
       hamictl mig profiles
       hamictl mig profiles -i 0 -o json
     """
-    snapshot = session.node.snapshot()
+    snapshot = session.snapshot()
     gpus = select_gpus(snapshot, tuple(gpu or ()))
 
     session.emit(profiles_document(snapshot, gpus), lambda: inventory.profile_table(gpus, wide=session.wide))
@@ -50,7 +55,7 @@ def list_instances(session: Session, gpu: Gpus = None) -> None:
       hamictl mig list
       hamictl --root /tmp/n --sim /tmp/node mig list -o json
     """
-    snapshot = session.node.snapshot()
+    snapshot = session.snapshot()
     gpus = select_gpus(snapshot, tuple(gpu or ()))
 
     session.emit(instances_document(snapshot, gpus), lambda: inventory.instance_table(gpus, wide=session.wide))
@@ -71,7 +76,7 @@ def list_templates(
       hamictl mig templates --templates my-geometries.yaml
     """
     table = session.node.templates(templates)
-    gpus = () if every else session.node.snapshot().gpus
+    gpus = () if every else session.snapshot().gpus
     table = fit_table(table, gpus).table
     document = templates_document(table, gpus)
     if not every:
@@ -106,7 +111,7 @@ def plan(
     Exit code 8 when the request cannot fit; the answer then says why for every GPU.
     """
     request = wanted.request()
-    snapshot = session.node.snapshot()
+    snapshot = session.snapshot()
     fitted = fit_table(session.node.templates(templates), snapshot.gpus)
     for layout in occupied or ():
         snapshot = assume_occupied(snapshot, layout)

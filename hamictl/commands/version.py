@@ -30,7 +30,7 @@ def show_version(session: Session) -> None:
 
 def _driver_versions(session: Session) -> tuple[str | None, str | None]:
     try:
-        snapshot = session.node.snapshot()
+        snapshot = session.snapshot()
     except HamiError:
         # A version must be told on a machine whose driver is missing, too; None says that there is no answer.
         if session.sim is not None:

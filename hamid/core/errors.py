@@ -13,6 +13,14 @@
         LibraryRefused        a file that calls itself libvgpu is none; nothing was written
         LibraryBusy           another sync holds the library store
         UnsafePath            somebody else could change what we would write there; nothing was written
+        StalePlan             the node is no longer what the plan rests on; nothing was changed
+        InUse                 somebody uses what would be changed; it was left alone
+        ModePending           MIG mode would wait for a reset; the request was taken back
+        ForeignInstance       somebody else's instance lies where ours should; it was left alone
+        DriverHung            a driver call passed its deadline; that GPU is left alone until it answers
+        LedgerBusy            another process writes the ledger; its pid and command are named
+        LedgerFailed          the ledger could not be read or written
+        LedgerUntrusted       the ledger was lost and made anew; not every instance is explained yet
 
 Expected outcomes (a request that does not fit, a configuration with problems) are values, not errors.
 The class name is the stable code of an error in JSON. hamictl/exits.py maps classes to exit codes.
@@ -78,3 +86,35 @@ class LibraryBusy(NodeError):  # noqa: N818
 
 class UnsafePath(NodeError):  # noqa: N818
     """Somebody else could change what we would write there; nothing was written."""
+
+
+class StalePlan(NodeError):  # noqa: N818
+    """The node is no longer what the plan rests on; nothing was changed."""
+
+
+class InUse(NodeError):  # noqa: N818
+    """Somebody uses the GPU or instance that would be changed; it was left alone."""
+
+
+class ModePending(NodeError):  # noqa: N818
+    """MIG mode would change only with a reset; the request was taken back."""
+
+
+class ForeignInstance(NodeError):  # noqa: N818
+    """An instance that we did not make lies where ours should; it was left alone."""
+
+
+class DriverHung(NodeError):  # noqa: N818
+    """A driver call did not come back before its deadline; that GPU is left alone until it answers."""
+
+
+class LedgerBusy(NodeError):  # noqa: N818
+    """Another process holds the ledger for writing."""
+
+
+class LedgerFailed(NodeError):  # noqa: N818
+    """The ledger could not be read or written; the node was not changed without it."""
+
+
+class LedgerUntrusted(NodeError):  # noqa: N818
+    """The ledger was lost and made anew from what NVML shows; until every instance is explained this is refused."""

@@ -31,7 +31,8 @@ class Instance(Struct, frozen=True, kw_only=True):
     """A GPU instance with its compute instances.
 
     `mig_uuid`, `mig_index` and `ci_id` are those of its only compute instance, or None when it has none or several.
-    `used` is True when a process or a claim holds it, or when that could not be found out.
+    `used` is True when a process or a claim holds it, or when that could not be found out; `claim` is that claim's
+    name. `generation` counts our own instances and is 0 for those of others.
     """
 
     profile: str
@@ -44,6 +45,7 @@ class Instance(Struct, frozen=True, kw_only=True):
     mig_index: int | None = None
     mig_uuid: str | None = None
     generation: int = 0
+    claim: str = ""
     holders: tuple[Holder, ...] = ()
     used: bool = False
 

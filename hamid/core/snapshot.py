@@ -10,12 +10,16 @@ from hamid.core.gpu import Gpu
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """Every GPU of the node in NVML's order; `simulated` is True on the simulated driver."""
+    """Every GPU of the node in NVML's order; `simulated` is True on the simulated driver.
+
+    `warnings` say what could not be found out and is therefore taken for the worst.
+    """
 
     gpus: tuple[Gpu, ...]
     simulated: bool = False
     driver_version: str | None = None
     nvml_version: str | None = None
+    warnings: tuple[str, ...] = ()
 
     def fingerprint(self) -> str:
         """A short hash of what a plan rests on; equal fingerprints mean that a plan still applies.

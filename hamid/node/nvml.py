@@ -43,10 +43,16 @@ def is_simulated() -> bool:
 
 def gpus() -> tuple[Gpu, ...]:
     """Every GPU in NVML's order; one that the driver lost is marked so, the others are read as usual."""
-    return tuple(_gpu(index) for index in range(nvml.call("nvmlDeviceGetCount_v2")))
+    return tuple(gpu(index) for index in range(count()))
 
 
-def _gpu(index: int) -> Gpu:
+def count() -> int:
+    """How many GPUs there are."""
+    return int(nvml.call("nvmlDeviceGetCount_v2"))
+
+
+def gpu(index: int) -> Gpu:
+    """One GPU by its NVML index; one that the driver lost is marked so."""
     uuid = ""
     try:
         handle = nvml.call("nvmlDeviceGetHandleByIndex_v2", index, gpu=f"GPU {index}")

@@ -37,6 +37,13 @@ _NO_DRIVER: Final = {
 }
 _NO_DRIVER_HINT: Final = "load or install the driver (nvidia-smi must work), or try --sim 2xA100-SXM4-40GB"
 _PERMISSION_HINT: Final = "use sudo, become a member of group hami beside a running hamid, or try --sim"
+_HINTS: Final = {
+    pynvml.NVML_ERROR_IN_USE: "end what uses it: hamictl gpu list shows processes, and so do lsof or fuser on the "
+    "/dev/nvidia files; monitors such as dcgm and nvsm hold GPUs too",
+    pynvml.NVML_ERROR_INSUFFICIENT_RESOURCES: "somebody else took the place meanwhile; plan anew",
+    pynvml.NVML_ERROR_GPU_IS_LOST: "the GPU fell off the bus: see dmesg for its Xid, then reset it or reboot",
+    pynvml.NVML_ERROR_RESET_REQUIRED: "the GPU asks for a reset: nvidia-smi --gpu-reset, when nobody uses it",
+}
 
 
 class End:
@@ -81,9 +88,10 @@ def translate(function: str, error: Any, *, gpu: str = "") -> HamiError:
     if code in _NO_DRIVER:
         return DriverMissing(_NO_DRIVER[code], _NO_DRIVER_HINT)
     if code == pynvml.NVML_ERROR_NO_PERMISSION:
-        return NotPermitted(f"the driver refuses {function} to this user", _PERMISSION_HINT)
+        where = f" on {gpu}" if gpu else ""
+        return NotPermitted(f"the driver refuses {function}{where} to this user (NVML {code})", _PERMISSION_HINT)
     kind = GpuLost if code in _LOST else NvmlFailed
-    return kind(function, code, str(error), gpu=gpu)
+    return kind(function, code, str(error), gpu=gpu, hint=_HINTS.get(code, ""))
 
 
 def has_symbol(name: str) -> bool:
@@ -137,6 +145,28 @@ def _compute_instances(gpu_instance: Any, info: Any) -> list[Any]:
 def compute_instance_id(compute_instance: Any) -> int:
     """The id of a compute instance within its GPU instance."""
     return int(call("nvmlComputeInstanceGetInfo_v2", compute_instance).id)
+
+
+def whole_compute_profile(gpu_instance: Any, slices: int) -> int:
+    """The id of the compute-instance profile that spans a GPU instance of so many compute slices."""
+    for enum in range(MAX_ENUM):
+        info = probe("nvmlGpuInstanceGetComputeInstanceProfileInfo", gpu_instance, enum, 0, 2)
+        if info is END:
+            break
+        if info is not None and info.sliceCount == slices:
+            return int(info.id)
+    raise NvmlFailed(
+        "nvmlGpuInstanceGetComputeInstanceProfileInfo",
+        pynvml.NVML_ERROR_NOT_FOUND,
+        f"no compute instance of {slices} slices",
+    )
+
+
+def create_gpu_instance(device: Any, profile_id: int, start: int, size: int, *, gpu: str) -> Any:
+    """A GPU instance at exactly this placement."""
+    # By reference: the binding passes on what it is given, and a structure by value crashes the process.
+    placement = ctypes.byref(pynvml.c_nvmlGpuInstancePlacement_t(start, size))
+    return call("nvmlDeviceCreateGpuInstanceWithPlacement", device, profile_id, placement, gpu=gpu)
 
 
 def processes(device: Any) -> list[Any] | None:

@@ -33,6 +33,11 @@ class Paths(Struct, frozen=True):
         return self.under("/run/hami")
 
     @property
+    def ledger(self) -> str:
+        """Claims, instances of ours and the step journal, as one SQLite file."""
+        return os.path.join(self.state_dir, "ledger.db")  # noqa: PTH118
+
+    @property
     def library_dir(self) -> str:
         """Where libvgpu lies for the node's containers."""
         return self.under("/usr/local/vgpu")

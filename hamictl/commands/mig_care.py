@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hamictl mig: release what is held, repair what disagrees, restore what a reboot took."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from hamictl.exits import Exit
+from hamictl.options import Gpus, verb
+from hamictl.proposal import RunOptions, confirm
+from hamictl.render.tables import table
+from hamictl.session import Session
+from hamid.core.document import envelope
+from hamid.core.errors import UsageError
+from hamid.core.snapshot import select_gpus
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `hamictl mig`."""
+    verb(app, "release")(release)
+    verb(app, "repair")(repair)
+    verb(app, "restore")(restore)
+
+
+def release(
+    session: Session,
+    run: RunOptions,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="The claim to end.")] = None,
+    instance: Annotated[
+        str | None, typer.Option("--instance", metavar="UUID", help="The MIG instance to give back.")
+    ] = None,
+) -> None:
+    """End an operator's claim; what was made for it is destroyed once nobody uses it.
+
+    \b
+    Examples:
+      hamictl mig release --name training
+      hamictl mig release --instance MIG-5d9b3c0e-...
+    """
+    if (name is None) == (instance is None):
+        raise UsageError("release what?", "give either --name NAME or --instance UUID")
+    what = f"claim '{name}'" if name is not None else f"instance {instance}"
+    if run.dry_run:
+        _told(session, "MigRelease", [f"would release {what}"])
+        return
+    confirm(run, f"Release {what}?")
+    done = session.node.release(name) if name is not None else session.node.release_instance(instance or "")
+    _told(session, "MigRelease", done or [f"{what} is released"])
+
+
+def repair(
+    session: Session,
+    run: RunOptions,
+    gpu: Gpus = None,
+    reclaim_idle: Annotated[
+        bool, typer.Option("--reclaim-idle", help="Also destroy idle instances of others on the GPUs of -i.")
+    ] = False,
+) -> int:
+    """Show what ledger and node do not agree on, then mend it.
+
+    \b
+    Examples:
+      hamictl mig repair --dry-run
+      hamictl mig repair --reclaim-idle -i 0 --yes
+    """
+    if reclaim_idle and not gpu:
+        raise UsageError("reclaim on which GPU?", "give -i GPU beside --reclaim-idle")
+    uuids = [each.uuid for each in select_gpus(session.snapshot(), tuple(gpu or ()))] if reclaim_idle else []
+    findings, mend = session.node.repair(uuids)
+    rows = [(each.gpu, each.kind, "yes" if each.mends else "no", each.text) for each in findings]
+    mends = any(each.mends for each in findings)
+    done: list[str] = []
+    if not session.structured:
+        listing = table(["GPU", "KIND", "MENDS", "WHAT"], rows) if rows else "ledger and node agree\n"
+        sys.stdout.write(listing)
+    if mends and not run.dry_run:
+        confirm(run, "Mend this?")
+        done = mend()
+    document = {
+        **envelope("MigRepair"),
+        "findings": [{"gpu": e.gpu, "what": e.kind, "mends": e.mends, "text": e.text} for e in findings],
+        "done": done,
+    }
+    session.emit(document, lambda: "".join(f"{line}\n" for line in done))
+    return Exit.OK
+
+
+def restore(session: Session, run: RunOptions) -> int:
+    """After a reboot, make the instances of every claim again at their recorded places.
+
+    \b
+    Examples:
+      hamictl mig restore --yes
+    """
+    if run.dry_run:
+        raise UsageError("restore has no dry run", "hamictl mig repair --dry-run shows what is missing")
+    confirm(run, "Make the instances of all claims again?")
+    report = session.node.restore()
+    rows = [(e.claim, e.profile, e.start, e.before, e.now) for e in report.instances]
+    document = {
+        **envelope("MigRestore"),
+        "instances": [
+            {
+                "claim": e.claim,
+                "profile": e.profile,
+                "gpuUUID": e.gpu_uuid,
+                "start": e.start,
+                "before": e.before,
+                "now": e.now,
+            }
+            for e in report.instances
+        ],
+        "messages": list(report.messages),
+    }
+    for message in report.messages:
+        sys.stderr.write(f"{message}\n")
+    session.emit(document, lambda: table(["CLAIM", "PROFILE", "START", "BEFORE", "NOW"], rows))
+    return Exit.OK if report.complete else Exit.PARTIAL
+
+
+def _told(session: Session, kind: str, lines: list[str]) -> None:
+    session.emit({**envelope(kind), "done": lines}, lambda: "".join(f"{line}\n" for line in lines))

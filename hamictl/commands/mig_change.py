@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hamictl mig: the commands that change layouts, each of them plan -> confirm -> apply."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from msgspec import Struct
+from msgspec.structs import replace
+
+from hamictl import local
+from hamictl.exits import Exit
+from hamictl.options import Gpus, verb
+from hamictl.proposal import Proposal, RunOptions, carry_out, propose_change, propose_plan, propose_saved
+from hamictl.render.plan import plan_page
+from hamictl.request_options import RequestOptions
+from hamictl.session import Output, Session
+from hamid.core import migparted
+from hamid.core.change import Change, GpuTarget, differs, plan_change
+from hamid.core.decide import decide
+from hamid.core.document import change_document, plan_document
+from hamid.core.errors import UsageError
+from hamid.core.geometry import LayoutItem, parse_layout
+from hamid.core.plan import Refusal
+from hamid.core.saved_plan import decode_plan
+from hamid.core.snapshot import Snapshot, select_gpus
+from hamid.core.template_fit import fit_table
+
+ConfigFile = Annotated[
+    str | None, typer.Option("--file", "-f", metavar="FILE", help="A file in mig-parted's format (version: v1).")
+]
+ConfigName = Annotated[
+    str | None, typer.Option("--config", "-c", metavar="NAME", help="Which of the file's configurations.")
+]
+
+
+class TargetOptions(Struct, kw_only=True):
+    """What the node is to become, in one of several forms."""
+
+    layout: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GPU=LAYOUT", help="A layout such as 0=3g.20gb@4,1g.5gb*2; repeat for several GPUs."),
+    ] = None
+    template: Annotated[
+        int | None, typer.Option(metavar="INDEX", help="A template of the GPUs' model, as 'mig templates' counts.")
+    ] = None
+    file: ConfigFile = None
+    config: ConfigName = None
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the claim that --mem makes.")] = None
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `hamictl mig`."""
+    for name, command in _COMMANDS.items():
+        verb(app, name)(command)
+    verb(app, "export", more_forms=frozenset({Output.MIG_PARTED}))(export)
+
+
+def apply(
+    session: Session,
+    wanted: RequestOptions,
+    target: TargetOptions,
+    run: RunOptions,
+    plan: Annotated[str | None, typer.Argument(metavar="[PLAN]", help="A plan that --out saved.")] = None,
+) -> int:
+    """Change MIG layouts: what must change, nothing else; nothing that is in use.
+
+    \b
+    Examples:
+      hamictl mig apply --mem 8000 --count 2 --name training
+      hamictl mig apply --layout '0=3g.20gb@4,1g.5gb*2'
+      hamictl mig apply --template 1 -i 0
+      hamictl mig apply -f mig-parted.yaml -c all-balanced --dry-run
+      hamictl mig apply --mem 8000 --out plan.json && hamictl mig apply plan.json --yes
+
+    \b
+    --mem makes a claim, held until 'mig release --name NAME'; what the other forms make is idle until it is used.
+    Exit codes: 7 when something in use is in the way or the plan is stale, 8 when a request cannot fit.
+    """
+    forms = {
+        "PLAN": plan,
+        "--mem or --profile": wanted.mem or wanted.profile,
+        "--layout": target.layout,
+        "--template": target.template,
+        "--file": target.file,
+    }
+    given = [name for name, value in forms.items() if value is not None]
+    if len(given) != 1:
+        raise UsageError(
+            f"{' and '.join(given)} exclude each other" if given else "what is the node to become?",
+            f"give one of {', '.join(forms)}",
+        )
+    if plan is not None:
+        return carry_out(session, propose_saved(decode_plan(local.read_file(plan), plan)), run)
+    if wanted.mem or wanted.profile:
+        return _apply_request(session, wanted, target.name, run)
+    return carry_out(session, _towards(session, wanted, target), run)
+
+
+def _apply_request(session: Session, wanted: RequestOptions, name: str | None, run: RunOptions) -> int:
+    snapshot = session.snapshot()
+    fitted = fit_table(session.node.templates(None), snapshot.gpus)
+    outcome = decide(wanted.request(), snapshot, fitted.table, warnings=fitted.warnings)
+    if isinstance(outcome, Refusal):
+        session.emit(plan_document(outcome), lambda: plan_page(outcome))
+        return Exit.NO_FIT
+    return carry_out(session, propose_plan(outcome, name or local.random_name("operator")), run)
+
+
+def _towards(session: Session, wanted: RequestOptions, target: TargetOptions) -> Proposal:
+    snapshot = session.snapshot()
+    if target.file is not None:
+        return propose_change(_file_change(snapshot, target.file, target.config))
+    if target.layout is not None:
+        return propose_change(plan_change(snapshot, [_layout_target(snapshot, text) for text in target.layout]))
+    return propose_change(plan_change(snapshot, _template_targets(session, snapshot, wanted, target.template or 0)))
+
+
+def _file_change(snapshot: Snapshot, path: str, name: str | None) -> Change:
+    configs = migparted.parse_configs(local.read_marked(path), path)
+    specs = migparted.choose(configs, name, path)
+    change = plan_change(snapshot, migparted.targets(specs, snapshot))
+    return replace(change, warnings=(*change.warnings, *migparted.unmatched(specs, snapshot)))
+
+
+def _layout_target(snapshot: Snapshot, text: str) -> GpuTarget:
+    selector, separator, layout = text.partition("=")
+    if not separator:
+        raise UsageError(f"'{text}' does not say which GPU", "write GPU=LAYOUT, such as 0=3g.20gb@4,1g.5gb*2")
+    (gpu,) = select_gpus(snapshot, (selector,))
+    items = parse_layout(layout) if layout else ()
+    return GpuTarget(gpu_index=gpu.index, mig_enabled=None if gpu.mig_enabled else True, layout=items)
+
+
+def _template_targets(session: Session, snapshot: Snapshot, wanted: RequestOptions, index: int) -> list[GpuTarget]:
+    if not wanted.gpu:
+        raise UsageError("on which GPU?", "give -i GPU beside --template")
+    table = fit_table(session.node.templates(None), snapshot.gpus).table
+    targets = []
+    for gpu in select_gpus(snapshot, tuple(wanted.gpu)):
+        entry = table.lookup(gpu.name)
+        templates = {template.index: template for template in (entry.templates if entry else ())}
+        if index not in templates:
+            legal = ", ".join(str(each) for each in templates) or "none"
+            raise UsageError(f"{gpu.title} has no template {index}", f"it has {legal}; see hamictl mig templates")
+        slots = templates[index].slots
+        items = tuple(LayoutItem(slot.name) for slot in slots for _ in range(slot.count))
+        targets.append(GpuTarget(gpu_index=gpu.index, mig_enabled=True, layout=items))
+    return targets
+
+
+def clear(session: Session, run: RunOptions, gpu: Gpus = None) -> int:
+    """Destroy every idle instance of a GPU; refused while one is in use.
+
+    \b
+    Examples:
+      hamictl mig clear -i 0
+      hamictl mig clear -i 0 -i 1 --yes
+    """
+    return _each_gpu(session, run, gpu, mig_enabled=None, layout=())
+
+
+def enable(session: Session, run: RunOptions, gpu: Gpus = None) -> int:
+    """Switch MIG mode on; refused while the GPU has clients.
+
+    \b
+    Examples:
+      hamictl mig enable -i 0
+    """
+    return _each_gpu(session, run, gpu, mig_enabled=True, layout=None)
+
+
+def disable(session: Session, run: RunOptions, gpu: Gpus = None) -> int:
+    """Switch MIG mode off, destroying idle instances first; refused while one is in use.
+
+    \b
+    Examples:
+      hamictl mig disable -i 0 --dry-run
+    """
+    return _each_gpu(session, run, gpu, mig_enabled=False, layout=())
+
+
+def _each_gpu(
+    session: Session,
+    run: RunOptions,
+    gpus: list[str] | None,
+    *,
+    mig_enabled: bool | None,
+    layout: tuple[LayoutItem, ...] | None,
+) -> int:
+    if not gpus:
+        raise UsageError("on which GPU?", "give -i GPU; repeat it for several")
+    snapshot = session.snapshot()
+    targets = [
+        GpuTarget(gpu_index=gpu.index, mig_enabled=mig_enabled, layout=layout)
+        for gpu in select_gpus(snapshot, tuple(gpus))
+    ]
+    return carry_out(session, propose_change(plan_change(snapshot, targets)), run)
+
+
+def check(session: Session, file: ConfigFile = None, config: ConfigName = None) -> int:
+    """Compare the node with a mig-parted configuration: exit code 0 when it is so, 3 when it differs.
+
+    \b
+    Examples:
+      hamictl mig check -f mig-parted.yaml -c all-balanced
+    """
+    if file is None:
+        raise UsageError("check against what?", "give -f FILE in mig-parted's format")
+    change = _file_change(session.snapshot(), file, config)
+    proposal = propose_change(change)
+    session.emit(change_document(change), lambda: proposal.page)
+    return Exit.PENDING if differs(change) else Exit.OK
+
+
+def export(session: Session) -> None:
+    """Print the node's layout as a mig-parted file that 'apply -f' accepts back.
+
+    \b
+    Examples:
+      hamictl mig export > layout.yaml            # counts, as mig-parted reads them
+      hamictl mig export -o yaml > layout.yaml    # with placements, for hamictl alone
+    """
+    placements = session.output in {Output.YAML, Output.JSON}
+    document = migparted.export(session.snapshot(), placements=placements)
+    form = "json" if session.output is Output.JSON else "yaml"
+    session.write(document, form)
+
+
+_COMMANDS: dict[str, Callable[..., int | None]] = {
+    "apply": apply,
+    "clear": clear,
+    "enable": enable,
+    "disable": disable,
+    "check": check,
+}

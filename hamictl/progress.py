@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""While a change runs: one line per step on stderr, and what ^C means."""
+
+import signal
+import sys
+import threading
+import time
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from hamictl.render.steps import step_text
+from hamid.core.steps import Step
+
+
+class StepLines:
+    """Called as `(step, state)` with begin, done, undone or failed; GPUs work in parallel, lines stay whole.
+
+    On a terminal a step's line appears when it begins; elsewhere only its outcome is a line.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._finished = 0
+        self._begun: dict[Step, float] = {}
+        self._lock = threading.Lock()
+        self._terminal = sys.stderr.isatty()
+
+    def __call__(self, step: Step, state: str) -> None:
+        """Tell what has become of a step."""
+        with self._lock:
+            if state == "begin":
+                self._begun[step] = time.monotonic()
+                if self._terminal:
+                    sys.stderr.write(f"        {step_text(step)} ...\n")
+                return
+            seconds = time.monotonic() - self._begun.get(step, time.monotonic())
+            self._finished += state == "done"
+            sys.stderr.write(f"[{self._finished}/{self._total}] {step_text(step)}: {state} ({seconds:.1f} s)\n")
+
+
+class FirstInterrupt:
+    """Within the block the first ^C only asks to stop after the current step; the second ends the program."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._before: Any = None
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGINT, self._interrupt)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def asked(self) -> bool:
+        """True once somebody has pressed ^C."""
+        return self._asked
+
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        sys.stderr.write("\nstopping after the current step; ^C again ends at once, the next hamictl then tidies up\n")

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""plan -> confirm -> apply, once for every command that changes MIG: what is proposed, and how it is carried out."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from msgspec import Struct
+
+from hamictl.exits import Exit
+from hamictl.render.change import change_page, plan_as_change
+from hamictl.render.steps import step_text
+from hamid.core.change import Change
+from hamid.core.document import change_document, outcome_document
+from hamid.core.errors import UsageError
+from hamid.core.plan import Plan
+from hamid.core.saved_plan import ClaimSeat, SavedPlan, encode_plan
+from hamid.core.steps import Step
+
+if TYPE_CHECKING:
+    from hamictl.session import Session
+
+
+class RunOptions(Struct, kw_only=True):
+    """How a proposed change is carried out."""
+
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing.")] = False
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="FILE", help="Save the plan for 'mig apply FILE' and change nothing.")
+    ] = None
+    keep_pending: Annotated[
+        bool, typer.Option("--keep-pending", help="Leave a MIG mode pending that cannot take effect now.")
+    ] = False
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Deadline of each driver call.")] = 60.0
+
+
+class Proposal(Struct, frozen=True, kw_only=True):
+    """A change that may be carried out: its steps, the snapshot that it rests on, and how it looks."""
+
+    steps: tuple[Step, ...]
+    fingerprint: str
+    simulated: bool
+    page: str
+    document: dict[str, Any]
+    blocked: bool = False
+    claim: str | None = None
+    seats: tuple[ClaimSeat, ...] = ()
+
+    @property
+    def idle(self) -> bool:
+        """True when there is nothing to do."""
+        return not self.steps and self.claim is None
+
+
+def propose_change(change: Change) -> Proposal:
+    """A change towards layouts; it makes no claim."""
+    return Proposal(
+        steps=change.steps,
+        fingerprint=change.fingerprint,
+        simulated=change.simulated,
+        page=change_page(change),
+        document=change_document(change),
+        blocked=change.blocked,
+    )
+
+
+def propose_plan(plan: Plan, claim: str) -> Proposal:
+    """What `mig plan` shows, held by an operator's claim."""
+    seats = tuple(
+        ClaimSeat(gpu_uuid=each.gpu.uuid, profile_id=_profile_id(each.gpu.profiles, i.profile), start=i.placement.start)
+        for each in plan.gpus
+        for i in each.instances
+        if i.serves
+    )
+    return Proposal(
+        steps=plan.steps,
+        fingerprint=plan.fingerprint,
+        simulated=plan.simulated,
+        page=plan_as_change(plan),
+        document=change_document(plan),
+        claim=claim,
+        seats=seats,
+    )
+
+
+def propose_saved(saved: SavedPlan) -> Proposal:
+    """A plan from a file; whether it still applies is decided under the lock."""
+    lines = [f"  {number}. {step_text(step)}" for number, step in enumerate(saved.steps, 1)]
+    return Proposal(
+        steps=saved.steps,
+        fingerprint=saved.fingerprint,
+        simulated=saved.simulated,
+        page="\n".join(["Saved plan:", *lines]) + "\n",
+        document=change_document(saved),
+        claim=saved.claim,
+        seats=saved.claim_instances,
+    )
+
+
+def _profile_id(profiles: Any, name: str) -> int:
+    return next(int(profile.profile_id) for profile in profiles if profile.name == name)
+
+
+def carry_out(session: "Session", proposal: Proposal, run: RunOptions) -> int:
+    """Show, save or confirm, and apply. The exit code: 0 done or nothing to do, 7 blocked, 9 in part, 130 stopped."""
+    if proposal.blocked or proposal.idle or run.dry_run or run.out is not None:
+        if run.out is not None and not proposal.blocked:
+            _save(proposal, run.out)
+        session.emit(proposal.document, lambda: proposal.page)
+        return Exit.REFUSED if proposal.blocked else Exit.OK
+    if not session.structured:
+        sys.stdout.write(proposal.page)
+        sys.stdout.flush()
+    confirm(run, "Apply this plan?")
+    return _apply(session, proposal, run)
+
+
+def confirm(run: RunOptions, question: str) -> None:
+    """Ask on a terminal; elsewhere only --yes will do. Raises UsageError without it, Exit when the answer is no."""
+    if run.yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("this changes the node and nobody can be asked", "say --yes, or look first with --dry-run")
+    if not typer.confirm(question, err=True):
+        sys.stderr.write("nothing was changed\n")
+        raise typer.Exit(Exit.FAILURE)
+
+
+def _save(proposal: Proposal, path: str) -> None:
+    from hamictl import local  # noqa: PLC0415  # not every command writes files
+
+    plan = SavedPlan(
+        simulated=proposal.simulated,
+        fingerprint=proposal.fingerprint,
+        claim=proposal.claim,
+        claim_instances=proposal.seats,
+        steps=proposal.steps,
+    )
+    local.write_file(path, encode_plan(plan))
+    sys.stderr.write(f"saved; carry it out with: hamictl mig apply {path}\n")
+
+
+def _apply(session: "Session", proposal: Proposal, run: RunOptions) -> int:
+    from hamictl.progress import FirstInterrupt, StepLines  # noqa: PLC0415  # only while something changes
+
+    with FirstInterrupt() as interrupt:
+        report = session.node.apply(
+            proposal.steps,
+            fingerprint=proposal.fingerprint,
+            claim=proposal.claim,
+            seats=proposal.seats,
+            keep_pending=run.keep_pending,
+            timeout_seconds=run.timeout,
+            progress=StepLines(len(proposal.steps)),
+            stop=interrupt.asked,
+        )
+    for message in report.messages:
+        sys.stderr.write(f"{message}\n")
+    whole = len(report.done) == len(proposal.steps)
+    document = outcome_document(proposal.document, report.done, report.undone, report.messages, report.claim)
+    session.emit(document, lambda: _closing(proposal, len(report.done), report.claim))
+    return Exit.OK if whole else Exit.INTERRUPTED if interrupt.asked() else Exit.PARTIAL
+
+
+def _closing(proposal: Proposal, done: int, claim: str | None) -> str:
+    held = f"; held as claim '{claim}', release it with: hamictl mig release --name {claim}" if claim else ""
+    return f"Applied: {done} of {len(proposal.steps)} steps{held}\n"

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the ledger knows beside NVML: which instances are ours and who was promised which, merged into a snapshot.
+
+The law: whatever is in doubt counts as used, and what counts as used is never destroyed.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+from msgspec import Struct
+
+from hamid.core.gpu import Gpu, Instance
+from hamid.core.profile import Placement
+from hamid.core.snapshot import Snapshot
+
+
+class Seat(Struct, frozen=True, order=True):
+    """Where an instance lies; with our generation, what identifies it."""
+
+    gpu_uuid: str
+    profile_id: int
+    start: int
+
+
+class OwnInstance(Struct, frozen=True, kw_only=True):
+    """An instance that we made. `mig_uuid` is what NVML called it then; another one means that it is not ours."""
+
+    seat: Seat
+    profile: str
+    size: int
+    generation: int
+    mig_uuid: str | None = None
+
+    def is_at(self, instance: Instance) -> bool:
+        """True when this instance, which lies on our seat, is the one that we made."""
+        return self.mig_uuid is None or instance.mig_uuid is None or self.mig_uuid == instance.mig_uuid
+
+
+class ClaimedSeat(Struct, frozen=True, kw_only=True):
+    """One instance of a claim; `made` when it was created for the claim, so that it goes when the claim ends."""
+
+    seat: Seat
+    profile: str
+    size: int
+    made: bool
+    mig_uuid: str | None = None
+
+    @property
+    def placement(self) -> Placement:
+        """Its place on the GPU."""
+        return Placement(start=self.seat.start, size=self.size)
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """What somebody was promised, by name."""
+
+    name: str
+    seats: tuple[ClaimedSeat, ...] = ()
+
+
+class LedgerFacts(Struct, frozen=True, kw_only=True):
+    """What the ledger says. Not `trusted`: it could not be read, so that it says nothing and everything is used.
+
+    `unexplained` instances were there when a lost ledger was made anew.
+    """
+
+    own: tuple[OwnInstance, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    unexplained: frozenset[Seat] = frozenset()
+    trusted: bool = True
+    warnings: tuple[str, ...] = ()
+
+    def claim_on(self, seat: Seat) -> str:
+        """The name of the claim that holds a seat, or nothing."""
+        return next((claim.name for claim in self.claims if any(each.seat == seat for each in claim.seats)), "")
+
+    def own_at(self, seat: Seat) -> OwnInstance | None:
+        """Our instance on a seat."""
+        return next((each for each in self.own if each.seat == seat), None)
+
+
+def seat_of(gpu: Gpu, instance: Instance) -> Seat:
+    """The seat of an instance on its GPU."""
+    return Seat(gpu.uuid, instance.profile_id, instance.placement.start)
+
+
+def instance_at(gpu: Gpu, seat: Seat) -> Instance | None:
+    """The instance that lies on a seat of this GPU."""
+    return next((each for each in gpu.instances if seat_of(gpu, each) == seat), None)
+
+
+def merge(snapshot: Snapshot, facts: LedgerFacts) -> Snapshot:
+    """The snapshot with generations, claims and doubts in it."""
+    gpus = tuple(merge_gpu(gpu, facts) for gpu in snapshot.gpus)
+    return msgspec.structs.replace(snapshot, gpus=gpus, warnings=(*snapshot.warnings, *facts.warnings))
+
+
+def merge_gpu(gpu: Gpu, facts: LedgerFacts) -> Gpu:
+    """One GPU with generations, claims and doubts in it."""
+    instances = tuple(_merged(instance, seat_of(gpu, instance), facts) for instance in gpu.instances)
+    return msgspec.structs.replace(gpu, instances=instances)
+
+
+def _merged(instance: Instance, seat: Seat, facts: LedgerFacts) -> Instance:
+    own = facts.own_at(seat)
+    claim = facts.claim_on(seat)
+    doubtful = seat in facts.unexplained or not facts.trusted
+    return msgspec.structs.replace(
+        instance,
+        generation=own.generation if own is not None and own.is_at(instance) else 0,
+        claim=claim,
+        used=instance.used or bool(claim) or doubtful,
+    )
+
+
+def users(instance: Instance, facts: LedgerFacts, seat: Seat) -> str:
+    """Who or what keeps an instance from being destroyed, in words; nothing if it may go."""
+    names = [str(holder) for holder in instance.holders]
+    claim = facts.claim_on(seat)
+    if claim:
+        names.append(f"claim '{claim}'")
+    if seat in facts.unexplained:
+        names.append("nobody knows whom: the ledger was lost, see hamictl mig repair")
+    if not names and (instance.used or not facts.trusted):
+        names.append("nobody knows whom")
+    return ", ".join(names)
+
+
+def missing(gpus: Iterable[Gpu], facts: LedgerFacts) -> list[OwnInstance]:
+    """Instances of ours that are on no GPU any more, or another one lies there now."""
+    there = {seat_of(gpu, each): each for gpu in gpus for each in gpu.instances}
+    return [own for own in facts.own if own.seat not in there or not own.is_at(there[own.seat])]

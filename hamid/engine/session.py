@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One change of the node from lock to unlock: the ledger, the driver and a worker per GPU."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, TypeVar
+
+from hamid.core.claims import merge_gpu, seat_of
+from hamid.core.errors import NodeError
+from hamid.core.gpu import Gpu, Health
+from hamid.core.snapshot import Snapshot
+from hamid.engine.workers import Worker, Workers
+from hamid.node import mutations, nvml
+from hamid.node.ledger import Ledger
+from hamid.node.paths import Paths
+
+Result = TypeVar("Result")
+
+_DRIVER = -1
+TIMEOUT_SECONDS = 25.0
+
+
+class Session:
+    """A context: raises LedgerBusy, LedgerFailed, NotPermitted, DriverMissing, DriverHung or NvmlFailed on entry."""
+
+    def __init__(self, paths: Paths, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self.paths = paths
+        self.workers = Workers(timeout_seconds)
+        self._indices: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        self.ledger = Ledger.open(self.paths)
+        try:
+            self._driver("nvmlInit", mutations.start_driver)
+            self._adopt()
+        except BaseException:
+            self.workers.close()
+            self.ledger.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None and not isinstance(error, Exception):
+            self.workers.abandon()
+        try:
+            # While a call hangs, the driver would wait for it at its end.
+            if not self.workers.parked:
+                self._driver("nvmlShutdown", mutations.stop_driver)
+        finally:
+            self.workers.close()
+            self.ledger.close()
+
+    def observe(self) -> Snapshot:
+        """The node with what the ledger says of it; a GPU that does not answer in time is marked so."""
+        count = self._driver("nvmlDeviceGetCount", nvml.count)
+        driver_version, nvml_version = self._driver("nvmlSystemGetDriverVersion", nvml.versions)
+        found = self.workers.run({index: self._reader(index) for index in range(count)})
+        gpus = []
+        for index, outcome in found.items():
+            if outcome.error is not None and not isinstance(outcome.error, NodeError):
+                raise outcome.error
+            gpus.append(outcome.result or self._silent(index, str(outcome.error)))
+        gpus.sort(key=lambda gpu: gpu.index)
+        self._indices = {gpu.uuid: gpu.index for gpu in gpus if gpu.uuid}
+        return Snapshot(
+            gpus=tuple(gpus),
+            simulated=nvml.is_simulated(),
+            driver_version=driver_version,
+            nvml_version=nvml_version,
+            warnings=self.ledger.facts().warnings,
+        )
+
+    def index_of(self, gpu_uuid: str) -> int | None:
+        """The NVML index of a GPU at the last observation; None for one that did not answer or is not there."""
+        return self._indices.get(gpu_uuid)
+
+    def read(self, worker: Worker, index: int) -> Gpu:
+        """One GPU as it is now, on its worker's thread."""
+        gpu = worker.call("reading it", nvml.gpu, index)
+        return merge_gpu(gpu, self.ledger.facts())
+
+    def read_healthy(self, worker: Worker, index: int) -> Gpu:
+        """One GPU as it is now; raises NodeError where NVML does not tell."""
+        gpu = self.read(worker, index)
+        if gpu.health is not Health.OK:
+            raise NodeError(f"GPU {index} is {gpu.health}: {gpu.note}", "hamictl gpu list; reset it or reboot")
+        return gpu
+
+    def _reader(self, index: int) -> Callable[[Worker], Gpu]:
+        return lambda worker: self.read(worker, index)
+
+    def _silent(self, index: int, note: str) -> Gpu:
+        uuid = next((uuid for uuid, each in self._indices.items() if each == index), "")
+        return Gpu(index=index, uuid=uuid, health=Health.UNREADABLE, note=note)
+
+    def _driver(self, label: str, function: Callable[[], Result]) -> Result:
+        return self.workers.run({_DRIVER: lambda worker: worker.call(label, function)})[_DRIVER].get()
+
+    def _adopt(self) -> None:
+        """After a lost ledger: what lies there is of unknown use until somebody explains it."""
+        if self.ledger.facts().trusted:
+            return
+        snapshot = self.observe()
+        if all(gpu.health is Health.OK for gpu in snapshot.gpus):
+            self.ledger.adopt(seat_of(gpu, each) for gpu in snapshot.gpus for each in gpu.instances)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Device nodes of instances: /dev/nvidia-caps/nvidia-capN, without which a container cannot use its instance.
+
+The driver only lists them below /proc/driver/nvidia/capabilities; somebody must make them. On a real node that is
+nvidia-modprobe where there is one, else mknod.
+"""
+
+import os
+import shutil
+import stat
+import subprocess
+
+from hamid.node.paths import Paths
+
+_CAPABILITIES = "/proc/driver/nvidia/capabilities"
+_FOLDER = "/dev/nvidia-caps"
+_MODPROBE_SECONDS = 20
+
+
+def ensure(paths: Paths, gpu_minor: int | None, gi_id: int, ci_id: int | None) -> str:
+    """Make what is missing of an instance's nodes; what could not be done, in words, or nothing."""
+    below = f"{_CAPABILITIES}/gpu{gpu_minor}/mig/gi{gi_id}"
+    files = [f"{below}/access", *([] if ci_id is None else [f"{below}/ci{ci_id}/access"])]
+    for file in files:
+        problem = _ensure(paths, file)
+        if problem:
+            return f"device nodes below {paths.under(_FOLDER)} were not made: {problem}"
+    return ""
+
+
+def _ensure(paths: Paths, file: str) -> str:
+    wanted = _read(paths, file)
+    major = _major(paths)
+    if wanted is None or major is None:
+        return f"{paths.under(file) if wanted is None else paths.under('/proc/devices')} does not name one"
+    minor, mode = wanted
+    device = os.makedev(major, minor)
+    path = paths.under(f"{_FOLDER}/nvidia-cap{minor}")
+    if _is_there(path, device):
+        return ""
+    if paths.root == "/" and _modprobe(file) and _is_there(path, device):
+        return ""
+    try:
+        _make(path, mode, device)
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    return ""
+
+
+def _read(paths: Paths, file: str) -> tuple[int, int] | None:
+    """Minor number and mode of a capability, or None where the driver does not say."""
+    try:
+        with open(paths.under(file), encoding="ascii") as opened:  # noqa: PTH123  # pathlib costs start-up
+            pairs = dict(line.split(":", 1) for line in opened if ":" in line)
+        return int(pairs["DeviceFileMinor"]), int(pairs["DeviceFileMode"]) & 0o777
+    except (OSError, KeyError, ValueError):
+        return None
+
+
+def _major(paths: Paths) -> int | None:
+    try:
+        with open(paths.under("/proc/devices"), encoding="ascii") as opened:  # noqa: PTH123  # as above
+            words = [line.split() for line in opened]
+    except OSError:
+        return None
+    return next((int(pair[0]) for pair in words if len(pair) == 2 and pair[1] == "nvidia-caps"), None)  # noqa: PLR2004
+
+
+def _is_there(path: str, device: int) -> bool:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == device
+
+
+def _modprobe(file: str) -> bool:
+    program = shutil.which("nvidia-modprobe", path="/usr/bin:/usr/sbin:/bin:/sbin:/usr/local/bin")
+    if program is None:
+        return False
+    try:
+        return subprocess.run([program, "-f", file], timeout=_MODPROBE_SECONDS, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _make(path: str, mode: int, device: int) -> None:
+    folder, name = os.path.split(path)
+    os.makedirs(folder, mode=0o755, exist_ok=True)  # noqa: PTH103  # pathlib costs start-up
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        # What stands there is no node of this device: a left-over of another boot.
+        temporary = f"{name}.{os.getpid()}.new"
+        os.mknod(temporary, stat.S_IFCHR | mode, device, dir_fd=descriptor)
+        os.chmod(temporary, mode, dir_fd=descriptor)  # noqa: PTH101  # the umask may have taken from it
+        os.rename(temporary, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)  # noqa: PTH104
+    finally:
+        os.close(descriptor)
