@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from hamictl.render.axis import Box, draw
 from hamid.core.change import Change, GpuChange
-from hamid.core.gpu import Gpu, Holder
+from hamid.core.gpu import Gpu, Instance
 from hamid.core.plan import Action, Plan, PlannedInstance
 from hamid.core.steps import CreateInstance, DestroyInstance, SetMigMode, Step
 
@@ -47,16 +47,20 @@ def _gpu_lines(gpu: Gpu, axis: int, mode: bool | None, instances: Sequence[Plann
 
 
 def _instance_line(item: PlannedInstance) -> str:
-    note = f" (used by {_names(item.holders)})" if item.holders else ""
     uuid = f"  {item.mig_uuid}" if item.mig_uuid else ""
-    return f"  {_MARKS[item.action]} {item.action:<7} {item.profile} at {item.placement}{uuid}{note}"
+    return f"  {_MARKS[item.action]} {item.action:<7} {item.profile} at {item.placement}{uuid}{_used_by(item)}"
+
+
+def _used_by(item: PlannedInstance | Instance) -> str:
+    names = [*([f"claim {item.claim}"] if item.claim else []), *map(str, item.holders)]
+    return f" (used by {', '.join(names)})" if names else ""
 
 
 def _obstacles(each: GpuChange) -> list[str]:
     lines = [f"  ! blocked {each.problem}"] if each.problem else []
     for block in each.blocked:
-        held = f" (used by {_names(block.instance.holders)})" if block.instance.holders else ""
-        lines.append(f"  ! blocked {block.instance.profile} at {block.instance.placement}: {block.why}{held}")
+        name = f"{block.instance.profile} at {block.instance.placement}"
+        lines.append(f"  ! blocked {name}: {block.why}{_used_by(block.instance)}")
     if each.blocked:
         now = ", ".join(f"{item.profile}@{item.start}" for item in each.reachable) or "nothing of it"
         lines.append(f"  reachable now: {now}")
@@ -73,7 +77,3 @@ def summary(steps: Sequence[Step], instances: Iterable[PlannedInstance], blocked
         return _NOTHING
     counts = f"{created} to create, {destroyed} to destroy, {kept} kept, {modes} mode changes"
     return f"Plan: {counts}, {blocked} blocked."
-
-
-def _names(holders: Iterable[Holder]) -> str:
-    return ", ".join(str(holder) for holder in holders)

@@ -82,9 +82,15 @@ def _instance_row(gpu: Gpu, instance: Instance) -> list[object]:
         instance.placement,
         instance.gi_id,
         ci,
-        ", ".join(str(holder) for holder in instance.holders) or ("in use" if instance.used else None),
+        _held_by(instance),
         instance.mig_uuid,
     ]
+
+
+def _held_by(instance: Instance) -> str | None:
+    """Claims and processes; an instance that counts as used for another reason says only that."""
+    claims = [f"claim {instance.claim}"] if instance.claim else []
+    return ", ".join([*claims, *map(str, instance.holders)]) or ("in use" if instance.used else None)
 
 
 def profile_table(gpus: tuple[Gpu, ...], *, wide: bool) -> str:

@@ -215,6 +215,7 @@ def _instance(gpu: Gpu, instance: Instance) -> Document:
         "computeInstances": instance.compute_instances,
         "migUUID": instance.mig_uuid,
         "used": instance.used,
+        "claim": instance.claim or None,
         "holders": _holders(instance.holders),
     }
 

@@ -73,6 +73,7 @@ class PlannedInstance(Struct, frozen=True, kw_only=True):
     placement: Placement
     mig_uuid: str | None = None
     holders: tuple[Holder, ...] = ()
+    claim: str = ""
 
 
 def planned(instance: Instance, action: Action, *, serves: bool = False) -> PlannedInstance:
@@ -85,6 +86,7 @@ def planned(instance: Instance, action: Action, *, serves: bool = False) -> Plan
         placement=instance.placement,
         mig_uuid=instance.mig_uuid,
         holders=instance.holders,
+        claim=instance.claim,
     )
 
 

@@ -95,8 +95,8 @@ class Actor:
         own = self._ledger.facts().own_at(seat)
         if there is not None and (own is None or not own.is_at(there) or there.compute_instances > 1):
             raise ForeignInstance(
-                f"{describe(step)}: an instance that is not ours lies there ({there.mig_uuid or 'no compute instance'})",
-                f"look at it with hamictl mig list, or remove it with hamictl mig repair --reclaim-idle -i {self._index}",
+                f"{describe(step)}: an instance of others lies there ({there.mig_uuid or 'no compute instance'})",
+                f"see hamictl mig list; remove it with hamictl mig repair --reclaim-idle -i {self._index}",
             )
         generation = self._ledger.begin_step(run, position, Prior(existed=there is not None, own=own))
         if there is None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from hamid.core.claims import ClaimedSeat, Seat, instance_at
+from hamid.core.claims import ClaimedSeat, LedgerFacts, Seat, instance_at
 from hamid.core.errors import LedgerUntrusted, NodeError, StalePlan, UsageError
 from hamid.core.gpu import Gpu
 from hamid.core.journal import Goal, describe, newly_made, seat_of_step
@@ -76,8 +76,12 @@ def _check(session: Session, before: Snapshot, steps: Sequence[Step], claim: str
                 f"{describe(step)}: an earlier change of that GPU is not over, since it does not answer",
                 "hamictl gpu list; when it answers again, hamictl mig repair ends the earlier change",
             )
-    if claim is None:
-        return
+    if claim is not None:
+        _check_claim(before, facts, claim, seats)
+
+
+def _check_claim(before: Snapshot, facts: LedgerFacts, claim: str, seats: Sequence[Seat]) -> None:
+    """A claim needs a name of its own, seats that nobody claims, and a ledger that knows."""
     if not facts.trusted or facts.unexplained:
         raise LedgerUntrusted("no claim can be granted: the ledger was made anew", "hamictl mig repair")
     if any(each.name == claim for each in facts.claims):

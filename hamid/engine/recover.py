@@ -23,7 +23,8 @@ from hamid.node.paths import Paths
 class Finding(Struct, frozen=True, kw_only=True):
     """Something that ledger and node do not agree on.
 
-    `kind`: half-made, missing, unexplained or foreign; `gpu` is its index; `mends` tells whether mending changes it.
+    `kind`: interrupted (a change whose process died), half-made, missing, unexplained or foreign; `gpu` is its index;
+    `mends` tells whether mending changes it.
     """
 
     kind: str
@@ -124,10 +125,16 @@ def repair_plan(paths: Paths, *, reclaim_idle: Sequence[str] = ()) -> tuple[list
     Instances of others are only listed, but idle ones on the GPUs (by uuid) of `reclaim_idle` go.
     """
     with Session(paths) as session:
-        recover_in(session)
-        snapshot = session.observe()
-        found = _findings(snapshot, session.ledger.facts(), frozenset(reclaim_idle))
-    return [finding for finding, _ in found], lambda: _mend(paths, frozenset(reclaim_idle))
+        interrupted = [
+            Finding(kind="interrupted", gpu=None, text=_unfinished(run)) for run in session.ledger.open_runs()
+        ]
+        found = _findings(session.observe(), session.ledger.facts(), frozenset(reclaim_idle))
+    return [*interrupted, *(finding for finding, _ in found)], lambda: _mend(paths, frozenset(reclaim_idle))
+
+
+def _unfinished(run: Run) -> str:
+    steps = ", ".join(describe(step) for step in run.steps)
+    return f"process {run.pid} ({run.command or 'unknown'}) did not end its change ({steps}); it is finished or undone"
 
 
 _Cure = Step | Seat | None

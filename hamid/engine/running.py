@@ -58,7 +58,7 @@ class Running:
         self.messages: dict[str, None] = {}
 
     def go(self, steps: Iterable[tuple[int, Step]]) -> None:
-        """Do the steps (each with its position in the run); errors are collected, and halt a run that is all or none."""
+        """Do the steps (each with its position in the run); errors are collected and halt a run of all or nothing."""
         by_gpu: dict[int, list[tuple[int, Step]]] = defaultdict(list)
         for position, step in steps:
             index = self._session.index_of(step.gpu_uuid)

@@ -96,7 +96,8 @@ class Session:
         return Gpu(index=index, uuid=uuid, health=Health.UNREADABLE, note=note)
 
     def _driver(self, label: str, function: Callable[[], Result]) -> Result:
-        return self.workers.run({_DRIVER: lambda worker: worker.call(label, function)})[_DRIVER].get()
+        task: Callable[[Worker], Result] = lambda worker: worker.call(label, function)  # noqa: E731  # keeps the type
+        return self.workers.run({_DRIVER: task})[_DRIVER].get()
 
     def _adopt(self) -> None:
         """After a lost ledger: what lies there is of unknown use until somebody explains it."""

@@ -16,7 +16,7 @@ from hamid.core.errors import DriverHung
 Result = TypeVar("Result")
 
 
-class Abandoned(BaseException):  # noqa: N818  # no error: it ends a worker whose call came back too late
+class Abandoned(BaseException):  # no error: it ends a worker whose call came back too late
     """The worker was parked while its call lasted."""
 
 

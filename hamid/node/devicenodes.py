@@ -92,7 +92,7 @@ def _make(path: str, mode: int, device: int) -> None:
         # What stands there is no node of this device: a left-over of another boot.
         temporary = f"{name}.{os.getpid()}.new"
         os.mknod(temporary, stat.S_IFCHR | mode, device, dir_fd=descriptor)
-        os.chmod(temporary, mode, dir_fd=descriptor)  # noqa: PTH101  # the umask may have taken from it
-        os.rename(temporary, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)  # noqa: PTH104
+        os.chmod(temporary, mode, dir_fd=descriptor)  # the umask may have taken from it
+        os.rename(temporary, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
     finally:
         os.close(descriptor)

@@ -117,9 +117,9 @@ def connect_reader(path: str) -> sqlite3.Connection:
     connection = _open_reader(path)
     try:
         if ledger_schema.is_newer(connection):
-            raise Unusable("newer")
+            raise Unusable("newer")  # noqa: TRY301  # the connection is closed below
         if ledger_schema.version(connection) == 0:
-            raise Unusable("empty")
+            raise Unusable("empty")  # noqa: TRY301  # as above
     except sqlite3.Error as error:
         connection.close()
         if _is_corrupt(error):

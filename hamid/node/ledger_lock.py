@@ -19,7 +19,9 @@ def take(path: str, wait_seconds: float) -> int:
     try:
         while not _locked(descriptor):
             if time.monotonic() >= deadline:
-                raise LedgerBusy(f"the ledger is held by {_holder(descriptor)}", "try again when it has ended")
+                raise LedgerBusy(  # noqa: TRY301  # the descriptor is closed below
+                    f"the ledger is held by {_holder(descriptor)}", "try again when it has ended"
+                )
             time.sleep(_POLL_SECONDS)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()} {own_command()}".encode()[:_MOST_BYTES], 0)

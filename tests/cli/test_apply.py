@@ -79,7 +79,7 @@ def file(tmp_path):
 
 
 def test_a_request_is_realised_held_and_released(a100):
-    """apply makes exactly what plan shows and claims it; release gives it back."""
+    """Command apply makes exactly what plan shows and claims it; release gives it back."""
     done = a100.change("apply", "--mem", "8000", "--count", "2", "--name", "training", "--yes")
     assert done["applied"]["claim"] == "training"
     assert a100.layout() == [("2g.10gb", 0), ("2g.10gb", 2)]
@@ -134,7 +134,7 @@ def test_a_template_is_realised_whole(a100):
 
 @pytest.mark.parametrize("name", ["all-balanced", "all-1g.5gb", "custom", "all-disabled"])
 def test_mig_parted_files_are_applied_checked_and_exported_back(mixed, file, name, tmp_path):
-    """apply, then check is 0, and each exported form applied back changes nothing."""
+    """Apply, then check is 0, and each exported form applied back changes nothing."""
     assert mixed.run("mig", "check", "-f", file, "-c", "all-balanced").exit_code == 3
     assert mixed.run("mig", "apply", "-f", file, "-c", name, "--yes").exit_code == 0
     assert mixed.run("mig", "check", "-f", file, "-c", name).exit_code == 0
@@ -155,7 +155,7 @@ def test_profiles_that_share_an_instance_are_refused_by_name(mixed, file):
 
 
 def test_mode_commands_switch_and_say_so(a100):
-    """enable and disable change the mode, twice is nothing to do."""
+    """Commands enable and disable change the mode, twice is nothing to do."""
     assert [s["step"] for s in a100.change("enable", "-i", "0", "--yes")["applied"]["done"]] == ["SetMigMode"]
     assert a100.change("enable", "-i", "0", "--yes")["steps"] == []
     a100.change("apply", "--layout", "0=1g.5gb*3", "--yes")
