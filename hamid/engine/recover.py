@@ -8,6 +8,7 @@ it never touches what somebody uses.
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from hamid.core.claims import ClaimedSeat, LedgerFacts, Seat, instance_at, missing, seat_of, users
 from hamid.core.gpu import Gpu, Health, Instance
