@@ -126,10 +126,13 @@ def repair_plan(paths: Paths, *, reclaim_idle: Sequence[str] = ()) -> tuple[list
     Instances of others are only listed, but idle ones on the GPUs (by uuid) of `reclaim_idle` go.
     """
     with Session(paths) as session:
-        interrupted = [
-            Finding(kind="interrupted", gpu=None, text=_unfinished(run)) for run in session.ledger.open_runs()
-        ]
-        found = _findings(session.observe(), session.ledger.facts(), frozenset(reclaim_idle))
+        runs = session.ledger.open_runs()
+        interrupted = [Finding(kind="interrupted", gpu=None, text=_unfinished(run)) for run in runs]
+        # What an interrupted change left on its GPUs is its own business; it is told once that change is over.
+        busy = {step.gpu_uuid for run in runs for step in run.steps}
+        snapshot = session.observe()
+        snapshot = replace(snapshot, gpus=tuple(gpu for gpu in snapshot.gpus if gpu.uuid not in busy))
+        found = _findings(snapshot, session.ledger.facts(), frozenset(reclaim_idle))
     return [*interrupted, *(finding for finding, _ in found)], lambda: _mend(paths, frozenset(reclaim_idle))
 
 
