@@ -27,7 +27,6 @@ from hamid.node.paths import Paths
 
 _CHECKPOINT: Final = "/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint"
 _PODS: Final = "/var/lib/kubelet/pods"
-_LEDGER: Final = "/var/lib/hami/ledger.db"
 # Where runtimes write down containers that exist, running or not. The containerd database is searched as it is: it
 # holds the containers' specifications as plain bytes.
 _RECORDS: Final = (
@@ -243,18 +242,23 @@ def pods_on_disk(paths: Paths) -> frozenset[str] | None:
 
 
 def claimed_libraries(paths: Paths) -> frozenset[str]:
-    """The library paths that claims in the ledger name; raises Unreadable for a ledger that cannot be read.
+    """The library paths that claims in the ledger name; raises Unreadable for a ledger that cannot be trusted.
 
-    This is the port to the ledger, which this version does not read yet: one that exists counts as unreadable.
+    Today's claims are MIG instances, which name no library; whoever adds claims of shares adds their paths here.
     """
-    path = paths.under(_LEDGER)
     try:
-        os.stat(path)  # noqa: PTH116  # costs start-up
+        os.stat(paths.ledger)  # noqa: PTH116  # costs start-up
     except FileNotFoundError:
         return frozenset()
     except OSError as error:
-        raise Unreadable(f"{path}: {(error.strerror or '').lower()}") from error
-    raise Unreadable(f"{path}: this version cannot read the ledger")
+        raise Unreadable(f"{paths.ledger}: {(error.strerror or '').lower()}") from error
+    # Late, because sqlite costs start-up and most stores have no ledger beside them.
+    from hamid.node.ledger import read_facts  # noqa: PLC0415
+
+    facts = read_facts(paths)
+    if not facts.trusted:
+        raise Unreadable(f"{paths.ledger}: {'; '.join(facts.warnings) or 'cannot be trusted'}")
+    return frozenset()
 
 
 def blind_spots(paths: Paths, *, proc: str = "/proc") -> list[tuple[str, LibraryUser]]:

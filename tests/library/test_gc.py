@@ -116,7 +116,7 @@ def test_a_checkpoint_that_is_not_understood_keeps_everything(node, text):
     assert "unreadable" in node.collect()["libvgpu.so.v1"]["reason"]
 
 
-def test_an_existing_ledger_keeps_everything(node):
+def test_a_ledger_that_cannot_be_trusted_keeps_everything(node):
     """This version cannot read claims, so each might name any library."""
     node.fill(node.root, {"var/lib/hami/ledger.db": "SQLite"})
     assert "ledger" in node.collect()["libvgpu.so.v1"]["reason"]
