@@ -13,12 +13,15 @@ run() {
     "$@"
 }
 
+# refused CODE COMMAND...: what must end with that exit code
 refused() {
+    expected=$1
+    shift
     printf '\n$ %s\n' "$*"
     code=0
     "$@" || code=$?
     printf '(exit code %s)\n' "$code"
-    [ "$code" -eq 8 ]
+    [ "$code" -eq "$expected" ]
 }
 
 echo "A simulated node with two GPUs; the driver library is ours, the client is NVIDIA's own nvidia-ml-py."
@@ -30,13 +33,23 @@ echo "Two slices of at least 8000 MiB: where would they go?"
 run hamictl --sim "$state" mig plan --mem 8000 --count 2
 
 echo
-echo "With those two in use, 20000 MiB on the same GPU:"
-refused hamictl --sim "$state" mig plan --mem 20000 -i 0 --occupied 2g.10gb@0,2g.10gb@2 --explain
+echo "Make them, and hold them for a job:"
+run hamictl --sim "$state" mig apply --mem 8000 --count 2 --name training --yes
+run hamictl --sim "$state" mig list
+
+echo
+echo "While they are held, 20000 MiB do not fit on the same GPU, and nothing may clear it:"
+refused 8 hamictl --sim "$state" mig plan --mem 20000 -i 0 --explain
+refused 7 hamictl --sim "$state" mig clear -i 0 --yes
+
+echo
+echo "The job is over:"
+run hamictl --sim "$state" mig release --name training --yes
 
 echo
 echo "A process on the A30 keeps its MIG mode from being switched on:"
 run hamictl sim process start --state "$state" --gpu 1 --memory 2000
-refused hamictl --sim "$state" mig plan --mem 5000 -i 1
+refused 8 hamictl --sim "$state" mig plan --mem 5000 -i 1
 
 run hamictl sim down --state "$state"
 echo
