@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 SOURCES := $(shell find hamid hamictl native -type f -not -path '*/__pycache__/*' 2>/dev/null)
 PYTEST := .venv/bin/pytest
 
-.PHONY: all demo test test-full lint check bench clean
+.PHONY: all demo test test-full lint check bench kubelet-api clean
 all: .venv/.wheel
 
 # The toolchain and everything the tests need, into .venv.
@@ -34,6 +34,10 @@ test-full: lint
 
 bench: .venv/.wheel
 	set -e; for program in benchmarks/*.py; do echo "== $$program"; $(PYTHON) "$$program"; done
+
+# Only after a change of the .proto files: the generated code is committed.
+kubelet-api:
+	sh tools/kubelet_api.sh
 
 clean:
 	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
