@@ -18,6 +18,7 @@
         ModePending           MIG mode would wait for a reset; the request was taken back
         ForeignInstance       somebody else's instance lies where ours should; it was left alone
         DriverHung            a driver call passed its deadline; that GPU is left alone until it answers
+        KubeletFailed         kubelet or a device plugin did not answer on its socket, or what it said is unusable
         LedgerBusy            another process writes the ledger; its pid and command are named
         LedgerFailed          the ledger could not be read or written
         LedgerUntrusted       the ledger was lost and made anew; not every instance is explained yet
@@ -106,6 +107,17 @@ class ForeignInstance(NodeError):  # noqa: N818
 
 class DriverHung(NodeError):  # noqa: N818
     """A driver call did not come back before its deadline; that GPU is left alone until it answers."""
+
+
+class KubeletFailed(NodeError):  # noqa: N818
+    """Kubelet or a device plugin did not answer on its socket, or what it said is unusable.
+
+    `unimplemented` when it answered that it does not know the method.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, unimplemented: bool = False) -> None:
+        super().__init__(message, hint)
+        self.unimplemented = unimplemented
 
 
 class LedgerBusy(NodeError):  # noqa: N818
