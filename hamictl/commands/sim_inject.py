@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """hamictl sim inject: faults, knobs and incidents on a simulated node. docs/simulator.md explains each."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -135,7 +136,7 @@ def reboot(session: Session, state: State = None) -> None:
       hamictl sim inject reboot --state /tmp/node
     """
     path = session.state_file(state)
-    local.simulator.reboot(state=path)
+    local.simulation.reboot(Path(path))
     _report(session, path, "rebooted")
 
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
+import uuid
 from pathlib import Path
 
 from hamid.core.errors import NodeError, UsageError
@@ -17,6 +18,7 @@ from hamid.node import simulator
 from hamid.node.paths import native_file
 
 _MARKER = ".hami-sim"
+_BOOT_ID = "proc/sys/kernel/random/boot_id"
 _HOLDERS_END_SECONDS = 5.0
 
 
@@ -56,6 +58,19 @@ def down(state: Path) -> list[int]:
         shutil.rmtree(root)
     _await_end(pids)
     return pids
+
+
+def reboot(state: Path) -> None:
+    """Start the node anew: processes and instances go, and of its root what a machine forgets, with a new boot id."""
+    simulator.reboot(state=str(state))
+    root = root_of(state)
+    if not (root / _MARKER).is_file():
+        return
+    for volatile in ("dev", "run", "tmp"):
+        shutil.rmtree(root / volatile, ignore_errors=True)
+    boot_id = root / _BOOT_ID
+    boot_id.parent.mkdir(parents=True, exist_ok=True)
+    boot_id.write_text(f"{uuid.uuid4()}\n", encoding="ascii")
 
 
 def exports(state: Path) -> dict[str, str]:

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A simulated node that can be put back to an earlier state, and a child process that dies at a chosen point."""
+
+import itertools
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from hamid.core.errors import HamiError
+from hamid.engine.observe import observe
+from hamid.engine.recover import repair_plan
+from hamid.node import devicenodes, simulation, simulator
+from hamid.node.ledger import Ledger, read_facts
+from hamid.node.paths import Paths
+
+# What changes the driver's state; after one of them a process may die before Python knows of it.
+MUTATIONS = (
+    "nvmlDeviceSetMigMode",
+    "nvmlDeviceCreateGpuInstance*",
+    "nvmlGpuInstanceCreateComputeInstance*",
+    "nvmlComputeInstanceDestroy",
+    "nvmlGpuInstanceDestroy",
+)
+# Where a journal entry or a device node is written: each is a point before, and one after.
+WRITES = (Ledger._commit.__code__, devicenodes.ensure.__code__)
+
+
+class Scene:
+    """A node at a place of its own; `save` and `put_back` cover driver, ledger and root directory."""
+
+    def __init__(self, folder: Path, spec: str) -> None:
+        self.state = folder / "node"
+        self._saved = folder / "saved"
+        simulation.up(self.state, spec)
+        os.environ["HAMI_SIM_STATE"] = str(self.state)
+        self.root = simulation.root_of(self.state)
+        self.paths = Paths(str(self.root))
+        self._users = []
+
+    def save(self) -> None:
+        """Remember the node as it is."""
+        self._saved.mkdir(exist_ok=True)
+        shutil.copyfile(self.state, self._saved / "node")
+        shutil.rmtree(self._saved / "root", ignore_errors=True)
+        _copy_tree(self.root, self._saved / "root")
+
+    def put_back(self) -> None:
+        """The node as it was when it was saved."""
+        temporary = self.state.with_suffix(".new")
+        shutil.copyfile(self._saved / "node", temporary)
+        temporary.replace(self.state)
+        shutil.rmtree(self.root)
+        _copy_tree(self._saved / "root", self.root)
+
+    def reboot(self) -> None:
+        """The node starts anew."""
+        simulation.reboot(self.state)
+
+    def use(self, uuid: str) -> subprocess.Popen:
+        """A process of ours that uses a GPU or instance until it is ended."""
+        user = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self._users.append(user)
+        simulator.add_process(uuid, user.pid, 100, state=self.state)
+        return user
+
+    def close(self) -> None:
+        """Ends the node and every process that uses it."""
+        for user in self._users:
+            user.communicate()
+        simulation.down(self.state)
+
+    def observe(self):
+        """The node as it is, with what the ledger says."""
+        return observe(self.paths)
+
+    def facts(self):
+        """What the ledger says."""
+        return read_facts(self.paths)
+
+    def instances(self):
+        """Every instance as (GPU index, profile, start, compute instances), sorted."""
+        return sorted(
+            (gpu.index, each.profile, each.placement.start, each.compute_instances)
+            for gpu in self.observe().gpus
+            for each in gpu.instances
+        )
+
+    def used(self):
+        """The used instances as nobody may ever alter them: what NVML calls them, and their processes."""
+        return [
+            (gpu.uuid, each.gi_id, each.mig_uuid, each.placement, tuple(holder.pid for holder in each.holders))
+            for gpu in self.observe().gpus
+            for each in gpu.instances
+            if each.holders
+        ]
+
+    def picture(self):
+        """What must be equal for two nodes to be in the same state: modes, instances and claims."""
+        modes = tuple((gpu.mig_enabled, gpu.mig_pending) for gpu in self.observe().gpus)
+        claims = sorted((claim.name, tuple(sorted(each.seat for each in claim.seats))) for claim in self.facts().claims)
+        return modes, tuple(self.instances()), tuple(claims)
+
+    def assert_agreed(self) -> None:
+        """Ledger and NVML say the same, nothing is half-made, nothing is open, and another recovery finds no work."""
+        assert all(count == 1 for *_, count in self.instances())
+        assert repair_plan(self.paths)[0] == []
+        there = {
+            (gpu.uuid, each.profile_id, each.placement.start) for gpu in self.observe().gpus for each in gpu.instances
+        }
+        assert {(each.seat.gpu_uuid, each.seat.profile_id, each.seat.start) for each in self.facts().own} == there
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, symlinks=True, copy_function=_copy)
+
+
+def _copy(source: str, target: str) -> None:
+    """A file, or a device node as such."""
+    status = os.lstat(source)
+    if stat.S_ISCHR(status.st_mode):
+        os.mknod(target, status.st_mode, status.st_rdev)
+    else:
+        shutil.copy2(source, target)
+
+
+def in_child(work, arm) -> bool:
+    """Run `work` in a forked child after `arm` armed its death; True if it was killed, False if it ended."""
+    assert threading.active_count() == 1, "only a process without threads may fork"
+    child = os.fork()
+    if child == 0:
+        code = 3
+        try:
+            arm()
+            work()
+            code = 0
+        except HamiError:  # a change that fails is one of the cases; it was not killed
+            code = 0
+        finally:
+            os._exit(code)
+    status = os.waitpid(child, 0)[1]
+    if os.WIFSIGNALED(status):
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        return True
+    assert os.WEXITSTATUS(status) == 0
+    return False
+
+
+def under(rules, work):
+    """The work with rules of the simulator in force, besides those that are."""
+
+    def run():
+        others = os.environ.get("HAMI_SIM_FAULTS")
+        os.environ["HAMI_SIM_FAULTS"] = ",".join(filter(None, (rules, others)))
+        work()
+
+    return run
+
+
+def at_call(pattern, number, when):
+    """Arms death before (`kill`) or after (`kill-after`) the number-th driver call of that name."""
+
+    def arm():
+        os.environ["HAMI_SIM_FAULTS"] = f"{pattern}#{number}={when}"
+
+    return arm
+
+
+def at_write(number, event):
+    """Arms death at the number-th write: `call` is right before it, `return` right after."""
+
+    def arm():
+        passed = itertools.count(1)
+
+        def watch(frame, what, argument):
+            if what == event and frame.f_code in WRITES and next(passed) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        threading.setprofile(watch)
+        sys.setprofile(watch)
+
+    return arm
+
+
+def deaths():
+    """Families of points to die at; each gives, for a number from 1 on, what arms it."""
+    yield "before a call", lambda number: at_call("nvml*", number, "kill")
+    for pattern in MUTATIONS:
+        yield f"after {pattern}", lambda number, pattern=pattern: at_call(pattern, number, "kill-after")
+    yield "before a write", lambda number: at_write(number, "call")
+    yield "after a write", lambda number: at_write(number, "return")

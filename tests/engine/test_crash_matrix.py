@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A process that changes the node is killed at every driver call and every write; then the next one recovers."""
+
+import itertools
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from hamid.engine.recover import recover
+from hamid.node import simulator
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the scene, which the modules here share
+
+from crash_cases import CASES
+from scene import Scene, at_call, deaths, in_child, under
+
+simulator.preload()
+MOST_POINTS = 3000
+
+
+# Memory where there is some: what is measured is not the disk, and a kill loses nothing that was written.
+PLACE = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+@pytest.fixture
+def prepared(monkeypatch):
+    """Makes the node of a case, prepared and saved."""
+    made = []
+    with tempfile.TemporaryDirectory(dir=PLACE) as folder:
+
+        def make(case):
+            monkeypatch.setenv("HAMI_SIM_STATE", "")
+            scene = Scene(Path(folder), case.spec)
+            made.append(scene)
+            case.before(scene)
+            scene.save()
+            return scene
+
+        yield make
+        for scene in made:
+            scene.close()
+
+
+def kills(scene, work, judge):
+    """Kills the work at every point there is, judges each time, and puts the node back; how many there were."""
+    count = 0
+    for family, arm in deaths():
+        for number in itertools.count(1):
+            assert number < MOST_POINTS, family
+            if not in_child(work, arm(number)):
+                break
+            judge()
+            scene.put_back()
+            count += 1
+        scene.put_back()
+    return count
+
+
+class Judge:
+    """What must hold after a kill, once the next process has recovered."""
+
+    def __init__(self, case, scene):
+        self.case, self.scene = case, scene
+        self.before, self.used = scene.picture(), scene.used()
+        case.plan(scene)()
+        self.after = scene.picture()
+        assert self.after != self.before
+        self.tried = []
+
+    def __call__(self):
+        scene = self.scene
+        recover(scene.paths)
+        assert scene.used() == self.used
+        scene.assert_agreed()
+        found = scene.picture()
+        if self.case.whole:
+            assert found in (self.before, self.after)
+        assert recover(scene.paths) == []
+        if found not in self.tried:
+            # From equal states the change goes the same way.
+            self.tried.append(found)
+            self.case.plan(scene)()
+            assert scene.picture() == self.after
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_kill_at_any_point_is_recovered_from(case, prepared, record_property):
+    """Whatever point it dies at: nothing is leaked, half-made or harmed, and the change can still be made."""
+    scene = prepared(case)
+    judge = Judge(case, scene)
+    scene.put_back()
+    work = under(case.faults, case.plan(scene))
+    if case.faults:
+        assert not in_child(work, lambda: None)
+        assert scene.picture() == judge.before
+        scene.put_back()
+    count = kills(scene, work, judge)
+    record_property("kills", count)
+    assert count > 100
+
+
+@pytest.mark.parametrize("case", [CASES[2], CASES[3], CASES[7]], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "point", [("nvmlGpuInstanceDestroy", 1, "kill-after"), ("nvmlComputeInstanceDestroy", 1, "kill")]
+)
+def test_a_kill_during_recovery_is_recovered_from(case, point, prepared, record_property):
+    """A recovery may itself die at any point; the one after it ends what both began."""
+    scene = prepared(case)
+    judge = Judge(case, scene)
+    scene.put_back()
+    assert in_child(case.plan(scene), at_call(*point))
+    scene.save()
+    count = kills(scene, lambda: recover(scene.paths), judge)
+    record_property("kills", count)
+    assert count > 50
