@@ -1,5 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Says how many kills the crash proofs went through."""
+"""Nodes for the tests of the engine, and how many kills the crash proofs went through."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from hamid.node import simulator
+
+sys.path.insert(0, str(Path(__file__).parent))  # for the scene, which the modules here share
+
+from scene import Scene
+
+simulator.preload()
+# Memory where there is some: what is measured is not the disk, and a kill loses nothing that was written.
+PLACE = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+@pytest.fixture
+def make_scene(monkeypatch):
+    """Makes one node, which is the one that NVML sees, and ends it after the test."""
+    made = []
+    with tempfile.TemporaryDirectory(dir=PLACE) as folder:
+
+        def make(spec):
+            monkeypatch.setenv("HAMI_SIM_STATE", "")
+            made.append(Scene(Path(folder) / str(len(made)), spec))
+            return made[-1]
+
+        yield make
+        for scene in made:
+            scene.close()
 
 
 def pytest_terminal_summary(terminalreporter):

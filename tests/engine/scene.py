@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+import traceback
 from pathlib import Path
 
 from hamid.core.errors import HamiError
@@ -34,6 +35,7 @@ class Scene:
     """A node at a place of its own; `save` and `put_back` cover driver, ledger and root directory."""
 
     def __init__(self, folder: Path, spec: str) -> None:
+        folder.mkdir(exist_ok=True)
         self.state = folder / "node"
         self._saved = folder / "saved"
         simulation.up(self.state, spec)
@@ -148,6 +150,25 @@ def in_child(work, arm) -> bool:
         return True
     assert os.WEXITSTATUS(status) == 0
     return False
+
+
+def apart(work) -> None:
+    """Run `work` in a forked child, since a driver call that hangs keeps its process from another node; as if here."""
+    assert threading.active_count() == 1, "only a process without threads may fork"
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except BaseException:  # noqa: BLE001  # whatever it is, the parent fails with it
+            os.write(writer, traceback.format_exc().encode()[-60_000:])
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, encoding="utf-8") as said:
+        problem = said.read()
+    os.waitpid(child, 0)
+    assert not problem, problem
 
 
 def under(rules, work):

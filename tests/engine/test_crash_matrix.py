@@ -2,46 +2,27 @@
 """A process that changes the node is killed at every driver call and every write; then the next one recovers."""
 
 import itertools
-import os
-import sys
-import tempfile
-from pathlib import Path
 
 import pytest
+from crash_cases import CASES
+from scene import at_call, deaths, in_child, under
 
 from hamid.engine.recover import recover
-from hamid.node import simulator
 
-sys.path.insert(0, str(Path(__file__).parent))  # for the scene, which the modules here share
-
-from crash_cases import CASES
-from scene import Scene, at_call, deaths, in_child, under
-
-simulator.preload()
 MOST_POINTS = 3000
 
 
-# Memory where there is some: what is measured is not the disk, and a kill loses nothing that was written.
-PLACE = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-
-
 @pytest.fixture
-def prepared(monkeypatch):
+def prepared(make_scene):
     """Makes the node of a case, prepared and saved."""
-    made = []
-    with tempfile.TemporaryDirectory(dir=PLACE) as folder:
 
-        def make(case):
-            monkeypatch.setenv("HAMI_SIM_STATE", "")
-            scene = Scene(Path(folder), case.spec)
-            made.append(scene)
-            case.before(scene)
-            scene.save()
-            return scene
+    def make(case):
+        scene = make_scene(case.spec)
+        case.before(scene)
+        scene.save()
+        return scene
 
-        yield make
-        for scene in made:
-            scene.close()
+    return make
 
 
 def kills(scene, work, judge):

@@ -2,7 +2,6 @@
 """Random lives of a node: changes, claims, users, faults, hangs, kills and reboots in any order."""
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from scene import MUTATIONS, Scene, at_call, in_child, under
 
 from hamid.core.change import GpuTarget, plan_change
 from hamid.core.errors import HamiError
@@ -20,11 +20,6 @@ from hamid.engine.recover import recover
 from hamid.engine.restore import release, restore
 from hamid.node import simulator
 
-sys.path.insert(0, str(Path(__file__).parent))  # for the scene, which the modules here share
-
-from scene import MUTATIONS, Scene, at_call, in_child, under
-
-simulator.preload()
 PLACE = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 SPECS = ("1xA100-SXM4-40GB,1xA30", "1xH100-80GB-SXM5,1xRTX-PRO-6000")
 # IN_USE, INSUFFICIENT_RESOURCES, NO_PERMISSION, UNKNOWN
