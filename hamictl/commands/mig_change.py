@@ -17,6 +17,7 @@ from hamictl.request_options import RequestOptions
 from hamictl.session import Output, Session
 from hamid.core import migparted
 from hamid.core.change import Change, GpuTarget, differs, plan_change
+from hamid.core.claims import operator_name
 from hamid.core.decide import decide
 from hamid.core.document import change_document, plan_document
 from hamid.core.errors import UsageError
@@ -98,13 +99,14 @@ def apply(
 
 
 def _apply_request(session: Session, wanted: RequestOptions, name: str | None, run: RunOptions) -> int:
+    claim = local.random_name("operator") if name is None else operator_name(name)
     snapshot = session.snapshot()
     fitted = fit_table(session.node.templates(None), snapshot.gpus)
     outcome = decide(wanted.request(), snapshot, fitted.table, warnings=fitted.warnings)
     if isinstance(outcome, Refusal):
         session.emit(plan_document(outcome), lambda: plan_page(outcome))
         return Exit.NO_FIT
-    return carry_out(session, propose_plan(outcome, name or local.random_name("operator")), run)
+    return carry_out(session, propose_plan(outcome, claim), run)
 
 
 def _towards(session: Session, wanted: RequestOptions, target: TargetOptions) -> Proposal:

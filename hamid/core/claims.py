@@ -4,14 +4,30 @@
 The law: whatever is in doubt counts as used, and what counts as used is never destroyed.
 """
 
+import re
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
+from hamid.core.errors import UsageError
 from hamid.core.gpu import Gpu, Instance
 from hamid.core.profile import Placement
 from hamid.core.snapshot import Snapshot
+
+# No slash and no colon: a name that an operator gives is never one that hamid gives to a container's claim.
+_OPERATOR_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
+
+
+def operator_name(name: str) -> str:
+    """The name of an operator's claim; raises UsageError for one that could not be typed or shown."""
+    if not _OPERATOR_NAME.fullmatch(name):
+        raise UsageError(
+            f"{name[:60]!r} is no name for a claim",
+            "a name has up to 100 letters, digits, dots, dashes and underscores, and begins with a letter or digit",
+        )
+    return name
 
 
 class Seat(Struct, frozen=True, order=True):

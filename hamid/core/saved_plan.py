@@ -4,13 +4,18 @@
 The file is input from outside: it is decoded strictly, and the fingerprint decides whether it still applies.
 """
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
 
+from hamid.core.claims import operator_name
 from hamid.core.errors import UsageError
 from hamid.core.steps import SetMigMode, Step
+
+# More than any index, profile id or slice.
+_LARGEST: Final = 1023
 
 
 class ClaimSeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,8 +50,25 @@ def decode_plan(content: bytes, path: str) -> SavedPlan:
         plan = msgspec.json.decode(content, type=SavedPlan)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"'{path}' is no saved plan: {error}", hint) from error
+    problem = next(_problems(plan), "")
+    if problem:
+        raise UsageError(f"'{path}' is no saved plan: {problem}", hint)
+    return plan
+
+
+def _problems(plan: SavedPlan) -> Iterator[str]:
+    """What no plan that --out wrote could say."""
     for number, step in enumerate(plan.steps):
         placed = () if isinstance(step, SetMigMode) else (step.profile_id, step.placement.start, step.placement.size)
-        if min((step.gpu_index, *placed)) < 0:
-            raise UsageError(f"'{path}' is no saved plan: a number is negative - at `$.steps[{number}]`", hint)
-    return plan
+        if not all(0 <= each <= _LARGEST for each in (step.gpu_index, *placed)):
+            yield f"a number is outside 0..{_LARGEST} - at `$.steps[{number}]`"
+    for number, seat in enumerate(plan.claim_instances):
+        if not (0 <= seat.profile_id <= _LARGEST and 0 <= seat.start <= _LARGEST):
+            yield f"a number is outside 0..{_LARGEST} - at `$.claimInstances[{number}]`"
+    if (plan.claim is None) != (not plan.claim_instances):
+        yield "a claim needs instances, and they need a claim - at `$.claim`"
+    if plan.claim is not None:
+        try:
+            operator_name(plan.claim)
+        except UsageError as error:
+            yield f"{error.message} - at `$.claim`"

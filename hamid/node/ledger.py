@@ -39,6 +39,8 @@ def read_facts(paths: Paths) -> LedgerFacts:
         if state == "lost":
             return _untrusted(paths, "was lost")
         with closing(ledger_files.connect_reader(paths.ledger)) as connection:
+            # One moment for all tables, whatever is written meanwhile.
+            connection.execute("BEGIN")
             return _facts(connection, boot_id(paths), paths)
     except ledger_files.Unusable as error:
         return _untrusted(paths, f"is {error}")
@@ -136,7 +138,9 @@ class Ledger:
     def adopt(self, seats: Iterable[Seat]) -> None:
         """What lay on the node when a lost ledger was made anew; each must be explained before it may go."""
         with self._changing() as connection:
-            connection.executemany("INSERT OR IGNORE INTO unexplained VALUES (?, ?, ?)", map(_key, seats))
+            connection.executemany(
+                "INSERT OR IGNORE INTO unexplained (gpu_uuid, profile_id, start) VALUES (?, ?, ?)", map(_key, seats)
+            )
             connection.execute("DELETE FROM meta WHERE key = 'rebuilt'")
 
     def explain(self, seats: Iterable[Seat]) -> None:
@@ -179,7 +183,7 @@ class Ledger:
         with self._changing() as connection:
             generation = _next_generation(connection)
             connection.execute(
-                "INSERT OR REPLACE INTO journal VALUES (?, ?, ?, ?, ?, NULL)",
+                "INSERT OR REPLACE INTO journal (run, position, prior, generation, state) VALUES (?, ?, ?, ?, ?)",
                 (run, position, msgspec.json.encode(prior), generation, EntryState.BEGIN.value),
             )
             return generation
@@ -226,7 +230,7 @@ class Ledger:
             if row is None or row[0] != self.boot:
                 connection.execute("DELETE FROM instances")
                 connection.execute("DELETE FROM unexplained")
-                connection.execute("INSERT OR REPLACE INTO meta VALUES ('boot_id', ?)", (self.boot,))
+                connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('boot_id', ?)", (self.boot,))
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -331,11 +335,12 @@ def _add_claim(connection: sqlite3.Connection, name: str, seats: Sequence[Claime
         raise UsageError(
             f"there is a claim '{name}' already", f"choose another name, or: hamictl mig release --name {name}"
         )
-    connection.execute("INSERT INTO claims VALUES (?, ?)", (name, _now()))
+    connection.execute("INSERT INTO claims (name, made_at) VALUES (?, ?)", (name, _now()))
     for each in seats:
         try:
             connection.execute(
-                "INSERT INTO seats VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO seats (gpu_uuid, profile_id, start, claim, profile, size, made, mig_uuid) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (*_key(each.seat), name, each.profile, each.size, each.made, each.mig_uuid),
             )
         except sqlite3.IntegrityError as error:
@@ -343,15 +348,20 @@ def _add_claim(connection: sqlite3.Connection, name: str, seats: Sequence[Claime
 
 
 def _release_seat(connection: sqlite3.Connection, seat: Seat) -> None:
-    _delete(connection, "seats", seat)
-    connection.execute("DELETE FROM claims WHERE name NOT IN (SELECT claim FROM seats)")
+    """A claim that loses its last seat ends; one that never had any is not concerned."""
+    where = "WHERE (gpu_uuid, profile_id, start) = (?, ?, ?)"
+    row = connection.execute(f"SELECT claim FROM seats {where}", _key(seat)).fetchone()  # noqa: S608
+    if row is not None:
+        _delete(connection, "seats", seat)
+        connection.execute("DELETE FROM claims WHERE name = ? AND name NOT IN (SELECT claim FROM seats)", row)
 
 
 def _set_own(connection: sqlite3.Connection, seat: Seat, own: OwnInstance | None) -> None:
     _delete(connection, "instances", seat)
     if own is not None:
         connection.execute(
-            "INSERT INTO instances VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO instances (gpu_uuid, profile_id, start, profile, size, generation, mig_uuid) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (*_key(seat), own.profile, own.size, own.generation, own.mig_uuid),
         )
 

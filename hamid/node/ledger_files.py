@@ -107,7 +107,7 @@ def _prepare(connection: sqlite3.Connection, was_there: str) -> None:
 
 
 def _note_rebuilt(connection: sqlite3.Connection, why: str) -> None:
-    connection.execute("INSERT INTO meta VALUES ('rebuilt', ?)", (why,))
+    connection.execute("INSERT INTO meta (key, value) VALUES ('rebuilt', ?)", (why,))
     # Higher than whatever the ledger before gave out.
     connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (str(int(time.time())),))
 

@@ -67,5 +67,5 @@ def migrate(connection: sqlite3.Connection) -> None:
         # executescript would end the caller's transaction.
         for statement in filter(str.strip, migration.split(";")):
             connection.execute(statement)
-    connection.execute("INSERT OR REPLACE INTO meta VALUES ('opens_from', ?)", (str(_OPENS_FROM),))
+    connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('opens_from', ?)", (str(_OPENS_FROM),))
     connection.execute(f"PRAGMA user_version = {VERSION}")

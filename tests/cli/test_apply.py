@@ -186,6 +186,8 @@ def test_a_saved_plan_applies_once(a100, tmp_path):
     [
         ("apply",),
         ("apply", "--mem", "8000", "--layout", "0=1g.5gb"),
+        ("apply", "--mem", "8000", "--name", ""),
+        ("apply", "--mem", "8000", "--name", "two words"),
         ("apply", "--layout", "1g.5gb"),
         ("apply", "--layout", "9=1g.5gb"),
         ("apply", "--layout", "0=9g.5gb"),
