@@ -4,6 +4,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from hamid.core.claims import Claim
 from hamid.core.saved_plan import ClaimSeat
 from hamid.core.snapshot import Snapshot
 from hamid.core.steps import Step
@@ -51,6 +52,14 @@ class Backend(Protocol):
 
     def repair(self, reclaim_idle: Sequence[str]) -> "tuple[list[Finding], Callable[[], list[str]]]":
         """What ledger and node do not agree on, and a function that mends it."""
+        ...
+
+    def claims(self) -> tuple[Claim, ...]:
+        """What was promised, by name."""
+        ...
+
+    def restore_preview(self, snapshot: Snapshot) -> "RestoreReport":
+        """What a restore would find; nothing is changed."""
         ...
 
     def restore(self) -> "RestoreReport":

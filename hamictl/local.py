@@ -15,6 +15,7 @@ from hamid.node import simulation, simulator
 from hamid.node.paths import Paths
 
 if TYPE_CHECKING:
+    from hamid.core.claims import Claim
     from hamid.core.marked import Marked
     from hamid.core.saved_plan import ClaimSeat
     from hamid.core.snapshot import Snapshot
@@ -122,6 +123,18 @@ class LocalBackend:
         from hamid.engine.recover import repair_plan  # noqa: PLC0415
 
         return repair_plan(self.paths, reclaim_idle=reclaim_idle)
+
+    def claims(self) -> "tuple[Claim, ...]":
+        """What was promised, by name."""
+        from hamid.node.ledger import read_facts  # noqa: PLC0415  # sqlite costs start-up
+
+        return read_facts(self.paths).claims
+
+    def restore_preview(self, snapshot: "Snapshot") -> "RestoreReport":
+        """What a restore would find."""
+        from hamid.engine.restore import preview  # noqa: PLC0415
+
+        return preview(snapshot, self.claims())
 
     def restore(self) -> "RestoreReport":
         """Bring the claims' instances back after a reboot."""

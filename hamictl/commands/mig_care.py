@@ -2,7 +2,7 @@
 """hamictl mig: release what is held, repair what disagrees, restore what a reboot took."""
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,9 +11,12 @@ from hamictl.options import Gpus, verb
 from hamictl.proposal import RunOptions, confirm
 from hamictl.render.tables import table
 from hamictl.session import Session
-from hamid.core.document import envelope
+from hamid.core.document import Document, envelope
 from hamid.core.errors import UsageError
-from hamid.core.snapshot import select_gpus
+from hamid.core.snapshot import Snapshot, select_gpus
+
+if TYPE_CHECKING:
+    from hamid.engine.restore import RestoreReport
 
 
 def register(app: typer.Typer) -> None:
@@ -41,12 +44,24 @@ def release(
     if (name is None) == (instance is None):
         raise UsageError("release what?", "give either --name NAME or --instance UUID")
     what = f"claim '{name}'" if name is not None else f"instance {instance}"
+    snapshot = session.snapshot()
+    _check_known(session, snapshot, name, instance)
     if run.dry_run:
-        _told(session, "MigRelease", [f"would release {what}"])
+        _told(session, snapshot, [f"would release {what}"])
         return
     confirm(run, f"Release {what}?")
     done = session.node.release(name) if name is not None else session.node.release_instance(instance or "")
-    _told(session, "MigRelease", done or [f"{what} is released"])
+    _told(session, snapshot, done or [f"{what} is released"])
+
+
+def _check_known(session: Session, snapshot: Snapshot, name: str | None, instance: str | None) -> None:
+    """Nobody is asked to confirm what cannot be done."""
+    if name is not None:
+        known = sorted(claim.name for claim in session.node.claims())
+        if name not in known:
+            raise UsageError(f"there is no claim '{name}'", f"claims here: {', '.join(known) or 'none'}")
+    elif not any(each.mig_uuid == instance for gpu in snapshot.gpus for each in gpu.instances):
+        raise UsageError(f"no instance here is called '{instance}'", "hamictl mig list shows the instances")
 
 
 def repair(
@@ -66,7 +81,8 @@ def repair(
     """
     if reclaim_idle and not gpu:
         raise UsageError("reclaim on which GPU?", "give -i GPU beside --reclaim-idle")
-    uuids = [each.uuid for each in select_gpus(session.snapshot(), tuple(gpu or ()))] if reclaim_idle else []
+    snapshot = session.snapshot()
+    uuids = [each.uuid for each in select_gpus(snapshot, tuple(gpu or ()))] if reclaim_idle else []
     findings, mend = session.node.repair(uuids)
     rows = [(each.gpu, each.kind, "yes" if each.mends else "no", each.text) for each in findings]
     mends = any(each.mends for each in findings)
@@ -78,7 +94,7 @@ def repair(
         confirm(run, "Mend this?")
         done = mend()
     document = {
-        **envelope("MigRepair"),
+        **envelope("MigRepair", simulated=snapshot.simulated),
         "findings": [{"gpu": e.gpu, "what": e.kind, "mends": e.mends, "text": e.text} for e in findings],
         "done": done,
     }
@@ -91,33 +107,40 @@ def restore(session: Session, run: RunOptions) -> int:
 
     \b
     Examples:
+      hamictl mig restore --dry-run
       hamictl mig restore --yes
     """
+    snapshot = session.snapshot()
     if run.dry_run:
-        raise UsageError("restore has no dry run", "hamictl mig repair --dry-run shows what is missing")
-    confirm(run, "Make the instances of all claims again?")
-    report = session.node.restore()
-    rows = [(e.claim, e.profile, e.start, e.before, e.now) for e in report.instances]
-    document = {
-        **envelope("MigRestore"),
-        "instances": [
-            {
-                "claim": e.claim,
-                "profile": e.profile,
-                "gpuUUID": e.gpu_uuid,
-                "start": e.start,
-                "before": e.before,
-                "now": e.now,
-            }
-            for e in report.instances
-        ],
-        "messages": list(report.messages),
-    }
+        report = session.node.restore_preview(snapshot)
+    else:
+        confirm(run, "Make the instances of all claims again?")
+        report = session.node.restore()
     for message in report.messages:
         sys.stderr.write(f"{message}\n")
+    rows = [(e.claim, e.profile, e.start, e.before, e.now) for e in report.instances]
+    document = restore_document(report, simulated=snapshot.simulated)
     session.emit(document, lambda: table(["CLAIM", "PROFILE", "START", "BEFORE", "NOW"], rows))
-    return Exit.OK if report.complete else Exit.PARTIAL
+    return Exit.OK if report.complete or run.dry_run else Exit.PARTIAL
 
 
-def _told(session: Session, kind: str, lines: list[str]) -> None:
-    session.emit({**envelope(kind), "done": lines}, lambda: "".join(f"{line}\n" for line in lines))
+def restore_document(report: "RestoreReport", *, simulated: bool) -> Document:
+    """The answer for programs; `now` is null for what is not there."""
+    instances = [
+        {
+            "claim": each.claim,
+            "profile": each.profile,
+            "gpuUUID": each.gpu_uuid,
+            "start": each.start,
+            "before": each.before,
+            "now": each.now,
+        }
+        for each in report.instances
+    ]
+    head = envelope("MigRestore", simulated=simulated)
+    return {**head, "instances": instances, "messages": list(report.messages)}
+
+
+def _told(session: Session, snapshot: Snapshot, lines: list[str]) -> None:
+    document = {**envelope("MigRelease", simulated=snapshot.simulated), "done": lines}
+    session.emit(document, lambda: "".join(f"{line}\n" for line in lines))

@@ -5,7 +5,7 @@ The law: whatever is in doubt counts as used, and what counts as used is never d
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -146,3 +146,12 @@ def missing(gpus: Iterable[Gpu], facts: LedgerFacts) -> list[OwnInstance]:
     """Instances of ours that are on no GPU any more, or another one lies there now."""
     there = {seat_of(gpu, each): each for gpu in gpus for each in gpu.instances}
     return [own for own in facts.own if own.seat not in there or not own.is_at(there[own.seat])]
+
+
+def claimed(gpus: Iterable[Gpu], claims: Iterable[Claim]) -> Iterator[tuple[str, ClaimedSeat, Instance | None]]:
+    """Every claimed seat with its claim's name and the instance that lies there, None where none does."""
+    by_uuid = {gpu.uuid: gpu for gpu in gpus}
+    for claim in claims:
+        for each in claim.seats:
+            gpu = by_uuid.get(each.seat.gpu_uuid)
+            yield claim.name, each, None if gpu is None else instance_at(gpu, each.seat)

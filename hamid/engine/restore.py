@@ -5,11 +5,11 @@ The law: an instance comes back at the placement that was recorded, or not at al
 still uses outlives its claim.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
-from hamid.core.claims import Claim, ClaimedSeat, LedgerFacts, Seat, instance_at, seat_of
+from hamid.core.claims import Claim, ClaimedSeat, LedgerFacts, Seat, claimed, instance_at, seat_of
 from hamid.core.errors import NodeError, UsageError
 from hamid.core.gpu import Gpu, Health, Instance
 from hamid.core.snapshot import Snapshot
@@ -83,23 +83,29 @@ def _whole(gpu: Gpu, seat: ClaimedSeat) -> bool:
     return instance is not None and instance.compute_instances > 0
 
 
+def preview(snapshot: Snapshot, claims: Iterable[Claim]) -> RestoreReport:
+    """What a restore would find: `now` is None for each instance that it would make again."""
+    found = claimed(snapshot.gpus, claims)
+    return RestoreReport(instances=tuple(_restored(*each) for each in found), messages=())
+
+
 def _compare(session: Session, snapshot: Snapshot, facts: LedgerFacts) -> Iterator[Restored]:
-    gpus = {gpu.uuid: gpu for gpu in snapshot.gpus}
-    for claim in facts.claims:
-        for each in claim.seats:
-            gpu = gpus.get(each.seat.gpu_uuid)
-            instance = instance_at(gpu, each.seat) if gpu is not None else None
-            now = instance.mig_uuid if instance is not None else None
-            if now is not None and now != each.mig_uuid:
-                session.ledger.rename_seat(each.seat, now)
-            yield Restored(
-                claim=claim.name,
-                profile=each.profile,
-                gpu_uuid=each.seat.gpu_uuid,
-                start=each.seat.start,
-                before=each.mig_uuid,
-                now=now,
-            )
+    for name, each, instance in claimed(snapshot.gpus, facts.claims):
+        restored = _restored(name, each, instance)
+        if restored.changed:
+            session.ledger.rename_seat(each.seat, restored.now)
+        yield restored
+
+
+def _restored(name: str, each: ClaimedSeat, instance: Instance | None) -> Restored:
+    return Restored(
+        claim=name,
+        profile=each.profile,
+        gpu_uuid=each.seat.gpu_uuid,
+        start=each.seat.start,
+        before=each.mig_uuid,
+        now=None if instance is None else instance.mig_uuid,
+    )
 
 
 def _told(each: Restored) -> str:

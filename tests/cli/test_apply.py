@@ -8,7 +8,8 @@ import jsonschema
 import pytest
 import yaml
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs/json/MigChange.schema.json").read_text())
+SCHEMA_FOLDER = Path(__file__).parents[2] / "docs" / "json"
+SCHEMA = json.loads((SCHEMA_FOLDER / "MigChange.schema.json").read_text())
 BALANCED = """
 version: v1
 mig-configs:
@@ -218,6 +219,42 @@ def test_a_failing_driver_call_is_rolled_back_and_named(a100):
     assert "nvmlDeviceCreateGpuInstance" in result.stderr
     assert "23" in result.stderr
     assert a100.layout() == []
+
+
+def test_care_answers_are_what_their_schemas_promise(a100):
+    """Release, repair and restore, dry and done, validate against docs/json and say that the node is simulated."""
+    a100.change("apply", "--mem", "8000", "--name", "kept", "--yes")
+    uuid = a100.hamictl.document("--sim", a100.state, "mig", "list")["instances"][0]["migUUID"]
+    a100.hamictl.run("sim", "inject", "reboot", "--state", a100.state)
+    for words in (
+        ("repair", "--dry-run"),
+        ("restore", "--dry-run"),
+        ("restore", "--yes"),
+        ("repair", "--yes"),
+        ("release", "--name", "kept", "--dry-run"),
+        ("release", "--instance", uuid, "--yes"),
+    ):
+        document = a100.change(*words)
+        schema = json.loads((SCHEMA_FOLDER / f"{document['kind']}.schema.json").read_text())
+        jsonschema.validate(document, schema)
+        assert document["simulated"] is True
+    assert a100.layout() == []
+
+
+def test_a_dry_restore_shows_what_is_missing_and_makes_nothing(a100):
+    """After a reboot the preview names the claim and no instance; nothing has been made."""
+    a100.change("apply", "--mem", "8000", "--name", "kept", "--yes")
+    a100.hamictl.run("sim", "inject", "reboot", "--state", a100.state)
+    (found,) = a100.change("restore", "--dry-run")["instances"]
+    assert (found["claim"], found["now"]) == ("kept", None)
+    assert a100.layout() == []
+
+
+@pytest.mark.parametrize("words", [("--name", "nobody"), ("--instance", "MIG-none")])
+def test_an_unknown_release_is_refused_before_it_is_confirmed(a100, words):
+    """Exit code 2 with what there is, also for a dry run."""
+    assert a100.run("mig", "release", *words, "--dry-run").exit_code == 2
+    assert a100.run("mig", "release", *words).exit_code == 2
 
 
 def test_repair_shows_then_mends(a100):
