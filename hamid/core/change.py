@@ -174,10 +174,10 @@ def _new_mode(gpu: Gpu, target: GpuTarget) -> bool | None:
 def _plan_layout(gpu: Gpu, board: Board, wanted: Wanted, *, mode: bool | None) -> GpuChange:
     staying = [each for each in gpu.instances if _unalterable(each)]
     whole = [each for each in gpu.instances if not each.used and each.compute_instances == 1]
-    used, idle = seats_of(gpu, gpu.used_instances), seats_of(gpu, whole)
-    rest, taken = take(wanted, used)
+    stay, idle = seats_of(gpu, staying), seats_of(gpu, whole)
+    rest, taken = take(wanted, stay)
     if len(taken) == len(staying):
-        found = arrange(board, board.occupy(used), rest, idle)
+        found = arrange(board, board.occupy(stay), rest, idle)
         if found is not None:
             keys = {seat.key for seat in found.seats}
             kept = [*staying, *(each for each in whole if _key(each) in keys)]
@@ -206,15 +206,10 @@ def _settle(gpu: Gpu, board: Board, seats: Sequence[Seat], kept: Sequence[Instan
 
 
 def _blocked(gpu: Gpu, board: Board, wanted: Wanted, staying: Sequence[Instance], idle: Sequence[Seat]) -> GpuChange:
-    used = seats_of(gpu, gpu.used_instances)
     stay = seats_of(gpu, staying)
-    contained = hindrance(board, wanted, used, stay)
+    contained = hindrance(board, wanted, stay)
     kept = {seat.key for seat in contained.kept}
-    blocked = [
-        Blocked(instance=each, why=_why(each, contained.seats))
-        for each in staying
-        if not each.used or _key(each) not in kept
-    ]
+    blocked = [Blocked(instance=each, why=_why(each, contained.seats)) for each in staying if _key(each) not in kept]
     others = [each for each in gpu.instances if all(each is not block.instance for block in blocked)]
     return GpuChange(
         gpu=gpu,
@@ -223,7 +218,7 @@ def _blocked(gpu: Gpu, board: Board, wanted: Wanted, staying: Sequence[Instance]
         blocked=tuple(blocked),
         # Those that the target contains serve it first, so that no other is named both as blocked and as serving.
         reachable=_items(
-            reachable(board, wanted, [*contained.kept, *(s for s in used if s.key not in kept)], stay, idle)
+            reachable(board, wanted, [*contained.kept, *(s for s in stay if s.key not in kept)], stay, idle)
         ),
     )
 

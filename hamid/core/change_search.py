@@ -32,7 +32,7 @@ class Arrangement(NamedTuple):
 
 
 class Hindrance(NamedTuple):
-    """A target that instances forbid: which used ones it could contain, and where it would lie without the others."""
+    """A target that instances forbid: which of those that stay it could hold, and where it lies without the others."""
 
     kept: tuple[Seat, ...]
     seats: tuple[Seat, ...]
@@ -75,13 +75,13 @@ def take(wanted: Wanted, present: Sequence[Seat]) -> tuple[Wanted, tuple[Seat, .
     return Wanted(tuple(fixed), tuple(free)), tuple(taken)
 
 
-def hindrance(board: Board, wanted: Wanted, used: Sequence[Seat], staying: Sequence[Seat]) -> Hindrance:
-    """The most used instances that the target can contain at their places, and the target's seats beside those.
+def hindrance(board: Board, wanted: Wanted, staying: Sequence[Seat]) -> Hindrance:
+    """The most unalterable instances that the target can contain at their places, and the target's seats beside those.
 
     Where it fits beside everything that stays, the seats say so: then nothing is in the way, only too much is there.
     """
-    for size in range(len(used), -1, -1):
-        for group in combinations(used, size):
+    for size in range(len(staying), -1, -1):
+        for group in combinations(staying, size):
             rest, taken = take(wanted, group)
             if len(taken) < size:
                 continue
@@ -92,10 +92,10 @@ def hindrance(board: Board, wanted: Wanted, used: Sequence[Seat], staying: Seque
 
 
 def reachable(
-    board: Board, wanted: Wanted, used: Sequence[Seat], staying: Sequence[Seat], present: Sequence[Seat]
+    board: Board, wanted: Wanted, serving: Sequence[Seat], staying: Sequence[Seat], present: Sequence[Seat]
 ) -> tuple[Seat, ...]:
     """The largest part of the target, by instances and then by memory, that fits beside everything that stays."""
-    rest, taken = take(wanted, used)
+    rest, taken = take(wanted, serving)
     occupied = board.occupy(staying)
     for size in range(len(rest.fixed) + len(rest.free), 0, -1):
         parts = (arrange(board, occupied, part, present) for part in _parts(rest, size))

@@ -136,17 +136,19 @@ def test_half_made_instances_never_serve_a_target():
 
 
 def test_shared_instances_are_not_altered():
-    """An idle instance that others divided between compute instances blocks, even where the target names it."""
-    made = change(existing(gpu(), "3g.20gb@0", compute_instances=3), "3g.20gb@0")
-    assert made.gpus[0].blocked[0].why == "shared by 3 compute instances, not altered, in the way of 3g.20gb@0"
+    """An idle instance that others divided between compute instances blocks what it is in the way of."""
+    made = change(existing(gpu(), "3g.20gb@0", compute_instances=3), "2g.10gb@0")
+    assert made.gpus[0].blocked[0].why == "shared by 3 compute instances, not altered, in the way of 2g.10gb@0"
     assert made.empty
     assert made.blocked
 
 
-def test_a_used_shared_instance_is_kept_where_the_target_has_it():
-    """In use it stays whoever divided it, so a target that contains it is not blocked by it."""
-    node = existing(gpu(), "3g.20gb@0", used=True, compute_instances=3)
+@pytest.mark.parametrize("used", [False, True])
+def test_a_shared_instance_is_kept_where_the_target_has_it(used):
+    """Whoever divided it and whether in use or idle, it stays, and a target that contains it is not blocked by it."""
+    node = existing(gpu(), "3g.20gb@0", used=used, compute_instances=3)
     assert words(change(node, "3g.20gb,1g.5gb@4").steps) == ["+ 1g.5gb@4"]
+    assert not differs(change(node, "3g.20gb"))
 
 
 def test_a_target_may_leave_mode_or_instances():

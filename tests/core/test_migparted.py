@@ -353,7 +353,7 @@ def nodes(draw):
                         memory_mib=profile.memory_mib,
                         placement=place,
                         gi_id=place.start,
-                        compute_instances=1,
+                        compute_instances=draw(st.sampled_from([1, 1, 2, 3])),
                         used=draw(st.booleans()),
                     )
                 )
