@@ -113,6 +113,9 @@ def run(session: Session, function: Callable[..., int | None], given: dict[str, 
         sys.stdout.flush()
     except HamiError as error:
         return report(session, error)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nhamictl: interrupted\n")
+        return int(Exit.INTERRUPTED)
     except BrokenPipeError:
         # The reader has gone; a second flush at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -122,9 +122,23 @@ def confirm(run: RunOptions, question: str) -> None:
         return
     if not sys.stdin.isatty():
         raise UsageError("this changes the node and nobody can be asked", "say --yes, or look first with --dry-run")
-    if not typer.confirm(question, err=True):
+    if not _agreed(question):
         sys.stderr.write("nothing was changed\n")
         raise typer.Exit(Exit.FAILURE)
+
+
+def _agreed(question: str) -> bool:
+    """What the person says; an empty line and the end of the input mean no, ^C is left to the caller."""
+    while True:
+        sys.stderr.write(f"{question} [y/N]: ")
+        sys.stderr.flush()
+        line = sys.stdin.readline()
+        answer = line.strip().lower()
+        if not line or answer in {"", "n", "no"}:
+            return False
+        if answer in {"y", "yes"}:
+            return True
+        sys.stderr.write("please answer yes or no\n")
 
 
 def _save(proposal: Proposal, path: str) -> None:

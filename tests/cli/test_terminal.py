@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person at a terminal meets: the question, its answers, progress, and ^C."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hamictl.exits import Exit
+
+PROGRAM = str(Path(sys.executable).with_name("hamictl"))
+WAIT_SECONDS = 20
+
+
+class Terminal:
+    """hamictl on a pseudo-terminal of its own."""
+
+    def __init__(self, *words):
+        self.pid, self.master = pty.fork()
+        if self.pid == 0:
+            os.execv(PROGRAM, [PROGRAM, *map(str, words)])
+        self.text = ""
+
+    def expect(self, wanted):
+        """Read until this text has appeared."""
+        end = time.monotonic() + WAIT_SECONDS
+        while wanted not in self.text:
+            assert time.monotonic() < end, self.text
+            if select.select([self.master], [], [], 0.1)[0]:
+                self.text += self._read()
+
+    def send(self, keys):
+        os.write(self.master, keys.encode())
+
+    def end(self):
+        """The exit code, once everything is read."""
+        while chunk := self._read():
+            self.text += chunk
+        os.close(self.master)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def _read(self):
+        try:
+            return os.read(self.master, 65536).decode(errors="replace")
+        except OSError:
+            return ""
+
+
+@pytest.fixture
+def a30(hamictl, node):
+    state = node("1xA30")
+    assert hamictl.run("--sim", state, "mig", "enable", "-i", "0", "--yes").exit_code == 0
+    return state
+
+
+def layout(hamictl, state):
+    return [each["profile"] for each in hamictl.document("--sim", state, "mig", "list")["instances"]]
+
+
+@pytest.mark.parametrize(
+    ("keys", "code", "profiles"),
+    [
+        ("y\n", Exit.OK, ["4g.24gb"]),
+        ("n\n", Exit.FAILURE, []),
+        ("\n", Exit.FAILURE, []),
+        ("perhaps\nn\n", Exit.FAILURE, []),
+        ("\x04", Exit.FAILURE, []),
+        ("\x03", Exit.INTERRUPTED, []),
+    ],
+    ids=["yes", "no", "enter", "perhaps", "end of file", "interrupt"],
+)
+def test_only_a_yes_changes_anything(hamictl, a30, keys, code, profiles):
+    """The plan is shown and the question asked; each answer has its exit code."""
+    terminal = Terminal("--sim", a30, "mig", "apply", "--layout", "0=4g.24gb")
+    terminal.expect("Apply this plan?")
+    assert "+ create" in terminal.text
+    terminal.send(keys)
+    assert terminal.end() == code, terminal.text
+    assert "Traceback" not in terminal.text
+    assert layout(hamictl, a30) == profiles
+
+
+def test_on_a_terminal_each_step_is_shown_as_it_begins(a30):
+    """A person sees what is going on, then how long it took."""
+    terminal = Terminal("--sim", a30, "mig", "apply", "--layout", "0=2g.12gb*2", "--yes")
+    assert terminal.end() == Exit.OK
+    assert terminal.text.count(" ...") == 2
+    assert "[2/2]" in terminal.text
+
+
+def test_elsewhere_there_is_one_line_a_step(process, a30):
+    """In a log only what was done is a line, without colours or cursor movements."""
+    result = process("--sim", a30, "mig", "apply", "--layout", "0=2g.12gb*2", "--yes")
+    assert result.returncode == Exit.OK
+    steps = [line for line in result.stderr.splitlines() if "/2]" in line]
+    assert len(steps) == 2
+    assert "..." not in result.stderr
+    assert "\x1b" not in result.stdout + result.stderr
+
+
+def slow(state, milliseconds):
+    """A hamictl that applies three instances on a driver that takes its time."""
+    environment = {**os.environ, "HAMI_SIM_FAULTS": f"nvmlDeviceCreateGpuInstance*=latency:{milliseconds}"}
+    command = [PROGRAM, "--sim", str(state), "mig", "apply", "--layout", "0=1g.6gb*3", "--yes"]
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def test_the_first_interrupt_stops_after_the_current_step(hamictl, a30):
+    """Exit code 130; what is done stays, nothing is half-made, and nothing is left for a repair."""
+    with slow(a30, 400) as running:
+        line = running.stderr.readline()
+        assert "[1/3]" in line
+        running.send_signal(signal.SIGINT)
+        running.wait(WAIT_SECONDS)
+    assert running.returncode == Exit.INTERRUPTED
+    assert 1 <= len(layout(hamictl, a30)) < 3
+    assert hamictl.document("--sim", a30, "mig", "repair", "--dry-run")["findings"] == []
+
+
+def test_the_second_interrupt_ends_at_once_and_the_next_command_tidies_up(hamictl, a30):
+    """Exit code 130 well before the driver is done; repair shows the interrupted change and ends it."""
+    with slow(a30, 3000) as running:
+        time.sleep(1.5)
+        began = time.monotonic()
+        running.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        running.send_signal(signal.SIGINT)
+        running.wait(WAIT_SECONDS)
+        assert time.monotonic() - began < 2.5
+    assert running.returncode == Exit.INTERRUPTED
+    time.sleep(3)
+    assert hamictl.run("--sim", a30, "mig", "repair", "--yes").exit_code == 0
+    assert hamictl.document("--sim", a30, "mig", "repair", "--dry-run")["findings"] == []
+    assert layout(hamictl, a30) == []
