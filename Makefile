@@ -2,7 +2,7 @@
 # `make demo` and `make test` each work as the first command on a fresh machine with python3, gcc, make and git.
 
 PYTHON := .venv/bin/python
-SOURCES := $(shell find hamid hamictl native -type f -not -path '*/__pycache__/*' 2>/dev/null)
+SOURCES := $(shell find hamid hamictl native systemd -type f -not -path '*/__pycache__/*' 2>/dev/null)
 PYTEST := .venv/bin/pytest
 
 .PHONY: all demo test test-full lint check bench kubelet-api clean
