@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Compiles only if native/include/cuda_abi.h agrees with NVIDIA's cuda.h (12.9 and later). */
+#include "cuda_abi.h"
+
+#include <cuda.h>
+
+#define SAME_SIZE(own, theirs) _Static_assert(sizeof(own) == sizeof(theirs), #theirs)
+#define SAME_PLACE(own, field, theirs, other)                                                                        \
+    _Static_assert(offsetof(own, field) == offsetof(theirs, other) &&                                                \
+                       sizeof(((own *)0)->field) == sizeof(((theirs *)0)->other),                                    \
+                   #theirs "." #other)
+#define SAME_VALUE(own, theirs) _Static_assert((long)(own) == (long)(theirs), #theirs)
+
+SAME_SIZE(cu_pointer, CUdeviceptr);
+SAME_SIZE(struct cu_uuid, CUuuid);
+SAME_SIZE(struct cu_array, CUDA_ARRAY_DESCRIPTOR);
+SAME_PLACE(struct cu_array, channels, CUDA_ARRAY_DESCRIPTOR, NumChannels);
+SAME_SIZE(struct cu_array3d, CUDA_ARRAY3D_DESCRIPTOR);
+SAME_PLACE(struct cu_array3d, flags, CUDA_ARRAY3D_DESCRIPTOR, Flags);
+SAME_SIZE(struct cu_array_memory, CUDA_ARRAY_MEMORY_REQUIREMENTS);
+SAME_PLACE(struct cu_array_memory, alignment, CUDA_ARRAY_MEMORY_REQUIREMENTS, alignment);
+SAME_SIZE(struct cu_location, CUmemLocation);
+SAME_SIZE(struct cu_allocation, CUmemAllocationProp);
+SAME_PLACE(struct cu_allocation, location, CUmemAllocationProp, location);
+SAME_PLACE(struct cu_allocation, handle_types, CUmemAllocationProp, requestedHandleTypes);
+SAME_SIZE(struct cu_access, CUmemAccessDesc);
+SAME_SIZE(struct cu_pool, CUmemPoolProps);
+SAME_PLACE(struct cu_pool, max_size, CUmemPoolProps, maxSize);
+SAME_PLACE(struct cu_pool, location, CUmemPoolProps, location);
+SAME_SIZE(struct cu_pool_pointer_export, CUmemPoolPtrExportData);
+SAME_SIZE(struct cu_ipc_handle, CUipcMemHandle);
+SAME_SIZE(struct cu_launch_config, CUlaunchConfig);
+SAME_PLACE(struct cu_launch_config, stream, CUlaunchConfig, hStream);
+SAME_PLACE(struct cu_launch_config, attribute_count, CUlaunchConfig, numAttrs);
+SAME_SIZE(struct cu_launch_params, CUDA_LAUNCH_PARAMS);
+SAME_PLACE(struct cu_launch_params, stream, CUDA_LAUNCH_PARAMS, hStream);
+SAME_SIZE(struct cu_memcpy2d, CUDA_MEMCPY2D);
+SAME_PLACE(struct cu_memcpy2d, target_array, CUDA_MEMCPY2D, dstArray);
+SAME_SIZE(struct cu_memcpy3d, CUDA_MEMCPY3D);
+SAME_SIZE(struct cu_memcpy3d, CUDA_MEMCPY3D_PEER);
+SAME_PLACE(struct cu_memcpy3d, source_array, CUDA_MEMCPY3D, srcArray);
+SAME_PLACE(struct cu_memcpy3d, target_device, CUDA_MEMCPY3D, dstDevice);
+SAME_PLACE(struct cu_memcpy3d, depth, CUDA_MEMCPY3D, Depth);
+SAME_SIZE(struct cu_kernel_node, CUDA_KERNEL_NODE_PARAMS);
+SAME_PLACE(struct cu_kernel_node, kernel, CUDA_KERNEL_NODE_PARAMS, kern);
+SAME_SIZE(struct cu_memset_node, CUDA_MEMSET_NODE_PARAMS_v2);
+SAME_PLACE(struct cu_memset_node, height, CUDA_MEMSET_NODE_PARAMS, height);
+SAME_SIZE(struct cu_memcpy_node, CUDA_MEMCPY_NODE_PARAMS);
+SAME_SIZE(struct cu_host_node, CUDA_HOST_NODE_PARAMS);
+SAME_SIZE(struct cu_memory_node, CUDA_MEM_ALLOC_NODE_PARAMS);
+SAME_PLACE(struct cu_memory_node, bytes, CUDA_MEM_ALLOC_NODE_PARAMS, bytesize);
+SAME_PLACE(struct cu_memory_node, pointer, CUDA_MEM_ALLOC_NODE_PARAMS, dptr);
+SAME_SIZE(struct cu_node, CUgraphNodeParams);
+SAME_PLACE(struct cu_node, memory.pointer, CUgraphNodeParams, alloc.dptr);
+SAME_PLACE(struct cu_node, freed, CUgraphNodeParams, free.dptr);
+SAME_PLACE(struct cu_node, memcpy.copy, CUgraphNodeParams, memcpy.copyParams);
+SAME_SIZE(struct cu_instantiate, CUDA_GRAPH_INSTANTIATE_PARAMS);
+SAME_PLACE(struct cu_instantiate, result, CUDA_GRAPH_INSTANTIATE_PARAMS, result_out);
+SAME_SIZE(struct cu_external_memory, CUDA_EXTERNAL_MEMORY_HANDLE_DESC);
+SAME_PLACE(struct cu_external_memory, size, CUDA_EXTERNAL_MEMORY_HANDLE_DESC, size);
+SAME_SIZE(struct cu_external_buffer, CUDA_EXTERNAL_MEMORY_BUFFER_DESC);
+SAME_SIZE(struct cu_external_mipmap, CUDA_EXTERNAL_MEMORY_MIPMAPPED_ARRAY_DESC);
+
+#define SAME_ERROR(name) SAME_VALUE(CU_##name, CUDA_##name)
+SAME_ERROR(ERROR_INVALID_VALUE);
+SAME_ERROR(ERROR_OUT_OF_MEMORY);
+SAME_ERROR(ERROR_NOT_INITIALIZED);
+SAME_ERROR(ERROR_DEINITIALIZED);
+SAME_ERROR(ERROR_STUB_LIBRARY);
+SAME_ERROR(ERROR_DEVICE_UNAVAILABLE);
+SAME_ERROR(ERROR_NO_DEVICE);
+SAME_ERROR(ERROR_INVALID_DEVICE);
+SAME_ERROR(ERROR_INVALID_IMAGE);
+SAME_ERROR(ERROR_INVALID_CONTEXT);
+SAME_ERROR(ERROR_MAP_FAILED);
+SAME_ERROR(ERROR_UNMAP_FAILED);
+SAME_ERROR(ERROR_ARRAY_IS_MAPPED);
+SAME_ERROR(ERROR_ALREADY_MAPPED);
+SAME_ERROR(ERROR_NOT_MAPPED);
+SAME_ERROR(ERROR_UNSUPPORTED_LIMIT);
+SAME_ERROR(ERROR_CONTEXT_ALREADY_IN_USE);
+SAME_ERROR(ERROR_PEER_ACCESS_UNSUPPORTED);
+SAME_ERROR(ERROR_OPERATING_SYSTEM);
+SAME_ERROR(ERROR_INVALID_HANDLE);
+SAME_ERROR(ERROR_ILLEGAL_STATE);
+SAME_ERROR(ERROR_NOT_FOUND);
+SAME_ERROR(ERROR_NOT_READY);
+SAME_ERROR(ERROR_ILLEGAL_ADDRESS);
+SAME_ERROR(ERROR_PEER_ACCESS_ALREADY_ENABLED);
+SAME_ERROR(ERROR_PEER_ACCESS_NOT_ENABLED);
+SAME_ERROR(ERROR_PRIMARY_CONTEXT_ACTIVE);
+SAME_ERROR(ERROR_CONTEXT_IS_DESTROYED);
+SAME_ERROR(ERROR_HOST_MEMORY_ALREADY_REGISTERED);
+SAME_ERROR(ERROR_HOST_MEMORY_NOT_REGISTERED);
+SAME_ERROR(ERROR_NOT_PERMITTED);
+SAME_ERROR(ERROR_NOT_SUPPORTED);
+SAME_ERROR(ERROR_SYSTEM_NOT_READY);
+SAME_ERROR(ERROR_STREAM_CAPTURE_UNSUPPORTED);
+SAME_ERROR(ERROR_STREAM_CAPTURE_INVALIDATED);
+SAME_ERROR(ERROR_STREAM_CAPTURE_UNMATCHED);
+SAME_ERROR(ERROR_UNKNOWN);
+
+SAME_VALUE(CU_PROC_PER_THREAD_STREAM, CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM);
+SAME_VALUE(CU_PROC_VERSION_NOT_SUFFICIENT, CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT);
+SAME_VALUE(CU_MEMORY_UNIFIED, CU_MEMORYTYPE_UNIFIED);
+SAME_VALUE(CU_ATTACH_SINGLE, CU_MEM_ATTACH_SINGLE);
+SAME_VALUE(CU_LOCATION_HOST_NUMA_CURRENT, CU_MEM_LOCATION_TYPE_HOST_NUMA_CURRENT);
+SAME_VALUE(CU_ALLOCATION_PINNED, CU_MEM_ALLOCATION_TYPE_PINNED);
+SAME_VALUE(CU_HANDLE_FABRIC, CU_MEM_HANDLE_TYPE_FABRIC);
+SAME_VALUE(CU_GRANULARITY_RECOMMENDED, CU_MEM_ALLOC_GRANULARITY_RECOMMENDED);
+SAME_VALUE(CU_POOL_RELEASE_THRESHOLD, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD);
+SAME_VALUE(CU_POOL_USED_HIGH, CU_MEMPOOL_ATTR_USED_MEM_HIGH);
+SAME_VALUE(CU_GRAPH_MEMORY_RESERVED_HIGH, CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH);
+SAME_VALUE(CU_NODE_EVENT_RECORD, CU_GRAPH_NODE_TYPE_EVENT_RECORD);
+SAME_VALUE(CU_NODE_MEM_FREE, CU_GRAPH_NODE_TYPE_MEM_FREE);
+SAME_VALUE(CU_INSTANTIATE_AUTO_FREE_ON_LAUNCH, CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH);
+SAME_VALUE(CU_CAPTURE_INVALIDATED, CU_STREAM_CAPTURE_STATUS_INVALIDATED);
+SAME_VALUE(CU_ARRAY_DEFERRED, CUDA_ARRAY3D_DEFERRED_MAPPING);
+SAME_VALUE(CU_ARRAY_SPARSE, CUDA_ARRAY3D_SPARSE);
+SAME_VALUE(CU_ARRAY_CUBEMAP, CUDA_ARRAY3D_CUBEMAP);
+SAME_VALUE(CU_FORMAT_SIGNED_INT32, CU_AD_FORMAT_SIGNED_INT32);
+SAME_VALUE(CU_FORMAT_FLOAT, CU_AD_FORMAT_FLOAT);
+SAME_VALUE(CU_FORMAT_HALF, CU_AD_FORMAT_HALF);
+SAME_VALUE(CU_EXTERNAL_OPAQUE_FD, CU_EXTERNAL_MEMORY_HANDLE_TYPE_OPAQUE_FD);
