@@ -51,8 +51,10 @@ int access_begin(struct access_scope *scope, const char *state, enum access acce
 
 int access_end(struct access_scope *scope, int result)
 {
-    if (scope->writes && result == NVML_SUCCESS)
+    if (scope->writes && result == NVML_SUCCESS) {
         store_commit(scope->store);
+        usage_settle(&scope->store->file->usage, scope->node);
+    }
     if (scope->store == &scope->own) {
         store_unlock(scope->store);
         store_close(&scope->own);

@@ -56,7 +56,9 @@ int hami_sim_process_list(const char *state, char *buffer, size_t size);
  *   info_device       parent | mig                      ComputeInstanceGetInfo's device
  *   activation        none | NVML code                  forced activation status of SetMigMode
  *   memory_drift_mib  a number that is added to every instance's memory
- *   name_drift_gb     a number that is added to the size in every profile's name */
+ *   name_drift_gb     a number that is added to the size in every profile's name
+ *   kernel_us         how long a CUDA kernel takes, 0 = no time
+ *   context_mib       what a CUDA context takes of the memory */
 int hami_sim_set(const char *state, const char *uuid, const char *knob, const char *value, char *message, size_t size);
 
 /* Adds a fault that every process meets: `FUNCTION[@GPU][#FIRST[+TIMES]]=latency:MS|hang|error:CODE|kill|kill-after`.

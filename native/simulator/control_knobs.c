@@ -101,6 +101,15 @@ static bool set_drift(int32_t *drift, const char *value)
     return true;
 }
 
+static bool set_number(uint32_t *target, const char *value, long long most)
+{
+    long long number;
+    if (!parse_integer(value, &number) || number < 0 || number > most)
+        return false;
+    *target = (uint32_t)number;
+    return true;
+}
+
 static int set_gpu(struct node *node, struct gpu *gpu, const char *knob, const char *value)
 {
     if (strcmp(knob, "lost") == 0)
@@ -119,6 +128,10 @@ static int set_gpu(struct node *node, struct gpu *gpu, const char *knob, const c
         return set_drift(&gpu->memory_drift_mib, value);
     if (strcmp(knob, "name_drift_gb") == 0)
         return set_drift(&gpu->name_drift_gb, value);
+    if (strcmp(knob, "kernel_us") == 0)
+        return set_number(&gpu->kernel_us, value, 3600000000LL);
+    if (strcmp(knob, "context_mib") == 0)
+        return set_number(&gpu->context_mib, value, 65536);
     return -1;
 }
 

@@ -6,30 +6,8 @@
 #include "place.h"
 #include "process.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
-
-/* Tabs and line ends would break the lines of the process list. */
-static void copy_name(char target[PROCESS_NAME_SIZE], const char *name)
-{
-    size_t length = strnlen(name, PROCESS_NAME_SIZE - 1);
-    for (size_t index = 0; index < length; index++)
-        target[index] = iscntrl((unsigned char)name[index]) ? '?' : name[index];
-    target[length] = '\0';
-}
-
-static void name_of_pid(unsigned pid, char target[PROCESS_NAME_SIZE])
-{
-    char path[32], line[PROCESS_NAME_SIZE] = "";
-    snprintf(path, sizeof path, "/proc/%u/cmdline", pid);
-    FILE *file = fopen(path, "re");
-    size_t length = file != NULL ? fread(line, 1, sizeof line - 1, file) : 0;
-    line[length] = '\0';
-    if (file != NULL)
-        fclose(file);
-    copy_name(target, line);
-}
 
 struct request {
     const char *uuid;
@@ -62,8 +40,30 @@ static int check_request(struct node *node, const struct request *request, struc
     return NVML_SUCCESS;
 }
 
-static int add(struct node *node, const struct request *request, char *message, size_t size)
+/* Its memory is counted beside that of CUDA's own clients, which ask without this lock. */
+static int claim(struct access_scope *scope, struct process *process, const struct request *request, char *message,
+                 size_t size)
 {
+    struct usage *usage = &scope->store->file->usage;
+    struct gpu *gpu = &scope->node->gpus[process->gpu];
+    struct gpu_instance *instance = gpu_instance_by_serial(gpu, process->gpu_instance);
+    struct memory_use use = memory_use(scope->node, gpu, instance);
+    struct usage_place where = {process->gpu, process->gpu_instance, use.known ? use.total : UINT64_MAX};
+    usage_settle(usage, scope->node);
+    struct usage_slot *slot = usage_claim(usage, request->pid, &where);
+    if (slot == NULL)
+        return explain(message, size, NVML_ERROR_INSUFFICIENT_RESOURCES, "the node counts %d processes already",
+                       MAX_PROCESSES);
+    process->slot = (uint32_t)(slot - usage->slots);
+    if (usage_charge_locked(usage, slot, process->memory_bytes, &where))
+        return NVML_SUCCESS;
+    usage_release(slot);
+    return explain(message, size, NVML_ERROR_MEMORY, "%llu MiB do not fit on %s", request->memory_mib, request->uuid);
+}
+
+static int add(struct access_scope *scope, const struct request *request, char *message, size_t size)
+{
+    struct node *node = scope->node;
     struct place place;
     uint64_t start_time = process_start_time(request->pid);
     if (start_time == 0)
@@ -83,11 +83,13 @@ static int add(struct node *node, const struct request *request, char *message, 
         process.gpu_instance = gpu_instance_of(place.gpu, place.instance)->serial;
     }
     if (request->name != NULL)
-        copy_name(process.name, request->name);
+        process_copy_name(process.name, request->name);
     else
-        name_of_pid(request->pid, process.name);
-    node->processes[node->process_count++] = process;
-    return NVML_SUCCESS;
+        process_name(request->pid, process.name);
+    result = claim(scope, &process, request, message, size);
+    if (result == NVML_SUCCESS)
+        node->processes[node->process_count++] = process;
+    return result;
 }
 
 static int add_to(const char *state, const struct request *request, char *message, size_t size)
@@ -98,7 +100,7 @@ static int add_to(const char *state, const struct request *request, char *messag
     int result = access_begin(&scope, state, WRITE, message, size);
     if (result != NVML_SUCCESS)
         return result;
-    return access_end(&scope, add(scope.node, request, message, size));
+    return access_end(&scope, add(&scope, request, message, size));
 }
 
 EXPORT int hami_sim_process_add(const char *state, const char *uuid, unsigned pid, unsigned long long memory_mib,

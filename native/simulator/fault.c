@@ -48,6 +48,11 @@ static bool own_fault_due(const char *function, unsigned gpu, struct fault_effec
     return due;
 }
 
+bool fault_is_possible(const struct node *node)
+{
+    return own_count != 0 || node->fault_count != 0;
+}
+
 bool fault_due(struct store *store, const struct node *node, const char *function, unsigned gpu,
                struct fault_effect *effect)
 {
@@ -139,7 +144,7 @@ static bool parse_function(const char *text, size_t length, struct fault *fault)
         return false;
     memcpy(fault->function, text, length);
     fault->function[length] = '\0';
-    return strncmp(fault->function, "nvml", 4) == 0 || strcmp(fault->function, "*") == 0;
+    return strncmp(fault->function, "nvml", 4) == 0 || strncmp(fault->function, "cu", 2) == 0 || strcmp(fault->function, "*") == 0;
 }
 
 bool fault_parse(const char *text, struct fault *fault, char *message, size_t size)

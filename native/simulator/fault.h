@@ -10,6 +10,9 @@ struct fault_effect {
     uint32_t value;
 };
 
+/* Whether there is any rule at all: cheap, and good without a lock. */
+bool fault_is_possible(const struct node *node);
+
 /* With the locks held: counts this call against the rules and says whether one of them acts now. */
 bool fault_due(struct store *store, const struct node *node, const char *function, unsigned gpu,
                struct fault_effect *effect);

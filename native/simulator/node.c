@@ -59,7 +59,7 @@ bool node_is_sound(const struct node *node)
         if (!gpu_is_sound(&node->gpus[index]))
             return false;
     for (unsigned index = 0; index < node->process_count; index++)
-        if (node->processes[index].gpu >= node->gpu_count)
+        if (node->processes[index].gpu >= node->gpu_count || node->processes[index].slot >= MAX_PROCESSES)
             return false;
     return true;
 }
@@ -118,6 +118,14 @@ struct compute_layout gpu_compute_layout(const struct gpu *gpu, const struct gpu
 struct gpu_instance *gpu_instance_of(struct gpu *gpu, const struct compute_instance *instance)
 {
     return &gpu->gpu_instances[instance->gpu_instance];
+}
+
+struct gpu_instance *gpu_instance_by_serial(struct gpu *gpu, uint64_t serial)
+{
+    for (unsigned slot = 0; slot < MAX_GPU_INSTANCES; slot++)
+        if (serial != 0 && gpu->gpu_instances[slot].serial == serial)
+            return &gpu->gpu_instances[slot];
+    return NULL;
 }
 
 bool gpu_has_instances(const struct gpu *gpu)

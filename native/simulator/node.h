@@ -39,6 +39,7 @@ struct gpu {
     uint8_t swapped_ids, fresh_uuids, info_device_is_mig, persistence;
     int32_t activation; /* forced activation status of SetMigMode, or -1 */
     int32_t memory_drift_mib, name_drift_gb;
+    uint32_t kernel_us, context_mib; /* how long a launch takes, what a context costs */
     uint64_t resets, ecc_corrected, ecc_uncorrected, last_xid;
     struct gpu_instance gpu_instances[MAX_GPU_INSTANCES];
     struct compute_instance compute_instances[MAX_COMPUTE_INSTANCES];
@@ -52,6 +53,7 @@ struct process {
     uint64_t gpu_instance, compute_instance; /* serials; 0 = the whole GPU */
     uint32_t pid, gpu;
     uint32_t kind, is_holder;
+    uint32_t slot, reserved; /* of its usage; memory_bytes follows it */
     char name[PROCESS_NAME_SIZE];
 };
 
@@ -103,6 +105,7 @@ const struct profile *gpu_instance_profile(const struct gpu *gpu, const struct g
 struct layout gpu_layout(const struct gpu *gpu);
 struct compute_layout gpu_compute_layout(const struct gpu *gpu, const struct gpu_instance *instance);
 struct gpu_instance *gpu_instance_of(struct gpu *gpu, const struct compute_instance *instance);
+struct gpu_instance *gpu_instance_by_serial(struct gpu *gpu, uint64_t serial); /* NULL: none, or serial 0 */
 bool gpu_has_instances(const struct gpu *gpu);
 unsigned gpu_instance_children(const struct gpu *gpu, const struct gpu_instance *instance);
 unsigned gpu_index(const struct node *node, const struct gpu *gpu);

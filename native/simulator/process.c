@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "process.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,4 +88,25 @@ void process_find_ids(const struct gpu *gpu, const struct process *process, stru
             entry->gpu_instance_id = gpu->gpu_instances[instance->gpu_instance].id;
         }
     }
+}
+
+/* Tabs and line ends would break the lines of the process list. */
+void process_copy_name(char target[PROCESS_NAME_SIZE], const char *name)
+{
+    size_t length = strnlen(name, PROCESS_NAME_SIZE - 1);
+    for (size_t index = 0; index < length; index++)
+        target[index] = iscntrl((unsigned char)name[index]) ? '?' : name[index];
+    target[length] = '\0';
+}
+
+void process_name(uint32_t pid, char target[PROCESS_NAME_SIZE])
+{
+    char path[32], line[PROCESS_NAME_SIZE] = "";
+    snprintf(path, sizeof path, "/proc/%u/cmdline", pid);
+    FILE *file = fopen(path, "re");
+    size_t length = file != NULL ? fread(line, 1, sizeof line - 1, file) : 0;
+    line[length] = '\0';
+    if (file != NULL)
+        fclose(file);
+    process_copy_name(target, line);
 }

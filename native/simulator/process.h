@@ -8,6 +8,10 @@
 /* Start time of a live process in clock ticks since boot; 0 if there is none or it is a zombie. */
 uint64_t process_start_time(uint32_t pid);
 
+/* A name that breaks no line or table; and what /proc says is the name of a process. */
+void process_copy_name(char target[PROCESS_NAME_SIZE], const char *name);
+void process_name(uint32_t pid, char target[PROCESS_NAME_SIZE]);
+
 bool process_is_alive(const struct process *process);
 
 /* Drops the entries of processes that are gone. */

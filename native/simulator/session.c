@@ -66,7 +66,7 @@ static uint64_t wall_clock_ms(void)
 }
 
 /* A node whose driver is absent, or appears only later, answers as a machine without the kernel module. */
-static int check_driver(struct store *store)
+int session_check_driver(struct store *store)
 {
     int result = store_lock(store);
     if (result != NVML_SUCCESS)
@@ -92,7 +92,7 @@ static int open_session(void)
             fprintf(stderr, "hami-sim: %s\n", message);
         return result;
     }
-    result = check_driver(&session_store);
+    result = session_check_driver(&session_store);
     if (result != NVML_SUCCESS)
         store_close(&session_store);
     else

@@ -15,4 +15,7 @@ void session_leave(struct store *store);
 /* Opens what the environment names; `message` says what is wrong with it. */
 int session_open_environment(struct store *store, char *message, size_t size);
 
+/* Whether the node has a driver now. */
+int session_check_driver(struct store *store);
+
 #endif

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 /* Version of the layout of the file; raise it with every change of struct node or struct store_header. */
-enum { STORE_VERSION = 1, LOCK_PATIENCE_SECONDS = 30 };
+enum { STORE_VERSION = 2, LOCK_PATIENCE_SECONDS = 30 };
 
 static const char store_magic[8] = "HAMISIM";
 
@@ -236,15 +236,18 @@ static int check_new_generation(struct store *store)
 
 int store_lock(struct store *store)
 {
-    if (store->descriptor < 0)
-        return NVML_SUCCESS;
-    if (!file_is_there(store))
+    int result = NVML_SUCCESS;
+    if (store->descriptor >= 0 && !file_is_there(store))
         return NVML_ERROR_DRIVER_NOT_LOADED;
-    int result = lock_patiently(&store->file->header.lock);
+    if (store->descriptor >= 0)
+        result = lock_patiently(&store->file->header.lock);
     if (result != NVML_SUCCESS)
         return result;
-    result = check_new_generation(store);
-    if (result != NVML_SUCCESS)
+    if (store->descriptor >= 0)
+        result = check_new_generation(store);
+    if (result == NVML_SUCCESS)
+        usage_refresh(&store->file->usage, store_current(store));
+    else
         store_unlock(store);
     return result;
 }

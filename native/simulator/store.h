@@ -7,6 +7,7 @@
 #define HAMI_SIM_STORE_H
 
 #include "node.h"
+#include "usage.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -27,6 +28,7 @@ struct store_header {
 
 struct store_file {
     struct store_header header;
+    struct usage usage;
     struct node nodes[2];
 };
 

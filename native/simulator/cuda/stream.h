@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The virtual timeline: work takes time on its stream and on the device that all processes share; the host waits for
+ * the end of it and nothing is computed. Work that takes no time costs a few nanoseconds. */
+#ifndef HAMI_CUDA_STREAM_H
+#define HAMI_CUDA_STREAM_H
+
+#include "context.h"
+
+struct node_object;
+
+/* The stream that a handle means in the current context: also NULL and the two special ones. NULL: no stream. */
+static inline struct stream *stream_find(void *handle)
+{
+    if (handle == NULL || handle == CU_LEGACY_STREAM)
+        return thread.current->legacy;
+    if (handle == CU_PER_THREAD_STREAM)
+        return thread.current->per_thread;
+    return object_check(handle, OBJECT_STREAM);
+}
+
+/* Runs a kernel for the device's kernel time. */
+void stream_run(struct stream *stream);
+/* Nothing on the stream starts before this time. */
+void stream_not_before(struct stream *stream, uint64_t time_ns);
+/* When what is on the stream now is done. */
+uint64_t stream_end(struct stream *stream);
+/* Waits for it, host functions included. */
+void stream_wait(struct stream *stream);
+void context_wait(struct context *context);
+/* Calls a function of the host after what is on the stream now. */
+int stream_call_host(struct stream *stream, void (*function)(void *data), void *data);
+bool stream_is_done(struct stream *stream);
+
+#endif
