@@ -46,6 +46,18 @@ class SimulatedProcess:
     name: str
 
 
+@dataclass(frozen=True)
+class Usage:
+    """What a live process uses of a GPU or MIG device; the time is what its CUDA kernels took of it."""
+
+    pid: int
+    gpu_index: int
+    target: str
+    memory_bytes: int
+    busy_ns: int
+    launches: int
+
+
 @cache
 def library() -> ctypes.CDLL:
     """The simulated libnvidia-ml, loaded once; a wheel built for another version is refused."""
@@ -166,6 +178,15 @@ def processes(state: str | os.PathLike[str] | None = None) -> list[SimulatedProc
     return [
         SimulatedProcess(int(pid), int(index), uuid, int(memory_mib), holder == "1", name)
         for pid, index, uuid, memory_mib, holder, name in rows
+    ]
+
+
+def usage(state: str | os.PathLike[str] | None = None) -> list[Usage]:
+    """What the live processes use of the node's GPUs, to the byte."""
+    rows = _lines("hami_sim_usage", _path(state))
+    return [
+        Usage(int(pid), int(index), uuid, int(memory), int(busy), int(launches))
+        for pid, index, uuid, memory, busy, launches in rows
     ]
 
 

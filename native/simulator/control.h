@@ -42,6 +42,11 @@ int hami_sim_holder_add(const char *state, const char *uuid, unsigned pid, unsig
  * all of it needs, NUL included, or minus an NVML code. */
 int hami_sim_process_list(const char *state, char *buffer, size_t size);
 
+/* What live processes use: lines `PID<tab>GPU INDEX<tab>UUID<tab>BYTES<tab>BUSY NS<tab>LAUNCHES`. Bytes are those held;
+ * the time is what their kernels took of the device; both are of CUDA's clients, holders have bytes alone. Returns
+ * the bytes that all of it needs, NUL included, or minus an NVML code. */
+int hami_sim_usage(const char *state, char *buffer, size_t size);
+
 /* How a node or one of its GPUs behaves. `uuid` NULL = the node. Knobs of the node, with their values:
  *   driver            present | absent | later:MS       what the next nvmlInit finds
  *   driver_version    a version, or empty for the default

@@ -6,6 +6,7 @@
 #include "place.h"
 #include "process.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -153,10 +154,45 @@ static void uuid_of_process(struct node *node, const struct process *process, ch
             mig_uuid(gpu, &gpu->compute_instances[slot], uuid);
 }
 
-EXPORT int hami_sim_process_list(const char *state, char *buffer, size_t size)
+struct text {
+    char *buffer;
+    size_t size, used;
+};
+
+__attribute__((format(printf, 2, 3))) static void append(struct text *text, const char *format, ...)
+{
+    bool room = text->buffer != NULL && text->used < text->size;
+    va_list arguments;
+    va_start(arguments, format);
+    text->used += (size_t)vsnprintf(room ? text->buffer + text->used : NULL, room ? text->size - text->used : 0, format,
+                                    arguments);
+    va_end(arguments);
+}
+
+typedef void (*writer)(struct text *text, const struct access_scope *scope, const struct process *process,
+                       const char *uuid);
+
+static void write_process(struct text *text, const struct access_scope *scope, const struct process *process,
+                          const char *uuid)
+{
+    (void)scope;
+    append(text, "%u\t%u\t%s\t%llu\t%u\t%s\n", process->pid, process->gpu, uuid,
+           (unsigned long long)(process->memory_bytes / MIB), process->is_holder, process->name);
+}
+
+static void write_usage(struct text *text, const struct access_scope *scope, const struct process *process,
+                        const char *uuid)
+{
+    struct usage_slot *slot = &scope->store->file->usage.slots[process->slot];
+    append(text, "%u\t%u\t%s\t%llu\t%llu\t%llu\n", process->pid, process->gpu, uuid,
+           (unsigned long long)process->memory_bytes, (unsigned long long)atomic_load(&slot->busy_ns),
+           (unsigned long long)atomic_load(&slot->launches));
+}
+
+static int write_list(const char *state, char *buffer, size_t size, writer write)
 {
     struct access_scope scope;
-    size_t used = 0;
+    struct text text = {buffer, size, 0};
     int result = access_begin(&scope, state, READ, NULL, 0);
     if (result != NVML_SUCCESS)
         return -result;
@@ -168,11 +204,18 @@ EXPORT int hami_sim_process_list(const char *state, char *buffer, size_t size)
         if (!process_is_alive(process))
             continue;
         uuid_of_process(scope.node, process, uuid);
-        bool room = buffer != NULL && used < size;
-        used += (size_t)snprintf(room ? buffer + used : NULL, room ? size - used : 0, "%u\t%u\t%s\t%llu\t%u\t%s\n",
-                                 process->pid, process->gpu, uuid,
-                                 (unsigned long long)(process->memory_bytes / MIB), process->is_holder, process->name);
+        write(&text, &scope, process, uuid);
     }
     access_end(&scope, NVML_SUCCESS);
-    return (int)used + 1;
+    return (int)text.used + 1;
+}
+
+EXPORT int hami_sim_process_list(const char *state, char *buffer, size_t size)
+{
+    return write_list(state, buffer, size, write_process);
+}
+
+EXPORT int hami_sim_usage(const char *state, char *buffer, size_t size)
+{
+    return write_list(state, buffer, size, write_usage);
 }
