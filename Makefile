@@ -29,7 +29,12 @@ lint: .venv/.wheel
 test: lint
 	$(PYTEST) -n 2 -m 'not full' tests
 
-test-full: lint
+# NVIDIA's compilers for kernels are large; only the full tests use them.
+.venv/.cuda: .venv/.dependencies
+	sh tools/bootstrap.sh cuda
+	touch $@
+
+test-full: lint .venv/.cuda
 	$(PYTEST) -n 2 --timeout 3600 tests
 
 bench: .venv/.wheel

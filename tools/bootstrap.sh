@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Makes .venv with everything that building and testing needs. Installs missing system packages as root; for
-# anybody else it prints the one command that would, and exits 1.
+# Makes .venv with everything that building and testing needs; arguments name more of the project's extras. Installs
+# missing system packages as root; for anybody else it prints the one command that would, and exits 1.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -38,12 +38,14 @@ missing=$(missing_packages "$python")
 [ -z "$missing" ] || install_packages "$missing"
 .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
 
-# The project's own dependency lists are the only ones: run-time ones and the extra "dev".
-.venv/bin/python - <<'PY' >.venv/requirements.txt
+# The project's own dependency lists are the only ones: run-time ones, the extra "dev" and those that are named.
+.venv/bin/python - dev "$@" <<'PY' >.venv/requirements.txt
+import sys
 import tomllib
 with open("pyproject.toml", "rb") as file:
     project = tomllib.load(file)["project"]
-print("\n".join([*project["dependencies"], *project["optional-dependencies"]["dev"]]))
+extras = [line for name in sys.argv[1:] for line in project["optional-dependencies"][name]]
+print("\n".join([*project["dependencies"], *extras]))
 PY
 echo "installing dependencies into .venv ..."
 .venv/bin/python -m pip install -q --disable-pip-version-check --upgrade -r .venv/requirements.txt

@@ -75,7 +75,7 @@ def show_node(session: Session, state: State = None) -> None:
 
 @verb(app, "env")
 def print_environment(session: Session, state: State = None) -> None:
-    """Print the exports that point any NVML client at the node.
+    """Print the exports that point any NVML or CUDA client at the node.
 
     \b
     Examples:

@@ -15,7 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # for migtools, which the test m
 
 simulator.preload()  # before pynvml looks for its library
 
-import pynvml  # noqa: E402  # see above
+import cudatools  # noqa: E402  # see above
+import pynvml  # noqa: E402
 
 VARIABLES = ("HAMI_SIM_STATE", "HAMI_SIM_NODE", "HAMI_SIM_FAULTS")
 
@@ -76,3 +77,19 @@ def mig_gpu(node):
         return device
 
     return start
+
+
+@pytest.fixture
+def cuda():
+    """Starts CUDA clients on a node; all of them are ended after the test."""
+    started = []
+
+    def start(state, *, opened=True, **more):
+        started.append(cudatools.Client(state, **more))
+        if opened:
+            started[-1]("d.open()")
+        return started[-1]
+
+    yield start
+    for client in started:
+        client.kill()

@@ -34,6 +34,16 @@ static size_t fat_size(const unsigned char *data)
     return header >= FAT_HEADER && size < MOST_BYTES ? header + size : 0;
 }
 
+void image_write_fat_header(char *header, uint64_t size)
+{
+    uint32_t magic = FAT_MAGIC;
+    uint16_t version = 1, length = FAT_HEADER;
+    memcpy(header, &magic, sizeof magic);
+    memcpy(header + 4, &version, sizeof version);
+    memcpy(header + 6, &length, sizeof length);
+    memcpy(header + 8, &size, sizeof size);
+}
+
 /* Text with a version directive is PTX. */
 static size_t ptx_size(const char *text)
 {

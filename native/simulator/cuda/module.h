@@ -32,6 +32,8 @@ struct image {
 int image_copy(const void *data, struct image *image);
 int image_read(const char *path, struct image *image);
 void image_free(struct image *image);
+/* The 16 bytes before the content of a fat binary. */
+void image_write_fat_header(char *header, uint64_t size);
 /* Whether the code has a function of that name; a fat binary may, since its content is compressed. */
 bool image_has_function(const struct image *image, const char *name);
 /* The bytes of a variable; 0 if there is none. */

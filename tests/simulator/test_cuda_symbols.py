@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every function of the driver is there, by its symbol and through cuGetProcAddress with the right version."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+NAMES = Path(__file__).parents[2] / "native/simulator/cuda/names.txt"
+NEWEST, PER_THREAD = 13000, 2
+FOUND, NOT_FOUND, TOO_OLD = 0, 1, 2
+NO_SUCH, INVALID_VALUE = 500, 1
+
+
+def entries():
+    """Per base name its versions: (first CUDA version, symbol), the plain ones and those of the per-thread stream."""
+    found = {}
+    for line in NAMES.read_text().splitlines():
+        if line.startswith("#"):
+            continue
+        base, *versions = line.split()
+        plain, own = found[base] = ([], [])
+        for version in versions:
+            number, suffix = re.fullmatch(r"(\d+)(.*)", version).groups()
+            symbol = suffix[1:] if suffix.startswith("=") else base + suffix
+            (own if symbol.endswith(("_ptds", "_ptsz")) else plain).append((int(number), symbol))
+    return found
+
+
+@pytest.fixture
+def client(node, cuda):
+    return cuda(node("1xA100-SXM4-40GB"), opened=False)
+
+
+def test_every_version_resolves_to_its_symbol(client):
+    """At its first version, at the last before the next, and today each ABI of each function is the exported symbol."""
+    rows = []
+    for base, (plain, own) in entries().items():
+        for versions, flags in ((plain, 0), (own, PER_THREAD)):
+            ends = [first - 1 for first, _ in versions[1:]] + [NEWEST]
+            for (first, symbol), last in zip(versions, ends, strict=False):
+                rows += [(base.encode(), version, flags, symbol) for version in (first, last)]
+    assert len(rows) > 1300
+    assert client(f"d.misresolved({rows!r})") == []
+
+
+def test_without_a_per_thread_variant_the_plain_one_is_given(client):
+    """Asking for the per-thread stream gives another function where there is one, and the only one elsewhere."""
+    assert client(f"d.misresolved([(b'cuMemAlloc', {NEWEST}, {PER_THREAD}, 'cuMemAlloc_v2')])") == []
+    assert client("d.resolve(b'cuMemcpyHtoD', 13000, 2)[1] != d.resolve(b'cuMemcpyHtoD', 13000, 0)[1]") is True
+    assert client("d.misresolved([(b'cuMemcpyHtoD', 3020, 2, 'cuMemcpyHtoD_v2')])") == []
+
+
+def test_what_is_not_there_is_told_apart(client):
+    """An unknown name, a client that is too old for a known one, and bad arguments have answers of their own."""
+    assert client("d.resolve(b'cuNoSuchThing', 13000)") == (NO_SUCH, None, NOT_FOUND)
+    assert client("d.resolve(b'cuMemAlloc_v2', 13000)") == (NO_SUCH, None, NOT_FOUND)
+    assert client("d.resolve(b'cuMemAllocAsync', 11010)") == (NO_SUCH, None, TOO_OLD)
+    assert client("d.resolve(b'cuMemAllocAsync', 11020)")[::2] == (0, FOUND)
+    assert client("d.resolve(b'cuMemAlloc', 13000, 9)")[0] == INVALID_VALUE
+    assert client("d.code('cuGetExportTable', ctypes.byref(u64()), (ctypes.c_ubyte * 16)())") == NO_SUCH
+
+
+def test_every_result_has_a_name_and_a_text(client):
+    """Names and texts of results exist without cuInit; an unknown result has none."""
+    get = "(lambda p: (d.code('{}', {}, ctypes.byref(p)), p.value))(ctypes.c_char_p())"
+    assert client(get.format("cuGetErrorName", 2)) == (0, b"CUDA_ERROR_OUT_OF_MEMORY")
+    assert client(get.format("cuGetErrorString", 2)) == (0, b"out of memory")
+    assert client(get.format("cuGetErrorName", 77777)) == (INVALID_VALUE, None)
