@@ -163,7 +163,22 @@ CUDA_API int cuMemcpy2DAsync_v2(const struct cu_memcpy2d *copy, void *stream)
 }
 
 /* Lines into and out of arrays count bytes from the array's start, row after row. */
-static int copy_array(void *stream, void *handle, size_t offset, cu_pointer other, size_t size, bool into)
+struct other_end {
+    cu_pointer address;
+    int type;
+};
+
+static struct other_end on_host(const void *address)
+{
+    return (struct other_end){(cu_pointer)(uintptr_t)address, CU_MEMORY_UNIFIED};
+}
+
+static struct other_end on_device(cu_pointer address)
+{
+    return (struct other_end){address, CU_MEMORY_DEVICE};
+}
+
+static int copy_array(void *stream, void *handle, size_t offset, struct other_end other, size_t size, bool into)
 {
     const struct array *array = object_check(handle, OBJECT_ARRAY);
     if (array == NULL)
@@ -179,44 +194,44 @@ static int copy_array(void *stream, void *handle, size_t offset, cu_pointer othe
     *(into ? &copy.target_x : &copy.source_x) = offset % row;
     *(into ? &copy.target_y : &copy.source_y) = offset / row;
     *(into ? &copy.target_array : &copy.source_array) = handle;
-    *(into ? &copy.source_device : &copy.target_device) = other;
-    copy.source_type = into ? CU_MEMORY_UNIFIED : CU_MEMORY_ARRAY;
-    copy.target_type = into ? CU_MEMORY_ARRAY : CU_MEMORY_UNIFIED;
+    *(into ? &copy.source_device : &copy.target_device) = other.address;
+    copy.source_type = into ? other.type : CU_MEMORY_ARRAY;
+    copy.target_type = into ? CU_MEMORY_ARRAY : other.type;
     return copy_on(stream, &copy);
 }
 
 CUDA_API int cuMemcpyHtoA_v2(void *array, size_t offset, const void *source, size_t size)
 {
     ENTER_CONTEXT();
-    return copy_array(CU_LEGACY_STREAM, array, offset, (cu_pointer)(uintptr_t)source, size, true);
+    return copy_array(CU_LEGACY_STREAM, array, offset, on_host(source), size, true);
 }
 
 CUDA_API int cuMemcpyAtoH_v2(void *target, void *array, size_t offset, size_t size)
 {
     ENTER_CONTEXT();
-    return copy_array(CU_LEGACY_STREAM, array, offset, (cu_pointer)(uintptr_t)target, size, false);
+    return copy_array(CU_LEGACY_STREAM, array, offset, on_host(target), size, false);
 }
 
 CUDA_API int cuMemcpyDtoA_v2(void *array, size_t offset, cu_pointer source, size_t size)
 {
     ENTER_CONTEXT();
-    return copy_array(CU_LEGACY_STREAM, array, offset, source, size, true);
+    return copy_array(CU_LEGACY_STREAM, array, offset, on_device(source), size, true);
 }
 
 CUDA_API int cuMemcpyAtoD_v2(cu_pointer target, void *array, size_t offset, size_t size)
 {
     ENTER_CONTEXT();
-    return copy_array(CU_LEGACY_STREAM, array, offset, target, size, false);
+    return copy_array(CU_LEGACY_STREAM, array, offset, on_device(target), size, false);
 }
 
 CUDA_API int cuMemcpyHtoAAsync_v2(void *array, size_t offset, const void *source, size_t size, void *stream)
 {
     ENTER_CONTEXT();
-    return copy_array(stream, array, offset, (cu_pointer)(uintptr_t)source, size, true);
+    return copy_array(stream, array, offset, on_host(source), size, true);
 }
 
 CUDA_API int cuMemcpyAtoHAsync_v2(void *target, void *array, size_t offset, size_t size, void *stream)
 {
     ENTER_CONTEXT();
-    return copy_array(stream, array, offset, (cu_pointer)(uintptr_t)target, size, false);
+    return copy_array(stream, array, offset, on_host(target), size, false);
 }

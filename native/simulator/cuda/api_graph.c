@@ -25,7 +25,7 @@ CUDA_API int cuGraphDestroy(void *handle)
 {
     ENTER();
     struct graph *graph = graph_check(handle);
-    if (graph == NULL || graph->is_owned)
+    if (graph == NULL || graph->is_owned || graph->capture_id != 0) /* a stream still records into it */
         return CU_ERROR_INVALID_VALUE;
     driver_lock();
     graph_free(graph);

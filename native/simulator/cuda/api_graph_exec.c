@@ -182,6 +182,8 @@ static int run_node(const struct node_object *node, struct stream *stream)
     case CU_NODE_MEMCPY:
         return copy_3d(&node->content.memcpy.copy);
     case CU_NODE_MEMSET:
+        if (check_fill(&node->content.memset) != CU_SUCCESS)
+            return CU_ERROR_ILLEGAL_ADDRESS; /* what it was to fill is gone */
         fill_rows(&node->content.memset);
         return CU_SUCCESS;
     case CU_NODE_HOST:

@@ -218,8 +218,10 @@ CUDA_API int cuMemGetAddressRange_v2(cu_pointer *base, size_t *size, cu_pointer 
 
 bool can_touch(cu_pointer address, size_t size, bool host_too)
 {
-    if (!arena_holds(address))
-        return host_too || host_find((const void *)(uintptr_t)address) != NULL;
+    if (!arena_holds(address)) {
+        const struct host_range *range = host_too ? NULL : host_find((const void *)(uintptr_t)address);
+        return host_too || (range != NULL && size <= (uintptr_t)range->start + range->size - address);
+    }
     const struct block *block = arena_find(address);
     if (block == NULL || size > block->address + block->size - address)
         return false;

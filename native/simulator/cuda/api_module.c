@@ -36,6 +36,25 @@ static int load(struct module **handle, struct context *context, const void *dat
     return result;
 }
 
+/* The variables of a context, or all of them: a library has its own in every context. */
+static void end_variables(struct module *module, const struct context *context)
+{
+    for (struct variable **place = &module->variables; *place != NULL;) {
+        struct variable *variable = *place;
+        struct block *block = variable->block;
+        uint64_t charged = block->charged;
+        struct device *device = block->device;
+        if (context != NULL && block->context != context) {
+            place = &variable->next;
+            continue;
+        }
+        *place = variable->next;
+        arena_give(block);
+        device_give(device, charged);
+        free(variable);
+    }
+}
+
 static void unload(struct module *module)
 {
     while (module->functions != NULL) {
@@ -43,16 +62,7 @@ static void unload(struct module *module)
         module->functions = function->next;
         object_free(function);
     }
-    while (module->variables != NULL) {
-        struct variable *variable = module->variables;
-        module->variables = variable->next;
-        struct block *block = variable->block;
-        uint64_t charged = block->charged;
-        struct device *device = block->device;
-        arena_give(block);
-        device_give(device, charged);
-        free(variable);
-    }
+    end_variables(module, NULL);
     image_free(&module->image);
     object_free(module);
 }
@@ -63,6 +73,8 @@ void modules_end_context(struct context *context)
          module = object_next(OBJECT_MODULE, module))
         if (module->context == context)
             unload(module);
+        else
+            end_variables(module, context);
 }
 
 CUDA_API int cuModuleLoad(struct module **handle, const char *path)
@@ -163,7 +175,7 @@ CUDA_API int cuLibraryGetKernel(void **kernel, void *library, const char *name)
 static struct variable *find_variable(struct module *module, const char *name)
 {
     for (struct variable *variable = module->variables; variable != NULL; variable = variable->next)
-        if (strcmp(variable->name, name) == 0)
+        if (variable->block->context == thread.current && strcmp(variable->name, name) == 0)
             return variable;
     return NULL;
 }

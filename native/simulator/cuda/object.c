@@ -8,7 +8,7 @@
 
 enum { OBJECT_SPACE = 1 << 30 };
 
-char *object_base, *object_end;
+_Atomic(char *) object_base, object_end;
 
 struct free_cell {
     struct object object;
@@ -22,7 +22,8 @@ static void *fresh_cell(void)
         void *space = mmap(NULL, OBJECT_SPACE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (space == MAP_FAILED)
             return NULL;
-        object_base = object_end = space;
+        object_base = space;
+        object_end = space;
     }
     if (object_end == object_base + OBJECT_SPACE)
         return NULL;

@@ -4,6 +4,7 @@
 #ifndef HAMI_CUDA_OBJECT_H
 #define HAMI_CUDA_OBJECT_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,7 +34,8 @@ struct object {
     uint32_t reserved;
 };
 
-extern char *object_base, *object_end;
+/* The cells that were ever taken; both are NULL before the first. */
+extern _Atomic(char *) object_base, object_end;
 
 /* Zeroed but for its kind; NULL if memory is short. */
 void *object_new(enum object_kind kind);
@@ -45,7 +47,9 @@ void *object_next(enum object_kind kind, void *after);
 static inline void *object_check(const void *handle, enum object_kind kind)
 {
     const char *cell = (const char *)handle;
-    if (cell < object_base || cell >= object_end || ((size_t)(cell - object_base) & (OBJECT_CELL - 1)) != 0)
+    const char *end = atomic_load_explicit(&object_end, memory_order_acquire);
+    const char *base = atomic_load_explicit(&object_base, memory_order_relaxed);
+    if (cell < base || cell >= end || ((size_t)(cell - base) & (OBJECT_CELL - 1)) != 0)
         return NULL;
     return ((const struct object *)handle)->kind == kind ? (void *)(uintptr_t)handle : NULL;
 }

@@ -54,10 +54,10 @@ static int grow(struct pool *pool, uint64_t bytes)
     uint64_t step = round_up(bytes, POOL_STEP);
     if (pool->maximum != 0 && pool->reserved + bytes > pool->maximum)
         return CU_ERROR_OUT_OF_MEMORY;
-    int result = device_take(pool->device, step);
+    int result = device_charge(pool->device, step);
     if (result == CU_ERROR_OUT_OF_MEMORY) {
         step = round_up(bytes, VIRTUAL_UNIT);
-        result = device_take(pool->device, step);
+        result = device_charge(pool->device, step);
     }
     if (result != CU_SUCCESS)
         return result;
@@ -77,15 +77,29 @@ static uint64_t lacking(struct pool *pool, uint64_t bytes)
     return room < bytes ? bytes - room : 0;
 }
 
-int pool_take(struct pool *pool, size_t size, struct block **made)
+/* What pools keep goes back once, this pool's own too, before a request is refused. */
+static int make_room(struct pool *pool, uint64_t bytes)
 {
-    uint64_t bytes = round_up(size, ALLOCATION_UNIT);
+    bool gave_back = false;
     while (!use(pool, bytes)) {
         uint64_t more = lacking(pool, bytes);
         int result = more != 0 ? grow(pool, more) : CU_SUCCESS;
-        if (result != CU_SUCCESS)
+        if (result == CU_ERROR_OUT_OF_MEMORY && !gave_back)
+            gave_back = pools_give_back(pool->device);
+        else if (result != CU_SUCCESS)
+            return result;
+        if (result == CU_ERROR_OUT_OF_MEMORY && !gave_back)
             return result;
     }
+    return CU_SUCCESS;
+}
+
+int pool_take(struct pool *pool, size_t size, struct block **made)
+{
+    uint64_t bytes = round_up(size, ALLOCATION_UNIT);
+    int result = make_room(pool, bytes);
+    if (result != CU_SUCCESS)
+        return result;
     struct block *block = arena_take(size, BLOCK_POOL);
     if (block == NULL) {
         pthread_mutex_lock(&pool_lock);
