@@ -15,7 +15,7 @@ enum { FOR_EVER = 0xFFFFFFFF, MAX_RULE = 160 };
 /* The rules of this process, from its environment; guarded by the lock of the session. */
 static struct fault own_faults[MAX_FAULTS];
 static uint32_t own_calls[MAX_FAULTS];
-static unsigned own_count;
+unsigned fault_own_count;
 
 static bool function_matches(const char *pattern, const char *function)
 {
@@ -38,7 +38,7 @@ static bool is_due(const struct fault *fault, uint32_t call)
 static bool own_fault_due(const char *function, unsigned gpu, struct fault_effect *effect)
 {
     bool due = false;
-    for (unsigned index = 0; index < own_count; index++) {
+    for (unsigned index = 0; index < fault_own_count; index++) {
         const struct fault *fault = &own_faults[index];
         if (concerns(fault, function, gpu) && is_due(fault, ++own_calls[index]) && !due) {
             *effect = (struct fault_effect){fault->action, fault->value};
@@ -48,15 +48,10 @@ static bool own_fault_due(const char *function, unsigned gpu, struct fault_effec
     return due;
 }
 
-bool fault_is_possible(const struct node *node)
-{
-    return own_count != 0 || node->fault_count != 0;
-}
-
 bool fault_due(struct store *store, const struct node *node, const char *function, unsigned gpu,
                struct fault_effect *effect)
 {
-    bool due = own_count != 0 && own_fault_due(function, gpu, effect);
+    bool due = fault_own_count != 0 && own_fault_due(function, gpu, effect);
     for (unsigned index = 0; index < node->fault_count; index++) {
         const struct fault *fault = &node->faults[index];
         if (!concerns(fault, function, gpu))
@@ -170,24 +165,24 @@ static bool read_rule(const char *text, size_t length, char *message, size_t siz
     char rule[MAX_RULE];
     if (length == 0)
         return true;
-    if (length >= sizeof rule || own_count == MAX_FAULTS) {
+    if (length >= sizeof rule || fault_own_count == MAX_FAULTS) {
         snprintf(message, size, "HAMI_SIM_FAULTS has too long a rule or more than %d rules", MAX_FAULTS);
         return false;
     }
     memcpy(rule, text, length);
     rule[length] = '\0';
-    own_calls[own_count] = 0;
-    return fault_parse(rule, &own_faults[own_count], message, size) && ++own_count != 0;
+    own_calls[fault_own_count] = 0;
+    return fault_parse(rule, &own_faults[fault_own_count], message, size) && ++fault_own_count != 0;
 }
 
 bool fault_read_environment(char *message, size_t size)
 {
     const char *text = getenv("HAMI_SIM_FAULTS");
-    own_count = 0;
+    fault_own_count = 0;
     while (text != NULL && *text != '\0') {
         size_t length = strcspn(text, ",;");
         if (!read_rule(text, length, message, size)) {
-            own_count = 0;
+            fault_own_count = 0;
             return false;
         }
         text += length + (text[length] != '\0');

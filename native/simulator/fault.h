@@ -10,8 +10,14 @@ struct fault_effect {
     uint32_t value;
 };
 
+/* How many rules this process has of its own. */
+extern unsigned fault_own_count;
+
 /* Whether there is any rule at all: cheap, and good without a lock. */
-bool fault_is_possible(const struct node *node);
+static inline bool fault_is_possible(const struct node *node)
+{
+    return (fault_own_count | __atomic_load_n(&node->fault_count, __ATOMIC_RELAXED)) != 0;
+}
 
 /* With the locks held: counts this call against the rules and says whether one of them acts now. */
 bool fault_due(struct store *store, const struct node *node, const char *function, unsigned gpu,

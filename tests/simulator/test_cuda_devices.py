@@ -120,6 +120,22 @@ def test_a_gpu_tells_what_its_board_is(cuda, gpus):
     assert client("d.get('cuDriverGetVersion', kind=ctypes.c_int)") == pynvml.nvmlSystemGetCudaDriverVersion()
 
 
+@pytest.mark.parametrize("board", sorted({board.key for board in simulator.boards()}))
+def test_every_board_is_a_cuda_device(node, cuda, board):
+    """Each board that a node can have takes memory, launches a kernel, and has the size that NVML tells, if it does."""
+    client = cuda(node(f"1x{board}"))
+    free, total = client("d.info()")
+    assert free == total >= 20 << 30
+    try:
+        assert total == pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(0)).total
+    except pynvml.NVMLError_NotSupported:
+        assert board in {"GB200-186GB", "GH200-144GB"}
+    assert client(f"d.alloc({total})") > 0
+    assert client("d.launch(d.kernel())") is None
+    assert client("d.attribute(75)") in {8, 9, 10, 12}
+    assert client("d.attribute(16)") >= 56
+
+
 def test_a_lost_gpu_or_an_absent_driver_is_not_there(cuda, gpus):
     """A GPU off the bus is skipped; a node without a driver, or no node at all, is NO_DEVICE."""
     state, uuids = gpus

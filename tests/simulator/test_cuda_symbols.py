@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from hamid.node import simulator
+
 NAMES = Path(__file__).parents[2] / "native/simulator/cuda/names.txt"
 NEWEST, PER_THREAD = 13000, 2
 FOUND, NOT_FOUND, TOO_OLD = 0, 1, 2
@@ -44,6 +46,16 @@ def test_every_version_resolves_to_its_symbol(client):
                 rows += [(base.encode(), version, flags, symbol) for version in (first, last)]
     assert len(rows) > 1300
     assert client(f"d.misresolved({rows!r})") == []
+
+
+def test_a_fault_can_make_every_function_fail(node, cuda):
+    """With a rule for all of them, each of the exported functions answers what the rule says, whatever it does."""
+    state = node("1xA100-SXM4-40GB")
+    client = cuda(state)
+    symbols = sorted({symbol for pair in entries().values() for versions in pair for _, symbol in versions})
+    simulator.add_fault("cu*=error:999", state=state)
+    assert len(symbols) > 670
+    assert client(f"[name for name in {symbols!r} if d.code(name, *[u64(0)] * 11) != 999]") == []
 
 
 def test_without_a_per_thread_variant_the_plain_one_is_given(client):

@@ -29,6 +29,18 @@ static uint32_t whole_multiprocessors(const struct gpu *gpu)
     return most;
 }
 
+/* CUDA must tell some capacity where the data has no total: what the widest instance has. */
+static uint64_t widest_memory(const struct gpu *gpu)
+{
+    uint64_t most = 0;
+    for (unsigned row = 0; row < gpu_board(gpu)->profile_count; row++) {
+        const struct profile *profile = &gpu_board(gpu)->profiles[row];
+        if (profile->known && profile_memory_mib(gpu, profile) > most)
+            most = profile_memory_mib(gpu, profile);
+    }
+    return most * MIB;
+}
+
 static uint32_t capability_of(enum architecture architecture)
 {
     static const uint32_t capabilities[] = {
@@ -61,7 +73,8 @@ void device_describe(struct device *device, struct node *node, struct gpu *gpu, 
     char uuid[UUID_SIZE];
     struct gpu_instance *parent = instance != NULL ? gpu_instance_of(gpu, instance) : NULL;
     struct memory_use use = memory_use(node, gpu, parent);
-    device->place = (struct usage_place){gpu_index(node, gpu), parent != NULL ? parent->serial : 0, use.total};
+    device->place = (struct usage_place){gpu_index(node, gpu), parent != NULL ? parent->serial : 0,
+                                         use.known ? use.total : widest_memory(gpu)};
     device->lane = device->place.gpu * (MAX_GPU_INSTANCES + 1) + (instance != NULL ? instance->gpu_instance + 1 : 0);
     device->capability = capability_of(gpu_board(gpu)->architecture);
     if (instance == NULL) {
@@ -83,11 +96,6 @@ void device_describe(struct device *device, struct node *node, struct gpu *gpu, 
 struct device *device_at(int index)
 {
     return index >= 0 && (unsigned)index < driver.device_count ? &driver.devices[index] : NULL;
-}
-
-uint32_t device_kernel_us(const struct device *device)
-{
-    return __atomic_load_n(&store_current(&driver.store)->gpus[device->place.gpu].kernel_us, __ATOMIC_RELAXED);
 }
 
 /* The place may have gone since cuInit: its serial is never given again. */

@@ -162,6 +162,7 @@ CUDA_API int cuInit(unsigned flags)
 
 CUDA_API int cuDriverGetVersion(int *version)
 {
+    ENTER_EARLY();
     if (version == NULL)
         return CU_ERROR_INVALID_VALUE;
     *version = DRIVER_VERSION;
@@ -171,6 +172,7 @@ CUDA_API int cuDriverGetVersion(int *version)
 /* Only the vendor's own tables are asked for here, and none of them is imitated. */
 CUDA_API int cuGetExportTable(const void **table, const struct cu_uuid *id)
 {
+    ENTER_EARLY();
     if (table == NULL || id == NULL)
         return CU_ERROR_INVALID_VALUE;
     *table = NULL;

@@ -4,6 +4,7 @@
 #define HAMI_CUDA_DRIVER_H
 
 #include "cuda_abi.h"
+#include "fault.h"
 #include "store.h"
 
 #include <pthread.h>
@@ -59,9 +60,8 @@ void device_detach(struct device *device);
 int device_charge(struct device *device, uint64_t bytes);
 int device_take(struct device *device, uint64_t bytes);
 void device_give(struct device *device, uint64_t bytes);
-uint32_t device_kernel_us(const struct device *device);
 
-/* The frame: every API function starts with one of the three lines below and may just return. */
+/* The frame: every API function starts with one of the three macros below and may just return. */
 struct call {
     bool dies_after;
 };
@@ -78,13 +78,30 @@ static inline void call_end(struct call *call)
         call_die();
 }
 
-bool fault_is_possible(const struct node *node);
+/* The state as it is, for looks that need no lock. */
+static inline const struct node *driver_node(void)
+{
+    const struct store_file *file = driver.store.file;
+    return &file->nodes[atomic_load_explicit(&file->header.generation, memory_order_acquire) & 1];
+}
+
+static inline uint32_t device_kernel_us(const struct device *device)
+{
+    return __atomic_load_n(&driver_node()->gpus[device->place.gpu].kernel_us, __ATOMIC_RELAXED);
+}
 
 static inline int call_begin(struct call *call, const char *function)
 {
     if (driver_state == NULL || atomic_load_explicit(driver_state, memory_order_acquire) != READY)
         return call_refuse();
-    return fault_is_possible(store_current(&driver.store)) ? call_fault(call, function) : CU_SUCCESS;
+    return fault_is_possible(driver_node()) ? call_fault(call, function) : CU_SUCCESS;
+}
+
+/* For functions that need no cuInit; only after it are there faults. */
+static inline int call_begin_early(struct call *call, const char *function)
+{
+    bool ready = driver_state != NULL && atomic_load_explicit(driver_state, memory_order_acquire) == READY;
+    return ready ? call_begin(call, function) : CU_SUCCESS;
 }
 
 /* The context of the thread, in `context.c`. */
@@ -100,6 +117,12 @@ bool context_is_usable(const struct context *context);
 #define ENTER()                                                                                                      \
     struct call call __attribute__((cleanup(call_end))) = {false};                                                   \
     int refused = call_begin(&call, __func__);                                                                       \
+    if (refused != CU_SUCCESS)                                                                                       \
+    return refused
+
+#define ENTER_EARLY()                                                                                                \
+    struct call call __attribute__((cleanup(call_end))) = {false};                                                   \
+    int refused = call_begin_early(&call, __func__);                                                                 \
     if (refused != CU_SUCCESS)                                                                                       \
     return refused
 

@@ -138,6 +138,7 @@ static int row_of(int code)
 
 CUDA_API int cuGetErrorName(int code, const char **name)
 {
+    ENTER_EARLY();
     int row = row_of(code);
     if (name == NULL)
         return CU_ERROR_INVALID_VALUE;
@@ -147,6 +148,7 @@ CUDA_API int cuGetErrorName(int code, const char **name)
 
 CUDA_API int cuGetErrorString(int code, const char **text)
 {
+    ENTER_EARLY();
     int row = row_of(code);
     if (text == NULL)
         return CU_ERROR_INVALID_VALUE;

@@ -21,7 +21,7 @@ HEAD = """/* SPDX-License-Identifier: Apache-2.0 */
 #define UNSUPPORTED(name) \\
     __attribute__((weak, visibility("default"))) int name(void) \\
     { \\
-        return symbol_unsupported(); \\
+        return symbol_unsupported(#name); \\
     }
 #if defined(__x86_64__)
 #define JUMP "jmp "

@@ -54,7 +54,7 @@ static uint64_t take_time(struct device *device, uint64_t earliest, uint64_t dur
     return end;
 }
 
-static void run_for(struct stream *stream, uint64_t duration)
+void stream_run_for(struct stream *stream, uint64_t duration)
 {
     struct device *device = stream->context->device;
     uint64_t now = clock_ns(), before = stream_end(stream);
@@ -66,17 +66,6 @@ static void run_for(struct stream *stream, uint64_t duration)
     uint64_t end = take_time(device, before > now ? before : now, duration);
     atomic_fetch_add_explicit(&device->slot->busy_ns, duration, memory_order_relaxed);
     stream_not_before(stream, end);
-}
-
-/* One thread writes the counter nearly always, so a lost count is worth less than a locked instruction. */
-void stream_run(struct stream *stream)
-{
-    struct device *device = stream->context->device;
-    uint64_t launches = atomic_load_explicit(&device->slot->launches, memory_order_relaxed);
-    atomic_store_explicit(&device->slot->launches, launches + 1, memory_order_relaxed);
-    uint32_t duration_us = device_kernel_us(device);
-    if (duration_us != 0)
-        run_for(stream, duration_us * 1000ull);
 }
 
 static struct host_call *take_call(void)

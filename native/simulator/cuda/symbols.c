@@ -6,10 +6,11 @@
 
 #include <string.h>
 
-int symbol_unsupported(void)
+int symbol_unsupported(const char *name)
 {
-    return driver_state != NULL && atomic_load(driver_state) == READY ? CU_ERROR_NOT_SUPPORTED
-                                                                      : CU_ERROR_NOT_INITIALIZED;
+    struct call call __attribute__((cleanup(call_end))) = {false};
+    int refused = call_begin(&call, name);
+    return refused != CU_SUCCESS ? refused : CU_ERROR_NOT_SUPPORTED;
 }
 
 /* The first row of a name, or the end of the table. */
@@ -59,10 +60,12 @@ static int find(const char *name, void **function, int version, unsigned long lo
 
 CUDA_API int cuGetProcAddress_v2(const char *name, void **function, int version, unsigned long long flags, int *status)
 {
+    ENTER_EARLY();
     return find(name, function, version, flags, status);
 }
 
 CUDA_API int cuGetProcAddress(const char *name, void **function, int version, unsigned long long flags)
 {
+    ENTER_EARLY();
     return find(name, function, version, flags, NULL);
 }

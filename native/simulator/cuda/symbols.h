@@ -16,6 +16,6 @@ extern const struct symbol symbol_table[];
 extern const unsigned symbol_count;
 
 /* What functions answer that the driver only knows by name. */
-int symbol_unsupported(void);
+int symbol_unsupported(const char *name);
 
 #endif
