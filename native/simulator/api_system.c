@@ -7,7 +7,7 @@
 #include <string.h>
 
 static const char default_driver_version[] = "580.95.05";
-enum { CUDA_VERSION = 13000, INIT_FLAG_MASK = 3 };
+enum { INIT_FLAG_MASK = 3 };
 
 /* A fault may be meant for the init itself; then nothing stays open. */
 static int initialise(const char *function)
@@ -88,7 +88,7 @@ EXPORT int nvmlSystemGetNVMLVersion(char *version, unsigned length)
     char text[48];
     if (!call_begin(&call, __func__, READ, version))
         return call.result;
-    snprintf(text, sizeof text, "%d.%s", CUDA_VERSION / 1000, driver_version(call.node));
+    snprintf(text, sizeof text, "%u.%s", node_cuda_version(call.node) / 1000, driver_version(call.node));
     return call_end(&call, write_text(version, length, text));
 }
 
@@ -97,7 +97,7 @@ static int get_cuda_version(const char *function, int *version)
     struct call call;
     if (!call_begin(&call, function, READ, version))
         return call.result;
-    *version = CUDA_VERSION;
+    *version = (int)node_cuda_version(call.node);
     return call_end(&call, NVML_SUCCESS);
 }
 

@@ -50,6 +50,7 @@ int hami_sim_usage(const char *state, char *buffer, size_t size);
 /* How a node or one of its GPUs behaves. `uuid` NULL = the node. Knobs of the node, with their values:
  *   driver            present | absent | later:MS       what the next nvmlInit finds
  *   driver_version    a version, or empty for the default
+ *   cuda_version      11000 to 13000, or 0 for the newest: what the driver says, and what cuGetProcAddress knows
  *   root_only         0 | 1     changes answer NO_PERMISSION to callers that are not root
  *   device_nodes      0 | 1     /dev/nvidia-caps/nvidia-capN appear below the root by themselves
  *   root              a directory: the /proc files of capabilities follow the instances below it; empty = none

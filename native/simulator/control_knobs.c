@@ -52,6 +52,25 @@ static bool set_driver(struct behaviour *behaviour, const char *value)
     return true;
 }
 
+static bool set_number(uint32_t *target, const char *value, long long most)
+{
+    long long number;
+    if (!parse_integer(value, &number) || number < 0 || number > most)
+        return false;
+    *target = (uint32_t)number;
+    return true;
+}
+
+/* As cuda.h writes versions: 12020 is 12.2. */
+static bool set_cuda_version(struct behaviour *behaviour, const char *value)
+{
+    uint32_t version;
+    bool good = set_number(&version, value, NEWEST_CUDA_VERSION) && (version == 0 || version >= 11000);
+    if (good)
+        behaviour->cuda_version = version;
+    return good;
+}
+
 /* 1 = done, 0 = bad value, -1 = no such knob. */
 static int set_node(struct node *node, const char *knob, const char *value)
 {
@@ -60,6 +79,8 @@ static int set_node(struct node *node, const char *knob, const char *value)
         return set_driver(behaviour, value);
     if (strcmp(knob, "driver_version") == 0)
         return copy_text(behaviour->driver_version, sizeof behaviour->driver_version, value);
+    if (strcmp(knob, "cuda_version") == 0)
+        return set_cuda_version(behaviour, value);
     if (strcmp(knob, "root_only") == 0)
         return parse_choice(value, "0", "1", &behaviour->root_only);
     if (strcmp(knob, "device_nodes") == 0)
@@ -98,15 +119,6 @@ static bool set_drift(int32_t *drift, const char *value)
     if (!parse_integer(value, &number) || number < -1000 || number > 1000)
         return false;
     *drift = (int32_t)number;
-    return true;
-}
-
-static bool set_number(uint32_t *target, const char *value, long long most)
-{
-    long long number;
-    if (!parse_integer(value, &number) || number < 0 || number > most)
-        return false;
-    *target = (uint32_t)number;
     return true;
 }
 

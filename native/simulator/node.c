@@ -70,6 +70,11 @@ void node_copy(struct node *target, const struct node *source)
     memcpy(target->processes, source->processes, source->process_count * sizeof source->processes[0]);
 }
 
+uint32_t node_cuda_version(const struct node *node)
+{
+    return node->behaviour.cuda_version != 0 ? node->behaviour.cuda_version : NEWEST_CUDA_VERSION;
+}
+
 uint64_t node_take_serial(struct node *node)
 {
     return node->next_serial++;

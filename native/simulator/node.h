@@ -75,6 +75,7 @@ struct event {
 struct behaviour {
     uint8_t driver_absent, root_only, make_device_nodes, reserved[5];
     uint64_t appears_at_ms; /* wall clock; 0 = the driver is there */
+    uint32_t cuda_version, reserved_too; /* 0 = the newest that is simulated */
     char driver_version[32];
     char root[ROOT_SIZE];
 };
@@ -96,6 +97,10 @@ bool node_is_sound(const struct node *node);
 
 /* Copies what is in use, not the whole capacity. */
 void node_copy(struct node *target, const struct node *source);
+
+enum { NEWEST_CUDA_VERSION = 13000 };
+/* The version of CUDA that the node's driver has. */
+uint32_t node_cuda_version(const struct node *node);
 
 uint64_t node_take_serial(struct node *node);
 

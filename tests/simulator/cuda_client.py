@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 import sys
 
 DEVICE, PINNED, READ_WRITE, UNIFIED = 1, 1, 3, 4
@@ -131,10 +132,15 @@ class Driver:
 
     def fill(self, size):
         """Allocate pieces until there is no more; how many were had."""
-        count = 0
-        while self.code("cuMemAlloc_v2", ctypes.byref(ctypes.c_uint64()), ctypes.c_size_t(size)) == 0:
-            count += 1
-        return count
+        self.pieces = []
+        pointer = ctypes.c_uint64()
+        while self.code("cuMemAlloc_v2", ctypes.byref(pointer), ctypes.c_size_t(size)) == 0:
+            self.pieces.append(pointer.value)
+        return len(self.pieces)
+
+    def drain(self):
+        """Free the pieces."""
+        return {self.free(pointer) for pointer in self.pieces}
 
     def info(self):
         """Free and total bytes."""
@@ -200,6 +206,36 @@ class Driver:
         """Address of a variable of a module, 4096 bytes."""
         module = ctypes.c_void_p(self.get("cuModuleLoadData", PTX))
         return self.get("cuModuleGetGlobal_v2", None, module, b"table")
+
+    def export(self, handle):
+        """A physical memory imported again from its own descriptor."""
+        descriptor = ctypes.c_int()
+        self.call("cuMemExportToShareableHandle", ctypes.byref(descriptor), u64(handle), 1, u64(0))
+        imported = self.get("cuMemImportFromShareableHandle", ctypes.c_void_p(descriptor.value), 1)
+        os.close(descriptor.value)
+        return imported
+
+    def external(self, size):
+        """A buffer over a file in memory, and what is read there after the file was written."""
+        descriptor = os.memfd_create("external")
+        os.write(descriptor, b"outside" + bytes(size - 7))
+        wanted = struct.pack("<i4xi12xQI64x4x", 1, descriptor, size, 0)
+        memory = ctypes.c_void_p(self.get("cuImportExternalMemory", wanted))
+        pointer = self.get("cuExternalMemoryGetMappedBuffer", memory, struct.pack("<QQI64x4x", 0, size, 0))
+        self.call("cuDestroyExternalMemory", memory)
+        return pointer, self.read(pointer, 7)
+
+    def through_array(self, data, width, height):
+        """The bytes after a way through a plane of floats, in by lines and out whole."""
+        array = ctypes.c_void_p(self.array(width, height))
+        row = width * 4
+        for line in range(height):
+            part = data[line * row : (line + 1) * row]
+            self.call("cuMemcpyHtoA_v2", array, ctypes.c_size_t(line * row), part, ctypes.c_size_t(row))
+        back = ctypes.create_string_buffer(len(data))
+        self.call("cuMemcpyAtoH_v2", back, array, ctypes.c_size_t(0), ctypes.c_size_t(len(data)))
+        beyond = self.code("cuMemcpyAtoH_v2", back, array, ctypes.c_size_t(row * height), ctypes.c_size_t(row))
+        return back.raw, beyond
 
     def ipc_handle(self, pointer):
         handle = (ctypes.c_ubyte * 64)()

@@ -117,6 +117,26 @@ def test_virtual_memory_is_one_memory_at_two_addresses(client):
     assert client("d.used()") == 0
 
 
+def test_memory_comes_and_goes_by_descriptor(client):
+    """Physical memory imported from its descriptor is the same bytes and costs nothing; external memory likewise."""
+    handle = client("d.physical(2 << 20)")
+    imported = client(f"d.export({handle})")
+    first, second = client(f"d.map({handle}, 2 << 20)"), client(f"d.map({imported}, 2 << 20)")
+    client(f"d.write({first}, b'shared')")
+    assert client(f"d.read({second}, 6)") == b"shared"
+    assert client("d.used()") == 2 * MIB
+    pointer, seen = client("d.external(100000)")
+    assert (seen, client("d.used()")) == (b"outside", 2 * MIB)
+    assert client(f"d.free({pointer})") == 0
+    assert client(f"d.free({pointer})") == INVALID_VALUE
+
+
+def test_an_array_holds_what_is_written(client):
+    """Lines go in and a plane comes out of an array whose rows are longer than its width; beyond its end is refused."""
+    data = bytes(number % 253 for number in range(100 * 4 * 33))
+    assert client(f"d.through_array({data!r}, 100, 33)") == (data, INVALID_VALUE)
+
+
 def test_a_pool_keeps_steps_until_it_is_told_or_synchronised(client):
     """Pools take 32 MiB steps, count used and reserved, keep up to the threshold and give the rest back at a sync."""
     pool = client("d.get('cuDeviceGetDefaultMemPool', 0)")

@@ -56,16 +56,19 @@ def test_what_a_dead_process_held_is_free(node, cuda, end):
     assert other(f"d.alloc({TOTAL_MIB * MIB})") > 0
 
 
-def test_many_processes_fill_a_gpu_to_the_last_piece(node, cuda):
-    """Eight processes that grab at the same time get the whole device between them and not one piece more."""
+@pytest.mark.parametrize(("count", "rounds"), [(8, 15), pytest.param(64, 50, marks=pytest.mark.full)])
+def test_many_processes_fill_a_gpu_to_the_last_piece(node, cuda, count, rounds):
+    """Processes that grab at the same time get the whole device between them and not one piece more, every time."""
     state = node(A100)
-    clients = [cuda(state) for _ in range(8)]
+    clients = [cuda(state) for _ in range(count)]
     piece = 16 * MIB
-    for client in clients:
-        client.ask(f"d.fill({piece})")
-    counts = [client.answer() for client in clients]
-    assert sum(counts) * piece == TOTAL_MIB * MIB
-    assert processes() == {client.pid: count * piece for client, count in zip(clients, counts, strict=True)}
+    for _ in range(rounds):
+        for client in clients:
+            client.ask(f"d.fill({piece})")
+        counts = [client.answer() for client in clients]
+        assert sum(counts) * piece == TOTAL_MIB * MIB
+        assert processes() == {client.pid: had * piece for client, had in zip(clients, counts, strict=True)}
+        assert all(client("d.drain()") <= {0} for client in clients)
 
 
 def test_a_forked_child_has_no_driver(node, cuda):

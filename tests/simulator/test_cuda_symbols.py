@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
+import pynvml
 import pytest
+from cudatools import LIBRARIES, environment
 
+from hamid.core.errors import UsageError
 from hamid.node import simulator
 
 NAMES = Path(__file__).parents[2] / "native/simulator/cuda/names.txt"
@@ -63,6 +67,35 @@ def test_without_a_per_thread_variant_the_plain_one_is_given(client):
     assert client(f"d.misresolved([(b'cuMemAlloc', {NEWEST}, {PER_THREAD}, 'cuMemAlloc_v2')])") == []
     assert client("d.resolve(b'cuMemcpyHtoD', 13000, 2)[1] != d.resolve(b'cuMemcpyHtoD', 13000, 0)[1]") is True
     assert client("d.misresolved([(b'cuMemcpyHtoD', 3020, 2, 'cuMemcpyHtoD_v2')])") == []
+
+
+def test_an_older_driver_knows_less(node, cuda):
+    """A node of an older CUDA says so through both libraries, and resolves what that version had, before cuInit too."""
+    state = node("1xA100-SXM4-40GB")
+    simulator.set_knob("cuda_version", "12020", state=state)
+    client = cuda(state, opened=False)
+    for _ in range(2):
+        assert client("d.get('cuDriverGetVersion', kind=ctypes.c_int)") == 12020
+        assert client("d.resolve(b'cuMemGetDefaultMemPool', 13000)") == (NO_SUCH, None, NOT_FOUND)
+        assert client("d.misresolved([(b'cuGraphAddNode', 13000, 0, 'cuGraphAddNode')])") == []
+        client("d.open()")
+    assert pynvml.nvmlSystemGetCudaDriverVersion() == 12020
+    with pytest.raises(UsageError, match="no value"):
+        simulator.set_knob("cuda_version", "13010", state=state)
+
+
+def test_a_program_may_link_the_driver_directly(node, tmp_path):
+    """A C program that names the library at link time, per-thread variants included, runs on the node."""
+    source = tmp_path / "direct.c"
+    names = ["cuMemAlloc_v2", "cuMemcpyHtoD_v2_ptds", "cuLaunchKernel_ptsz", "cuProfilerInitialize", "cuGLInit"]
+    declared = "".join(f"int {name}();" for name in names)
+    used = " + ".join(f"({name} != 0)" for name in names)
+    source.write_text(f"int cuInit(unsigned); {declared} int main(void) {{ return cuInit(0) * 100 + {used}; }}")
+    program = tmp_path / "direct"
+    command = ["gcc", "-w", "-o", str(program), str(source), f"-L{LIBRARIES}", "-l:libcuda.so.1"]
+    subprocess.run(command, check=True, timeout=60)
+    done = subprocess.run([str(program)], env=environment(node("1xA30")), timeout=60, check=False)
+    assert done.returncode == len(names)
 
 
 def test_what_is_not_there_is_told_apart(client):

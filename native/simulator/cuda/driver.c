@@ -144,6 +144,26 @@ static int initialise(void)
     return CU_SUCCESS;
 }
 
+static int early_version = NEWEST_CUDA_VERSION;
+static pthread_once_t early_once = PTHREAD_ONCE_INIT;
+
+/* A node that cannot be opened is complained of by cuInit, not here. */
+static void look_at_version(void)
+{
+    char message[2048];
+    struct store store = STORE_CLOSED;
+    if (session_open_environment(&store, message, sizeof message) != NVML_SUCCESS)
+        return;
+    early_version = (int)node_cuda_version(store_current(&store));
+    store_close(&store);
+}
+
+int driver_version(void)
+{
+    pthread_once(&early_once, look_at_version);
+    return early_version;
+}
+
 CUDA_API int cuInit(unsigned flags)
 {
     if (flags != 0)
@@ -165,7 +185,7 @@ CUDA_API int cuDriverGetVersion(int *version)
     ENTER_EARLY();
     if (version == NULL)
         return CU_ERROR_INVALID_VALUE;
-    *version = DRIVER_VERSION;
+    *version = driver_version();
     return CU_SUCCESS;
 }
 

@@ -13,7 +13,7 @@
 
 #define CUDA_API __attribute__((visibility("default")))
 
-enum { DRIVER_VERSION = 13000, ALLOCATION_UNIT = 512, VIRTUAL_UNIT = 2 << 20 };
+enum { ALLOCATION_UNIT = 512, VIRTUAL_UNIT = 2 << 20 };
 
 struct context;
 struct pool;
@@ -45,6 +45,9 @@ extern struct driver driver;
 /* One lock for what is rare: contexts, modules, pools, graphs, the host's memory. Recursive: nothing below it blocks. */
 void driver_lock(void);
 void driver_unlock(void);
+
+/* The CUDA version of the node's driver, also before cuInit; the newest without a node. */
+int driver_version(void);
 
 /* The devices that CUDA_VISIBLE_DEVICES leaves, in its order; the lock of the store is held. */
 void visible_devices(struct node *node);

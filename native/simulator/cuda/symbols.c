@@ -31,8 +31,9 @@ static unsigned find_name(const char *name)
 static const struct symbol *newest(const char *name, int version, bool per_thread)
 {
     const struct symbol *best = NULL;
+    int known = driver_version(), most = version < known ? version : known;
     for (unsigned row = find_name(name); row < symbol_count && strcmp(symbol_table[row].name, name) == 0; row++)
-        if ((symbol_table[row].is_per_thread != 0) == per_thread && symbol_table[row].version <= version)
+        if ((symbol_table[row].is_per_thread != 0) == per_thread && symbol_table[row].version <= most)
             best = &symbol_table[row];
     return best;
 }
@@ -44,7 +45,7 @@ static int find(const char *name, void **function, int version, unsigned long lo
     if (name == NULL || function == NULL || flags > CU_PROC_PER_THREAD_STREAM)
         return CU_ERROR_INVALID_VALUE;
     *function = NULL;
-    if (find_name(name) != symbol_count)
+    if (newest(name, driver_version(), false) != NULL)
         nowhere = CU_PROC_VERSION_NOT_SUFFICIENT;
     if (flags == CU_PROC_PER_THREAD_STREAM)
         found = newest(name, version, true);
