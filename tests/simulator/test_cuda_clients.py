@@ -32,7 +32,7 @@ def run(state, program, **more):
     """What a program prints as JSON; it must succeed."""
     command = [sys.executable, "-W", "ignore", "-c", program]
     done = subprocess.run(
-        command, env=environment(state, **more), capture_output=True, text=True, timeout=120, check=False
+        command, env=environment(state, **more), cwd="/", capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -112,6 +112,42 @@ def test_cuda_core(node):
         "capability": [8, 0],
         "multiprocessors": 108,
     }
+
+
+GRAPH = """
+import json
+from cuda.core import Device, LaunchConfig, ObjectCode, launch
+device = Device()
+device.set_current()
+stream = device.create_stream()
+text = b".version 8.0\\n.target sm_80\\n.address_size 64\\n.visible .entry kernel() { ret; }\\n"
+kernel = ObjectCode.from_ptx(text).get_kernel("kernel")
+def build(tail):
+    builder = device.create_graph_builder().begin_building()
+    launch(builder, LaunchConfig(grid=1, block=1), kernel)
+    left, right = builder.split(2)
+    for branch in (left, right):
+        launch(branch, LaunchConfig(grid=1, block=1), kernel)
+    builder = type(builder).join(left, right)
+    for _ in range(tail):
+        launch(builder, LaunchConfig(grid=1, block=1), kernel)
+    return builder.end_building()
+graph = build(1).complete()
+graph.update(build(1))
+graph.upload(stream)
+for _ in range(3):
+    graph.launch(stream)
+stream.sync()
+from hamid.node import simulator
+import os
+print(json.dumps([use.launches for use in simulator.usage(os.environ["HAMI_SIM_STATE"])]))
+"""
+
+
+def test_cuda_core_builds_graphs(node):
+    """A graph recorded from streams that part and join, updated by an equal one, launches four kernels each time."""
+    need("cuda.core")
+    assert run(node(A100), GRAPH) == [12]
 
 
 COMPILE = """

@@ -63,6 +63,10 @@ static bool clone_node(struct graph *clone, struct node_object *original)
 static struct graph *clone_graph(const struct graph *graph)
 {
     struct graph *clone = graph_new();
+    if (clone != NULL && !held_copy(&clone->held, graph->held)) {
+        graph_free(clone);
+        return NULL;
+    }
     for (struct node_object *node = graph->first; clone != NULL && node != NULL; node = node->next)
         if (!clone_node(clone, node)) {
             graph_free(clone);

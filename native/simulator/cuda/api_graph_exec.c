@@ -10,6 +10,7 @@ enum { KNOWN_FLAGS = 15 };
 
 static void free_nodes(struct exec *exec)
 {
+    held_drop(&exec->held);
     while (exec->first != NULL) {
         struct node_object *node = exec->first;
         exec->first = node->next;
@@ -79,13 +80,15 @@ static int instantiate(struct exec **handle, void *graph_handle, unsigned long l
         return CU_ERROR_OUT_OF_MEMORY;
     exec->flags = flags;
     driver_lock();
-    int result = copy_graph(exec, graph);
+    int result = held_copy(&exec->held, graph->held) ? copy_graph(exec, graph) : CU_ERROR_OUT_OF_MEMORY;
     driver_unlock();
     if (result == CU_SUCCESS) {
         *handle = exec;
         return CU_SUCCESS;
     }
+    driver_lock();
     free_nodes(exec);
+    driver_unlock();
     object_free(exec);
     return result;
 }

@@ -58,6 +58,7 @@ void graph_free(struct graph *graph)
         graph->first = node->next;
         node_free(node);
     }
+    held_drop(&graph->held);
     object_free(graph);
 }
 

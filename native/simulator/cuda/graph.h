@@ -6,8 +6,16 @@
 #include "arena.h"
 #include "context.h"
 
+/* References to objects of the user's that a graph keeps alive. */
+struct held {
+    struct held *next;
+    struct user_object *object;
+    unsigned count;
+};
+
 struct graph {
     struct object object;
+    struct held *held;
     struct node_object *first, *last;
     size_t count;
     uint64_t capture_id; /* not 0 while a stream records into it */
@@ -31,7 +39,12 @@ struct exec {
     struct object object;
     struct node_object *first, *last;
     unsigned long long flags;
+    struct held *held;
 };
+
+/* What one holds the other shall hold too; false if memory is short. And letting go of everything. */
+bool held_copy(struct held **target, const struct held *source);
+void held_drop(struct held **list);
 
 struct graph *graph_new(void);
 void graph_free(struct graph *graph);

@@ -23,7 +23,8 @@ enum object_kind {
     OBJECT_NODE,
     OBJECT_EXEC,
     OBJECT_EXTERNAL,
-    OBJECT_LINK
+    OBJECT_LINK,
+    OBJECT_USER
 };
 
 enum { OBJECT_CELL = 512 };

@@ -88,7 +88,8 @@ static void *call_in_turn(void *nothing)
             sleep_until(call->time_ns);
         call->function(call->data);
         pthread_mutex_lock(&host_lock);
-        call->stream->waiting_functions--;
+        if (call->stream != NULL)
+            call->stream->waiting_functions--;
         pthread_cond_broadcast(&host_changed);
         pthread_mutex_unlock(&host_lock);
         free(call);
@@ -116,17 +117,17 @@ static void enqueue(struct host_call *call)
     *place = call;
 }
 
-int stream_call_host(struct stream *stream, void (*function)(void *data), void *data)
+static int call_at(uint64_t time_ns, struct stream *stream, void (*function)(void *data), void *data)
 {
     struct host_call *call = malloc(sizeof *call);
     if (call == NULL)
         return CU_ERROR_OUT_OF_MEMORY;
-    uint64_t end = stream_end(stream), now = clock_ns();
-    *call = (struct host_call){.stream = stream, .time_ns = end > now ? end : now, .function = function, .data = data};
+    *call = (struct host_call){.stream = stream, .time_ns = time_ns, .function = function, .data = data};
     pthread_mutex_lock(&host_lock);
     bool started = start_thread();
     if (started) {
-        stream->waiting_functions++;
+        if (stream != NULL)
+            stream->waiting_functions++;
         enqueue(call);
         pthread_cond_broadcast(&host_changed);
     }
@@ -134,6 +135,17 @@ int stream_call_host(struct stream *stream, void (*function)(void *data), void *
     if (!started)
         free(call);
     return started ? CU_SUCCESS : CU_ERROR_OPERATING_SYSTEM;
+}
+
+int stream_call_host(struct stream *stream, void (*function)(void *data), void *data)
+{
+    uint64_t end = stream_end(stream), now = clock_ns();
+    return call_at(end > now ? end : now, stream, function, data);
+}
+
+int host_call_soon(void (*function)(void *data), void *data)
+{
+    return call_at(clock_ns(), NULL, function, data);
 }
 
 bool stream_is_done(struct stream *stream)

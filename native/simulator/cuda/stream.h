@@ -41,6 +41,8 @@ void stream_wait(struct stream *stream);
 void context_wait(struct context *context);
 /* Calls a function of the host after what is on the stream now. */
 int stream_call_host(struct stream *stream, void (*function)(void *data), void *data);
+/* Calls a function of the host soon, from the driver's own thread. */
+int host_call_soon(void (*function)(void *data), void *data);
 bool stream_is_done(struct stream *stream);
 
 #endif

@@ -52,6 +52,7 @@ struct entry {
     row(cuGraphAddMemAllocNode, "Ng00T") row(cuGraphAddMemFreeNode, "Ng00p") row(cuGraphAddMemsetNode, "Ng00Vc")     \
     row(cuGraphAddChildGraphNode, "Ng00g") row(cuGraphClone, "Gg") row(cuGraphGetNodes, "g0o")                       \
     row(cuGraphInstantiateWithFlags, "Xgu") row(cuGraphLaunch, "Xs") row(cuGraphLaunch, "Xs")                        \
+    row(cuGraphDestroyNode, "W") row(cuGraphNodeGetDependentNodes, "W0o") row(cuGraphExecUpdate_v2, "Xgo")           \
     row(cuGraphExecDestroy, "D") row(cuDeviceGraphMemTrim, "d") row(cuDeviceGetGraphMemAttribute, "duo")             \
     row(cuLinkCreate_v2, "000K") row(cuLinkAddData_v2, "Bux90000") row(cuLinkComplete, "Boo") row(cuLinkDestroy, "B")
 
@@ -186,6 +187,8 @@ static uint64_t draw_argument(char code, unsigned place)
     case 'X':
     case 'D':
         return place == 0 ? handle_of('x' - 'a') : (uint64_t)(uintptr_t)(out + 4096 * place);
+    case 'W':
+        return handle_of('n' - 'a');
     case 'B':
         return handle_of('k' - 'a');
     default:
@@ -210,7 +213,7 @@ static void keep(char code, unsigned place)
 {
     uint64_t value;
     memcpy(&value, out + 4096 * place, sizeof value);
-    if (code < 'A' || code > 'Y' || strchr("DBXTV", code) != NULL)
+    if (code < 'A' || code > 'Y' || strchr("DBWXTV", code) != NULL)
         return;
     uint64_t *kept = &handles[code - 'A'][draw(draw(2) == 0 ? 4 : KEPT)];
     forget(code, *kept);
