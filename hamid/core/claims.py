@@ -6,6 +6,7 @@ The law: whatever is in doubt counts as used, and what counts as used is never d
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -67,14 +68,59 @@ class ClaimedSeat(Struct, frozen=True, kw_only=True):
         return Placement(start=self.seat.start, size=self.size)
 
 
+class ClaimedShare(Struct, frozen=True, kw_only=True):
+    """A part of a GPU that libvgpu enforces; a claim's shares are in the order in which the container sees them."""
+
+    gpu_uuid: str
+    memory_mib: int
+    sm_percent: int
+
+
+class PodOwner(Struct, frozen=True, kw_only=True):
+    """The container that a claim was granted to, and the device ids by which kubelet counts it.
+
+    Where nobody could tell the pod, `uid` and the names are empty. `confirmed`: kubelet said that this container holds
+    these ids; before that it may be another one that asked for the same. `granted_at` is Unix time.
+    """
+
+    uid: str = ""
+    namespace: str = ""
+    name: str = ""
+    container: str = ""
+    resource: str
+    device_ids: tuple[str, ...]
+    confirmed: bool = False
+    granted_at: float
+    boot_id: str
+
+    @property
+    def known(self) -> bool:
+        """True when the pod is known, be it for sure or not."""
+        return bool(self.uid)
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}/{self.container}" if self.known else "an unknown container"
+
+
 class Claim(Struct, frozen=True, kw_only=True):
-    """What somebody was promised, by name."""
+    """What somebody was promised, by name: a container of a pod (`owner`), or an operator.
+
+    `pending` while it is being made: nobody has received it yet, and what is made for it is taken back if that fails.
+    """
 
     name: str
     seats: tuple[ClaimedSeat, ...] = ()
+    shares: tuple[ClaimedShare, ...] = ()
+    owner: PodOwner | None = None
+    pending: bool = False
+
+    @property
+    def gpu_uuids(self) -> tuple[str, ...]:
+        """The GPUs that it has a part of."""
+        return tuple(dict.fromkeys([*(each.seat.gpu_uuid for each in self.seats), *(x.gpu_uuid for x in self.shares)]))
 
 
-class LedgerFacts(Struct, frozen=True, kw_only=True):
+class LedgerFacts(Struct, frozen=True, kw_only=True, dict=True):
     """What the ledger says. Not `trusted`: it could not be read, so that it says nothing and everything is used.
 
     `unexplained` instances were there when a lost ledger was made anew.
@@ -88,11 +134,28 @@ class LedgerFacts(Struct, frozen=True, kw_only=True):
 
     def claim_on(self, seat: Seat) -> str:
         """The name of the claim that holds a seat, or nothing."""
-        return next((claim.name for claim in self.claims if any(each.seat == seat for each in claim.seats)), "")
+        return self._claimed.get(seat, "")
+
+    def claim(self, name: str) -> Claim | None:
+        """The claim of that name."""
+        return next((claim for claim in self.claims if claim.name == name), None)
+
+    def without(self, name: str) -> "LedgerFacts":
+        """The same without one claim, for what is done on behalf of it."""
+        return msgspec.structs.replace(self, claims=tuple(claim for claim in self.claims if claim.name != name))
 
     def own_at(self, seat: Seat) -> OwnInstance | None:
         """Our instance on a seat."""
-        return next((each for each in self.own if each.seat == seat), None)
+        return self._own.get(seat)
+
+    # A node of 16 GPUs asks this a thousand times for one decision.
+    @cached_property
+    def _claimed(self) -> dict[Seat, str]:
+        return {each.seat: claim.name for claim in self.claims for each in claim.seats}
+
+    @cached_property
+    def _own(self) -> dict[Seat, OwnInstance]:
+        return {each.seat: each for each in self.own}
 
 
 def seat_of(gpu: Gpu, instance: Instance) -> Seat:

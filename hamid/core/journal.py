@@ -51,7 +51,10 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """One plan on its way: all its steps, and those that were begun, in order."""
+    """One plan on its way: all its steps, and those that were begun, in order.
+
+    `claim` is what a run of goal `all` makes, and what one of goal `each` ends.
+    """
 
     run: int
     boot_id: str

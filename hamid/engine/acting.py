@@ -7,7 +7,7 @@ an instance that anybody uses is never destroyed, whatever the plan says.
 
 from collections.abc import Callable
 
-from hamid.core.claims import OwnInstance, Seat, instance_at, users
+from hamid.core.claims import LedgerFacts, OwnInstance, Seat, instance_at, users
 from hamid.core.errors import ForeignInstance, InUse, ModePending, NodeError
 from hamid.core.gpu import Gpu, Instance
 from hamid.core.journal import Entry, EntryState, Prior, Undo, describe, own_after, seat_of_step, undo_of
@@ -21,10 +21,13 @@ _MODE_HINT = "end these processes (monitors such as dcgm too) and try again, or 
 
 
 class Actor:
-    """Acts on one GPU, on its worker's thread; `note` takes what is to be told besides."""
+    """Acts on one GPU, on its worker's thread; `note` takes what is to be told besides.
+
+    What is done is done on behalf of `claim`, which therefore keeps nothing from being taken back or destroyed.
+    """
 
     def __init__(
-        self, session: Session, worker: Worker, index: int, gpu_uuid: str, note: Callable[[str], None]
+        self, session: Session, worker: Worker, index: int, gpu_uuid: str, note: Callable[[str], None], *, claim: str
     ) -> None:
         self._session = session
         self._ledger = session.ledger
@@ -32,6 +35,7 @@ class Actor:
         self._index = index
         self._uuid = gpu_uuid
         self._note = note
+        self._claim = claim
 
     def perform(self, run: int, position: int, step: Step, *, keep_pending: bool = False) -> bool:
         """Do a step; False when its mode stays pending as was wanted, so that nothing can follow on this GPU."""
@@ -47,7 +51,7 @@ class Actor:
     def take_back(self, entry: Entry) -> bool:
         """Undo a step as far as it went; False when it had to stay, which is noted."""
         gpu = self._read()
-        decision = undo_of(entry, gpu, self._ledger.facts())
+        decision = undo_of(entry, gpu, self._facts())
         self._undo(decision.undo, entry.step, entry.prior)
         if decision.undo is Undo.KEEP:
             self._note(f"not undone: {describe(entry.step)}: {decision.why}")
@@ -92,7 +96,7 @@ class Actor:
         seat = seat_of_step(step)
         gpu = self._read()
         there = instance_at(gpu, seat)
-        own = self._ledger.facts().own_at(seat)
+        own = self._facts().own_at(seat)
         if there is not None and (own is None or not own.is_at(there) or there.compute_instances > 1):
             raise ForeignInstance(
                 f"{describe(step)}: an instance of others lies there ({there.mig_uuid or 'no compute instance'})",
@@ -112,7 +116,7 @@ class Actor:
         seat = seat_of_step(step)
         gpu = self._read()
         there = instance_at(gpu, seat)
-        own = self._ledger.facts().own_at(seat)
+        own = self._facts().own_at(seat)
         whole = there is not None and there.compute_instances == 1
         self._ledger.begin_step(run, position, Prior(existed=there is not None, whole=whole, own=own))
         if there is not None:
@@ -125,7 +129,7 @@ class Actor:
         there = instance_at(gpu, seat)
         if there is None:
             raise NodeError(f"{describe(step)}: it vanished meanwhile", "plan anew")
-        holders = users(there, self._ledger.facts(), seat)
+        holders = users(there, self._facts(), seat)
         if holders:
             raise InUse(f"{describe(step)}: it is used by {holders}", "end them or release the claim first")
         if there.compute_instances > 1:
@@ -158,7 +162,10 @@ class Actor:
     # -- calls --
 
     def _read(self) -> Gpu:
-        return self._session.read_healthy(self._worker, self._index)
+        return self._session.read_healthy(self._worker, self._index, self._facts())
+
+    def _facts(self) -> LedgerFacts:
+        return self._ledger.facts().without(self._claim)
 
     def _call(self, label: str, function: Callable[..., object], *arguments: object, **options: object) -> object:
         return self._worker.call(label, function, self._uuid, self._index, *arguments, **options)

@@ -15,7 +15,7 @@ from hamid.core.gpu import Gpu, Health, Instance
 from hamid.core.journal import EntryState, Goal, Run, describe, newly_made
 from hamid.core.snapshot import Snapshot
 from hamid.core.steps import CreateInstance, DestroyInstance, Step
-from hamid.engine.running import Running, close_if_over, finish_each
+from hamid.engine.running import Running, finish_each, pending_claim, roll_back
 from hamid.engine.session import Session
 from hamid.node import ledger_files
 from hamid.node.paths import Paths
@@ -54,17 +54,18 @@ def recover_in(session: Session) -> list[str]:
 def _recover_run(session: Session, snapshot: Snapshot, run: Run) -> list[str]:
     who = f"the change that process {run.pid} ({run.command or 'unknown'}) began"
     if run.boot_id != session.ledger.boot:
-        session.ledger.end_run(run.run, "rebooted")
+        drops = run.claim if run.goal is Goal.EACH else pending_claim(session, run)
+        session.ledger.end_run(run.run, "rebooted", drops=drops)
         return [f"{who} ended with the reboot; nothing of it is left"]
     if run.goal is Goal.EACH:
         return _go_on(session, run, who)
-    if run.complete:
+    if run.complete and pending_claim(session, run) is None:
         return _finish(session, snapshot, run, who)
     return _undo(session, snapshot, run, who)
 
 
 def _go_on(session: Session, run: Run, who: str) -> list[str]:
-    running = Running(session, run.run, goal=Goal.EACH)
+    running = Running(session, run.run, goal=Goal.EACH, claim=run.claim or "")
     finish_each(session, running, run)
     done = [f"finished: {describe(step)}" for _, step in running.done]
     return [f"{who} was finished", *done, *running.messages, *map(str, running.errors)]
@@ -102,10 +103,9 @@ def _claimable(session: Session, snapshot: Snapshot, run: Run) -> list[ClaimedSe
 
 
 def _undo(session: Session, snapshot: Snapshot, run: Run, who: str) -> list[str]:
-    running = Running(session, run.run)
+    running = Running(session, run.run, claim=run.claim or "")
     _drop_gone(session, snapshot, run)
-    running.take_back(session.ledger.run(run.run).entries)
-    over = close_if_over(session, run.run, "undone")
+    over = roll_back(session, running, run.run)
     first = f"{who} was undone" if over else f"{who} could not be undone everywhere yet"
     undone = [f"undone: {describe(step)}" for step in running.undone]
     return [first, *undone, *running.messages, *map(str, running.errors)]

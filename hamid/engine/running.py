@@ -31,7 +31,10 @@ def stays_open(error: BaseException) -> bool:
 
 
 class Running:
-    """One run on its way; `done`, `undone`, `errors` and `messages` tell how it went."""
+    """One run on its way, on behalf of `claim`; `done`, `undone`, `errors` and `messages` tell how it went.
+
+    After `until` (on the monotonic clock) nobody waits for its steps: no further one begins.
+    """
 
     def __init__(
         self,
@@ -42,6 +45,8 @@ class Running:
         progress: Progress | None = None,
         stop: Callable[[], bool] = lambda: False,
         keep_pending: bool = False,
+        claim: str = "",
+        until: float | None = None,
     ) -> None:
         self._session = session
         self._run = run
@@ -49,6 +54,8 @@ class Running:
         self._progress = progress
         self._stop = stop
         self._keep_pending = keep_pending
+        self._claim = claim
+        self._until = until
         self._halted = threading.Event()
         self._guard = threading.Lock()
         self.stopped = False
@@ -80,19 +87,46 @@ class Running:
                 by_gpu[index].append(entry)
         self._spread({index: self._undoer(index, each) for index, each in by_gpu.items()})
 
+    def take_back_all(self) -> None:
+        """Undo every step, also one that is still on its way when this is asked."""
+        run = self._session.ledger.run(self._run)
+        by_gpu: dict[int, str] = {}
+        for uuid in dict.fromkeys(step.gpu_uuid for step in run.steps):
+            index = self._session.index_of(uuid)
+            if index is None:
+                self._note_silent(uuid, run)
+            else:
+                by_gpu[index] = uuid
+        self._halted.set()
+        self._spread({index: self._taker(index, uuid) for index, uuid in by_gpu.items()})
+
+    def _note_silent(self, uuid: str, run: Run) -> None:
+        for entry in run.entries:
+            if entry.step.gpu_uuid == uuid and entry.state is not EntryState.OVER:
+                self.note(f"not undone yet: {describe(entry.step)}: that GPU does not answer")
+
+    def _taker(self, index: int, uuid: str) -> Callable[[Worker], None]:
+        def task(worker: Worker) -> None:
+            # Steps of this run that were queued before have ended by now, so the journal tells them all.
+            entries = [entry for entry in self._session.ledger.run(self._run).entries if entry.step.gpu_uuid == uuid]
+            self._undoer(index, [each for each in reversed(entries) if each.state is not EntryState.OVER])(worker)
+
+        return task
+
     def note(self, message: str) -> None:
         """Something to be told at the end, once."""
         with self._guard:
             self.messages[message] = None
 
     def _spread(self, tasks: dict[int, Callable[[Worker], None]]) -> None:
-        for outcome in self._session.workers.run(tasks).values():
+        for outcome in self._session.workers.run(tasks, until=self._until).values():
             if outcome.error is None:
                 continue
             if not isinstance(outcome.error, Exception):
                 raise outcome.error
-            self.errors.append(outcome.error)
             self._halted.set()
+            with self._guard:
+                self.errors.append(outcome.error)
 
     def _doer(self, index: int, steps: Sequence[tuple[int, Step]]) -> Callable[[Worker], None]:
         def task(worker: Worker) -> None:
@@ -139,7 +173,7 @@ class Running:
         return task
 
     def _actor(self, worker: Worker, index: int, step: Step) -> Actor:
-        return Actor(self._session, worker, index, step.gpu_uuid, self.note)
+        return Actor(self._session, worker, index, step.gpu_uuid, self.note, claim=self._claim)
 
     def _fail(self, step: Step, error: Exception) -> None:
         with self._guard:
@@ -161,17 +195,23 @@ class Running:
 
 def roll_back(session: Session, running: Running, run: int) -> bool:
     """Take the whole run back; True when it is over, False when it stays open for a GPU that does not answer."""
-    running.take_back(session.ledger.run(run).entries)
+    running.take_back_all()
     return close_if_over(session, run, "undone")
 
 
 def close_if_over(session: Session, run: int, outcome: str) -> bool:
-    """End a run of whose entries none is open any more."""
-    entries = session.ledger.run(run).entries
-    if any(entry.state is not EntryState.OVER for entry in entries):
+    """End a run of whose entries none is open any more; the claim that it was to make goes with it."""
+    found = session.ledger.run(run)
+    if any(entry.state is not EntryState.OVER for entry in found.entries):
         return False
-    session.ledger.end_run(run, outcome)
+    session.ledger.end_run(run, outcome, drops=pending_claim(session, found))
     return True
+
+
+def pending_claim(session: Session, run: Run) -> str | None:
+    """The claim that a run was to make for a container, and which nobody has received."""
+    claim = session.ledger.facts().claim(run.claim or "")
+    return claim.name if claim is not None and claim.pending else None
 
 
 def finish_each(session: Session, running: Running, run: Run) -> None:
@@ -188,4 +228,5 @@ def finish_each(session: Session, running: Running, run: Run) -> None:
     ]
     running.go(left)
     if not any(stays_open(error) for error in running.errors):
-        session.ledger.end_run(run.run, "done")
+        # A claim that ends goes with the last of its instances; one that somebody still uses keeps it.
+        session.ledger.end_run(run.run, "done", drops=None if running.errors else run.claim)

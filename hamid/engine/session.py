@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """One change of the node from lock to unlock: the ledger, the driver and a worker per GPU."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self, TypeVar
 
-from hamid.core.claims import merge_gpu, seat_of
+from hamid.core.claims import LedgerFacts, merge_gpu, seat_of
 from hamid.core.errors import NodeError
 from hamid.core.gpu import Gpu, Health
 from hamid.core.snapshot import Snapshot
@@ -21,21 +21,34 @@ TIMEOUT_SECONDS = 25.0
 
 
 class Session:
-    """A context: raises LedgerBusy, LedgerFailed, NotPermitted, DriverMissing, DriverHung or NvmlFailed on entry."""
+    """A context: raises LedgerBusy, LedgerFailed, NotPermitted, DriverMissing, DriverHung or NvmlFailed on entry.
 
-    def __init__(self, paths: Paths, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    With a `ledger` that is somebody else's it is not closed here; `on_read` hears of every GPU that is read, as NVML
+    shows it.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        *,
+        ledger: Ledger | None = None,
+        on_read: Callable[[Gpu], None] = lambda gpu: None,
+    ) -> None:
         self.paths = paths
         self.workers = Workers(timeout_seconds)
+        self._lent = ledger
+        self._on_read = on_read
         self._indices: dict[str, int] = {}
 
     def __enter__(self) -> Self:
-        self.ledger = Ledger.open(self.paths)
+        self.ledger = self._lent or Ledger.open(self.paths)
         try:
-            self._driver("nvmlInit", mutations.start_driver)
+            self.driver("nvmlInit", mutations.start_driver)
             self._adopt()
         except BaseException:
             self.workers.close()
-            self.ledger.close()
+            self._close_ledger()
             raise
         return self
 
@@ -47,23 +60,27 @@ class Session:
         try:
             # While a call hangs, the driver would wait for it at its end.
             if not self.workers.parked:
-                self._driver("nvmlShutdown", mutations.stop_driver)
+                self.driver("nvmlShutdown", mutations.stop_driver)
         finally:
             self.workers.close()
+            self._close_ledger()
+
+    def _close_ledger(self) -> None:
+        if self._lent is None:
             self.ledger.close()
 
     def observe(self) -> Snapshot:
         """The node with what the ledger says of it; a GPU that does not answer in time is marked so."""
-        count = self._driver("nvmlDeviceGetCount", nvml.count)
-        driver_version, nvml_version = self._driver("nvmlSystemGetDriverVersion", nvml.versions)
-        found = self.workers.run({index: self._reader(index) for index in range(count)})
+        count = self.driver("nvmlDeviceGetCount", nvml.count)
+        driver_version, nvml_version = self.driver("nvmlSystemGetDriverVersion", nvml.versions)
+        found = self.workers.run({index: self.reader(index) for index in range(count)})
         gpus = []
         for index, outcome in found.items():
             if outcome.error is not None and not isinstance(outcome.error, NodeError):
                 raise outcome.error
             gpus.append(outcome.result or self._silent(index, str(outcome.error)))
         gpus.sort(key=lambda gpu: gpu.index)
-        self._indices = {gpu.uuid: gpu.index for gpu in gpus if gpu.uuid}
+        self.number(gpus)
         return Snapshot(
             gpus=tuple(gpus),
             simulated=nvml.is_simulated(),
@@ -72,30 +89,40 @@ class Session:
             warnings=self.ledger.facts().warnings,
         )
 
+    def number(self, gpus: Iterable[Gpu]) -> None:
+        """From now on these GPUs are found by their uuids."""
+        self._indices = {gpu.uuid: gpu.index for gpu in gpus if gpu.uuid}
+
     def index_of(self, gpu_uuid: str) -> int | None:
         """The NVML index of a GPU at the last observation; None for one that did not answer or is not there."""
         return self._indices.get(gpu_uuid)
 
     def read(self, worker: Worker, index: int) -> Gpu:
         """One GPU as it is now, on its worker's thread."""
-        gpu = worker.call("reading it", nvml.gpu, index)
-        return merge_gpu(gpu, self.ledger.facts())
+        return merge_gpu(self._read(worker, index), self.ledger.facts())
 
-    def read_healthy(self, worker: Worker, index: int) -> Gpu:
-        """One GPU as it is now; raises NodeError where NVML does not tell."""
-        gpu = self.read(worker, index)
+    def read_healthy(self, worker: Worker, index: int, facts: LedgerFacts | None = None) -> Gpu:
+        """One GPU as it is now, as the ledger or these facts see it; raises NodeError where NVML does not tell."""
+        gpu = merge_gpu(self._read(worker, index), facts or self.ledger.facts())
         if gpu.health is not Health.OK:
             raise NodeError(f"GPU {index} is {gpu.health}: {gpu.note}", "hamictl gpu list; reset it or reboot")
         return gpu
 
-    def _reader(self, index: int) -> Callable[[Worker], Gpu]:
+    def reader(self, index: int) -> Callable[[Worker], Gpu]:
+        """`read` as a task for a worker."""
         return lambda worker: self.read(worker, index)
+
+    def _read(self, worker: Worker, index: int) -> Gpu:
+        gpu = worker.call("reading it", nvml.gpu, index)
+        self._on_read(gpu)
+        return gpu
 
     def _silent(self, index: int, note: str) -> Gpu:
         uuid = next((uuid for uuid, each in self._indices.items() if each == index), "")
         return Gpu(index=index, uuid=uuid, health=Health.UNREADABLE, note=note)
 
-    def _driver(self, label: str, function: Callable[[], Result]) -> Result:
+    def driver(self, label: str, function: Callable[[], Result]) -> Result:
+        """A call that concerns no single GPU, under the deadline."""
         task: Callable[[Worker], Result] = lambda worker: worker.call(label, function)  # noqa: E731  # keeps the type
         return self.workers.run({_DRIVER: task})[_DRIVER].get()
 

@@ -49,10 +49,11 @@ class Worker:
 
     def submit(self, task: Callable[[], None]) -> None:
         """Do this after what was submitted before."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name=self.name, daemon=True)
-            self._thread.start()
-        self._tasks.put(task)
+        with self._condition:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name=self.name, daemon=True)
+                self._thread.start()
+            self._tasks.put(task)
 
     def end(self) -> None:
         """No more tasks; an idle worker's thread is gone when this returns."""
@@ -81,6 +82,17 @@ class Worker:
             f"{self.parked} on {self.name} did not come back within {self._timeout:g} s",
             "that GPU is left alone; see dmesg, reset it when nobody uses it, then run hamictl mig repair",
         )
+
+    @property
+    def late(self) -> DriverHung:
+        """Why somebody does not wait for it any more."""
+        doing = f"{self._label} on {self.name}" if self.deadline is not None else f"what {self.name} has to do before"
+        return DriverHung(f"{doing} did not end in the time that was left", "what was begun is taken back; try again")
+
+    @property
+    def ended(self) -> bool:
+        """True when its thread is no more."""
+        return self._thread is None or not self._thread.is_alive()
 
     def _enter(self, label: str) -> None:
         with self._condition:
@@ -112,34 +124,59 @@ class Workers:
 
     def worker(self, key: int) -> Worker:
         """The worker of a GPU; made when first asked for."""
-        if key not in self._workers:
-            name = f"GPU {key}" if key >= 0 else "the driver"
-            self._workers[key] = Worker(name, self._timeout, self._condition)
-        return self._workers[key]
+        with self._condition:
+            if key not in self._workers:
+                name = f"GPU {key}" if key >= 0 else "the driver"
+                self._workers[key] = Worker(name, self._timeout, self._condition)
+            return self._workers[key]
 
     @property
     def parked(self) -> list[Worker]:
         """Workers whose call did not come back."""
-        return [worker for worker in self._workers.values() if worker.parked]
+        with self._condition:
+            return [worker for worker in self._workers.values() if worker.parked]
 
-    def run(self, tasks: Mapping[int, Callable[[Worker], Result]]) -> dict[int, Outcome[Result]]:
-        """Every task on its worker, at the same time; returns when each has ended or its worker is parked."""
+    @property
+    def hung(self) -> dict[int, DriverHung]:
+        """The GPUs whose worker is parked, and why."""
+        with self._condition:
+            return {key: worker.hung for key, worker in self._workers.items() if key >= 0 and worker.parked}
+
+    def revive(self) -> list[int]:
+        """Whose late call came back gets a new worker; their keys."""
+        with self._condition:
+            back = [key for key, worker in self._workers.items() if worker.parked and worker.ended]
+            for key in back:
+                del self._workers[key]
+        return back
+
+    def run(
+        self, tasks: Mapping[int, Callable[[Worker], Result]], *, until: float | None = None
+    ) -> dict[int, Outcome[Result]]:
+        """Every task on its worker, at the same time; returns when each has ended or its worker is parked.
+
+        After `until` (on the monotonic clock) nobody waits for the rest: they still run, and their outcome here is
+        DriverHung.
+        """
         outcomes: dict[int, Outcome[Result]] = {}
+        workers = {key: self.worker(key) for key in tasks}
         for key, task in tasks.items():
-            worker = self.worker(key)
-            if worker.parked:
-                outcomes[key] = Outcome(error=worker.hung)
+            if workers[key].parked:
+                outcomes[key] = Outcome(error=workers[key].hung)
             else:
-                worker.submit(self._task(key, worker, task, outcomes))
+                workers[key].submit(self._task(key, workers[key], task, outcomes))
         with self._condition:
             while waiting := [key for key in tasks if key not in outcomes]:
                 # A call that begins later ends later than this wait, so nobody needs to be woken for it.
                 now = time.monotonic()
-                nearest = min((self._workers[key].deadline or now + self._timeout for key in waiting), default=now)
-                self._condition.wait(max(nearest - now, 0.001))
+                if until is not None and now >= until:
+                    late = {key: Outcome[Result](error=workers[key].late) for key in waiting}
+                    return {**outcomes, **late}
+                nearest = min(workers[key].deadline or now + self._timeout for key in waiting)
+                self._condition.wait(max(min(nearest, until or nearest) - now, 0.001))
                 for key in waiting:
-                    if key not in outcomes and self._workers[key].check(time.monotonic()):
-                        outcomes[key] = Outcome(error=self._workers[key].hung)
+                    if key not in outcomes and workers[key].check(time.monotonic()):
+                        outcomes[key] = Outcome(error=workers[key].hung)
         return dict(outcomes)
 
     def abandon(self) -> None:
@@ -147,6 +184,7 @@ class Workers:
         with self._condition:
             for worker in self._workers.values():
                 worker.parked = worker.parked or "a call that nobody waits for"
+            self._condition.notify_all()
 
     def close(self) -> None:
         """End every thread that can end."""

@@ -10,22 +10,47 @@ import shutil
 import stat
 import subprocess
 
+from hamid.core.grant import DeviceNode
 from hamid.node.paths import Paths
 
 _CAPABILITIES = "/proc/driver/nvidia/capabilities"
 _FOLDER = "/dev/nvidia-caps"
 _MODPROBE_SECONDS = 20
+_COMMON = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset")
 
 
 def ensure(paths: Paths, gpu_minor: int | None, gi_id: int, ci_id: int | None) -> str:
     """Make what is missing of an instance's nodes; what could not be done, in words, or nothing."""
-    below = f"{_CAPABILITIES}/gpu{gpu_minor}/mig/gi{gi_id}"
-    files = [f"{below}/access", *([] if ci_id is None else [f"{below}/ci{ci_id}/access"])]
-    for file in files:
+    for file in _files(gpu_minor, gi_id, ci_id):
         problem = _ensure(paths, file)
         if problem:
             return f"device nodes below {paths.under(_FOLDER)} were not made: {problem}"
     return ""
+
+
+def of_gpu(paths: Paths, gpu_minor: int | None) -> tuple[DeviceNode, ...]:
+    """The nodes that every container with a part of this GPU needs, those that the node has."""
+    return _present(paths, [*_COMMON, *([] if gpu_minor is None else [f"/dev/nvidia{gpu_minor}"])])
+
+
+def of_instance(paths: Paths, gpu_minor: int | None, gi_id: int, ci_id: int | None) -> tuple[DeviceNode, ...]:
+    """The capability nodes of an instance, those that the node has."""
+    found = [_read(paths, file) for file in _files(gpu_minor, gi_id, ci_id)]
+    return _present(paths, [f"{_FOLDER}/nvidia-cap{each[0]}" for each in found if each is not None])
+
+
+def _present(paths: Paths, names: list[str]) -> tuple[DeviceNode, ...]:
+    # A path that is not there would keep the container from starting.
+    return tuple(
+        DeviceNode(container_path=name, host_path=paths.under(name))
+        for name in names
+        if os.path.exists(paths.under(name))  # noqa: PTH110  # pathlib costs start-up
+    )
+
+
+def _files(gpu_minor: int | None, gi_id: int, ci_id: int | None) -> list[str]:
+    below = f"{_CAPABILITIES}/gpu{gpu_minor}/mig/gi{gi_id}"
+    return [f"{below}/access", *([] if ci_id is None else [f"{below}/ci{ci_id}/access"])]
 
 
 def _ensure(paths: Paths, file: str) -> str:

@@ -8,23 +8,22 @@ holds the lock writes. What cannot be trusted is kept aside and never read as "n
 import os
 import sqlite3
 import threading
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Self
 
 import msgspec
 
-from hamid.core.claims import Claim, ClaimedSeat, LedgerFacts, OwnInstance, Seat
-from hamid.core.errors import LedgerFailed, UsageError
-from hamid.core.journal import Entry, EntryState, Goal, Prior, Run
-from hamid.core.steps import CreateInstance, Step
+from hamid.core.claims import Claim, ClaimedSeat, ClaimedShare, LedgerFacts, OwnInstance, PodOwner, Seat
+from hamid.core.errors import LedgerFailed
+from hamid.core.grant import Grant
+from hamid.core.journal import EntryState, Goal, Prior, Run
+from hamid.core.steps import Step
 from hamid.node import ledger_files, ledger_lock
+from hamid.node import ledger_rows as rows
 from hamid.node.boot import boot_id
 from hamid.node.paths import Paths
 
-_STEPS = tuple[Step, ...]
-_SEATS = tuple[Seat, ...]
 # Ended runs are kept for people who ask what happened.
 _KEPT_RUNS = 100
 _UNREADABLE = "the ledger '{path}' {why}: every instance counts as used"
@@ -41,12 +40,12 @@ def read_facts(paths: Paths) -> LedgerFacts:
         with closing(ledger_files.connect_reader(paths.ledger)) as connection:
             # One moment for all tables, whatever is written meanwhile.
             connection.execute("BEGIN")
-            return _facts(connection, boot_id(paths), paths)
+            return rows.facts(connection, boot_id(paths), _anew(paths))
     except ledger_files.Unusable as error:
         return _untrusted(paths, f"is {error}")
     except OSError as error:
         return _untrusted(paths, f"cannot be read ({error.strerror})")
-    except (sqlite3.Error, msgspec.MsgspecError) as error:
+    except (sqlite3.Error, msgspec.MsgspecError, UnicodeError) as error:
         return _untrusted(paths, f"cannot be read ({error})")
 
 
@@ -58,6 +57,9 @@ class Ledger:
         self._connection = connection
         self._lock = lock
         self._guard = threading.RLock()
+        # This process alone writes, so that what it read stays true until it writes.
+        self._known: LedgerFacts | None = None
+        self._command = ledger_lock.own_command()
         self.boot = boot_id(paths)
 
     @classmethod
@@ -94,7 +96,9 @@ class Ledger:
     def facts(self) -> LedgerFacts:
         """Claims, instances and doubts."""
         with self._reading() as connection:
-            return _facts(connection, self.boot, self._paths)
+            if self._known is None:
+                self._known = rows.facts(connection, self.boot, _anew(self._paths))
+            return self._known
 
     def claims(self) -> tuple[Claim, ...]:
         """Every claim with its seats."""
@@ -109,7 +113,7 @@ class Ledger:
     def add_claim(self, name: str, seats: Sequence[ClaimedSeat]) -> None:
         """Promise seats to a name that nobody has; raises UsageError if one of them is promised already."""
         with self._changing() as connection:
-            _add_claim(connection, name, seats)
+            rows.add_claim(connection, name, seats)
 
     def release_claim(self, name: str) -> None:
         """End a claim; its instances stay."""
@@ -119,27 +123,25 @@ class Ledger:
     def release_seat(self, seat: Seat) -> None:
         """Take one instance from the claim that holds it; a claim without any ends."""
         with self._changing() as connection:
-            _release_seat(connection, seat)
+            rows.release_seat(connection, seat)
 
     def rename_seat(self, seat: Seat, mig_uuid: str | None) -> None:
         """Note what a claimed instance is called now."""
         with self._changing() as connection:
-            connection.execute(
-                "UPDATE seats SET mig_uuid = ? WHERE (gpu_uuid, profile_id, start) = (?, ?, ?)", (mig_uuid, *_key(seat))
-            )
+            rows.rename_seat(connection, seat, mig_uuid)
 
     # -- instances --
 
     def forget(self, seat: Seat) -> None:
         """Our instance on this seat is gone."""
         with self._changing() as connection:
-            _delete(connection, "instances", seat)
+            rows.delete(connection, "instances", seat)
 
     def adopt(self, seats: Iterable[Seat]) -> None:
         """What lay on the node when a lost ledger was made anew; each must be explained before it may go."""
         with self._changing() as connection:
             connection.executemany(
-                "INSERT OR IGNORE INTO unexplained (gpu_uuid, profile_id, start) VALUES (?, ?, ?)", map(_key, seats)
+                "INSERT OR IGNORE INTO unexplained (gpu_uuid, profile_id, start) VALUES (?, ?, ?)", map(rows.key, seats)
             )
             connection.execute("DELETE FROM meta WHERE key = 'rebuilt'")
 
@@ -147,7 +149,7 @@ class Ledger:
         """These are nobody's, or gone."""
         with self._changing() as connection:
             for seat in seats:
-                _delete(connection, "unexplained", seat)
+                rows.delete(connection, "unexplained", seat)
 
     # -- the journal --
 
@@ -163,25 +165,13 @@ class Ledger:
         """Write down a whole plan before its first step; `releases` leave their claims at the same moment."""
         with self._changing() as connection:
             for seat in releases:
-                _release_seat(connection, seat)
-            row = (
-                self.boot,
-                goal.value,
-                claim,
-                msgspec.json.encode(tuple(claim_seats)),
-                msgspec.json.encode(tuple(steps)),
-                os.getpid(),
-                ledger_lock.own_command(),
-                _now(),
-            )
-            columns = "boot_id, goal, claim, claim_seats, steps, pid, command, begun_at"
-            cursor = connection.execute(f"INSERT INTO runs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608
-            return int(cursor.lastrowid or 0)
+                rows.release_seat(connection, seat)
+            return self._add_run(connection, steps, goal, claim, claim_seats)
 
     def begin_step(self, run: int, position: int, prior: Prior) -> int:
         """Write down that a step begins; the generation of what it makes."""
         with self._changing() as connection:
-            generation = _next_generation(connection)
+            generation = rows.next_generation(connection)
             connection.execute(
                 "INSERT OR REPLACE INTO journal (run, position, prior, generation, state) VALUES (?, ?, ?, ?, ?)",
                 (run, position, msgspec.json.encode(prior), generation, EntryState.BEGIN.value),
@@ -198,30 +188,109 @@ class Ledger:
                 (state.value, own.mig_uuid if own else None, run, position),
             )
             if seat is not None:
-                _set_own(connection, seat, own)
+                rows.set_own(connection, seat, own)
 
-    def end_run(self, run: int, outcome: str, *, claim: str | None = None, seats: Sequence[ClaimedSeat] = ()) -> None:
-        """The plan is over; its claim holds from the same moment."""
+    def end_run(
+        self,
+        run: int,
+        outcome: str,
+        *,
+        claim: str | None = None,
+        seats: Sequence[ClaimedSeat] = (),
+        drops: str | None = None,
+    ) -> None:
+        """The plan is over; from the same moment its `claim` holds, and the one that it `drops` is no more."""
         with self._changing() as connection:
             if claim is not None:
-                _add_claim(connection, claim, seats)
-            connection.execute("UPDATE runs SET ended = ? WHERE run = ?", (outcome, run))
-            connection.execute("DELETE FROM runs WHERE ended IS NOT NULL AND run <= ?", (run - _KEPT_RUNS,))
+                rows.add_claim(connection, claim, seats)
+            if drops is not None:
+                connection.execute("DELETE FROM claims WHERE name = ?", (drops,))
+            self._end_run(connection, run, outcome)
 
     def open_runs(self) -> tuple[Run, ...]:
         """Plans that are not over, the latest first."""
         with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT run, boot_id, goal, claim, claim_seats, steps, pid, command FROM runs WHERE ended IS NULL "
-                "ORDER BY run DESC"
-            ).fetchall()
-            return tuple(_run(connection, row) for row in rows)
+            found = connection.execute(f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE ended IS NULL ORDER BY run DESC")  # noqa: S608
+            return tuple(rows.run(connection, row) for row in found.fetchall())
 
     def run(self, number: int) -> Run:
         """One plan with its journal as it is now."""
-        return next(run for run in self.open_runs() if run.run == number)
+        with self._reading() as connection:
+            found = connection.execute(f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE run = ?", (number,))  # noqa: S608
+            return rows.run(connection, found.fetchone())
+
+    # -- claims of pods --
+
+    def begin_grant(
+        self,
+        owner: PodOwner,
+        steps: Sequence[Step],
+        *,
+        seats: Sequence[ClaimedSeat] = (),
+        shares: Sequence[ClaimedShare] = (),
+    ) -> tuple[int, str]:
+        """Write down a pending claim of a container with the plan that makes it: the run and the claim's name.
+
+        Raises UsageError for a seat that is promised already.
+        """
+        with self._changing() as connection:
+            run = self._add_run(connection, steps, Goal.ALL, None, [each.seat for each in seats])
+            name = pod_claim_name(owner, run)
+            connection.execute("UPDATE runs SET claim = ? WHERE run = ?", (name, run))
+            rows.add_claim(connection, name, seats)
+            rows.add_owner(connection, name, owner, shares, pending=True)
+            return run, name
+
+    def finish_grant(self, run: int, claim: str, granted: Grant, uuids: Mapping[Seat, str | None]) -> None:
+        """The plan is done, and from the same moment its claim holds."""
+        with self._changing() as connection:
+            rows.set_granted(connection, claim, granted, uuids)
+            self._end_run(connection, run, "done")
+
+    def regrant(self, claim: str, owner: PodOwner, granted: Grant, uuids: Mapping[Seat, str | None]) -> str:
+        """A claim that holds is another container's or carries another grant now; its name, which tells the owner."""
+        with self._changing() as connection:
+            name = pod_claim_name(owner, int(claim.rpartition(":")[2]))
+            if name != claim:
+                rows.rename_claim(connection, claim, name)
+            connection.execute("UPDATE owners SET owner = ? WHERE claim = ?", (msgspec.json.encode(owner), name))
+            rows.set_granted(connection, name, granted, uuids)
+            return name
+
+    def granted(self, claim: str) -> Grant | None:
+        """What the container of a claim received; None for one that is pending, an operator's or unknown."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT granted FROM owners WHERE claim = ? AND pending = 0", (claim,)).fetchone()
+            return None if row is None else msgspec.json.decode(row[0], type=Grant)
 
     # -- inside --
+
+    def _add_run(
+        self,
+        connection: sqlite3.Connection,
+        steps: Sequence[Step],
+        goal: Goal,
+        claim: str | None,
+        claim_seats: Sequence[Seat],
+    ) -> int:
+        row = (
+            self.boot,
+            goal.value,
+            claim,
+            msgspec.json.encode(tuple(claim_seats)),
+            msgspec.json.encode(tuple(steps)),
+            os.getpid(),
+            self._command,
+            rows.now(),
+        )
+        columns = "boot_id, goal, claim, claim_seats, steps, pid, command, begun_at"
+        cursor = connection.execute(f"INSERT INTO runs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608
+        return int(cursor.lastrowid or 0)
+
+    @staticmethod
+    def _end_run(connection: sqlite3.Connection, run: int, outcome: str) -> None:
+        connection.execute("UPDATE runs SET ended = ? WHERE run = ?", (outcome, run))
+        connection.execute("DELETE FROM runs WHERE ended IS NOT NULL AND run <= ?", (run - _KEPT_RUNS,))
 
     def _note_boot(self) -> None:
         """Instances never outlive a boot."""
@@ -237,13 +306,14 @@ class Ledger:
         with self._guard:
             try:
                 yield self._connection
-            except sqlite3.Error as error:
+            except (sqlite3.Error, msgspec.MsgspecError, UnicodeError) as error:
                 raise ledger_files.failed(error, self._paths.ledger) from error
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
         with self._reading() as connection:
             connection.execute("BEGIN IMMEDIATE")
+            self._known = None
             try:
                 yield connection
                 self._commit()
@@ -270,115 +340,15 @@ def _connect(path: str) -> sqlite3.Connection:
         raise LedgerFailed(f"'{path}' cannot be made anew", "see the directory and its file system") from error
 
 
+def pod_claim_name(owner: PodOwner, number: int) -> str:
+    """What a container's claim is called: no operator's name has a slash or a colon."""
+    who = f"{owner.namespace}/{owner.name}/{owner.container}" if owner.known else "unidentified"
+    return f"{who}:{number}"
+
+
+def _anew(paths: Paths) -> str:
+    return _UNREADABLE.format(path=paths.ledger.replace("{", "{{").replace("}", "}}"), why="was made anew ({why})")
+
+
 def _untrusted(paths: Paths, why: str) -> LedgerFacts:
     return LedgerFacts(trusted=False, warnings=(_UNREADABLE.format(path=paths.ledger, why=why),))
-
-
-def _facts(connection: sqlite3.Connection, boot: str, paths: Paths) -> LedgerFacts:
-    meta = dict(connection.execute("SELECT key, value FROM meta"))
-    claims: dict[str, list[ClaimedSeat]] = {name: [] for (name,) in connection.execute("SELECT name FROM claims")}
-    columns = "gpu_uuid, profile_id, start, profile, size"
-    for name, made, mig_uuid, *row in connection.execute(f"SELECT claim, made, mig_uuid, {columns} FROM seats"):  # noqa: S608
-        seat = ClaimedSeat(seat=Seat(*row[:3]), profile=row[3], size=row[4], made=bool(made), mig_uuid=mig_uuid)
-        claims[name].append(seat)
-    # What was made before a reboot is gone with it.
-    here = meta.get("boot_id") == boot
-    own = [
-        OwnInstance(seat=Seat(*row[:3]), profile=row[3], size=row[4], generation=generation, mig_uuid=mig_uuid)
-        for generation, mig_uuid, *row in connection.execute(f"SELECT generation, mig_uuid, {columns} FROM instances")  # noqa: S608
-    ]
-    unexplained = [Seat(*row) for row in connection.execute("SELECT gpu_uuid, profile_id, start FROM unexplained")]
-    rebuilt = meta.get("rebuilt")
-    return LedgerFacts(
-        own=tuple(own) if here else (),
-        claims=tuple(Claim(name=name, seats=tuple(seats)) for name, seats in claims.items()),
-        unexplained=frozenset(unexplained) if here else frozenset(),
-        trusted=rebuilt is None,
-        warnings=() if rebuilt is None else (_UNREADABLE.format(path=paths.ledger, why=f"was made anew ({rebuilt})"),),
-    )
-
-
-def _run(connection: sqlite3.Connection, row: tuple[int, str, str, str | None, bytes, bytes, int, str]) -> Run:
-    number, boot, goal, claim, claim_seats, encoded, pid, command = row
-    steps = msgspec.json.decode(encoded, type=_STEPS)
-    found = connection.execute(
-        "SELECT position, prior, generation, state, mig_uuid FROM journal WHERE run = ? ORDER BY position", (number,)
-    )
-    entries = tuple(
-        Entry(
-            run=number,
-            position=position,
-            step=steps[position],
-            prior=msgspec.json.decode(prior, type=Prior),
-            generation=generation,
-            state=EntryState(state),
-            mig_uuid=mig_uuid if isinstance(steps[position], CreateInstance) else None,
-        )
-        for position, prior, generation, state, mig_uuid in found
-    )
-    seats = msgspec.json.decode(claim_seats, type=_SEATS)
-    return Run(
-        run=number,
-        boot_id=boot,
-        goal=Goal(goal),
-        claim=claim,
-        claim_seats=seats,
-        pid=pid,
-        command=command,
-        steps=steps,
-        entries=entries,
-    )
-
-
-def _add_claim(connection: sqlite3.Connection, name: str, seats: Sequence[ClaimedSeat]) -> None:
-    if connection.execute("SELECT 1 FROM claims WHERE name = ?", (name,)).fetchone():
-        raise UsageError(
-            f"there is a claim '{name}' already", f"choose another name, or: hamictl mig release --name {name}"
-        )
-    connection.execute("INSERT INTO claims (name, made_at) VALUES (?, ?)", (name, _now()))
-    for each in seats:
-        try:
-            connection.execute(
-                "INSERT INTO seats (gpu_uuid, profile_id, start, claim, profile, size, made, mig_uuid) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (*_key(each.seat), name, each.profile, each.size, each.made, each.mig_uuid),
-            )
-        except sqlite3.IntegrityError as error:
-            raise UsageError(f"{each.profile}@{each.seat.start} belongs to another claim", "plan anew") from error
-
-
-def _release_seat(connection: sqlite3.Connection, seat: Seat) -> None:
-    """A claim that loses its last seat ends; one that never had any is not concerned."""
-    where = "WHERE (gpu_uuid, profile_id, start) = (?, ?, ?)"
-    row = connection.execute(f"SELECT claim FROM seats {where}", _key(seat)).fetchone()  # noqa: S608
-    if row is not None:
-        _delete(connection, "seats", seat)
-        connection.execute("DELETE FROM claims WHERE name = ? AND name NOT IN (SELECT claim FROM seats)", row)
-
-
-def _set_own(connection: sqlite3.Connection, seat: Seat, own: OwnInstance | None) -> None:
-    _delete(connection, "instances", seat)
-    if own is not None:
-        connection.execute(
-            "INSERT INTO instances (gpu_uuid, profile_id, start, profile, size, generation, mig_uuid) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*_key(seat), own.profile, own.size, own.generation, own.mig_uuid),
-        )
-
-
-def _delete(connection: sqlite3.Connection, table: str, seat: Seat) -> None:
-    connection.execute(f"DELETE FROM {table} WHERE (gpu_uuid, profile_id, start) = (?, ?, ?)", _key(seat))  # noqa: S608
-
-
-def _next_generation(connection: sqlite3.Connection) -> int:
-    (value,) = connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()
-    connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (str(int(value) + 1),))
-    return int(value) + 1
-
-
-def _key(seat: Seat) -> tuple[str, int, int]:
-    return (seat.gpu_uuid, seat.profile_id, seat.start)
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

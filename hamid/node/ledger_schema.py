@@ -8,7 +8,9 @@ the file. A release raises it only when an older one could do harm.
 import sqlite3
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
+# From here on claims have owners and shares.
+OWNERS: Final = 2
 _OPENS_FROM: Final = 1
 
 _MIGRATIONS: Final = (
@@ -41,6 +43,17 @@ _MIGRATIONS: Final = (
         PRIMARY KEY (run, position)
     ) WITHOUT ROWID;
     INSERT INTO meta VALUES ('generation', '0');
+    """,
+    """
+    CREATE TABLE owners (
+        claim TEXT PRIMARY KEY REFERENCES claims (name) ON DELETE CASCADE,
+        owner BLOB NOT NULL, pending INTEGER NOT NULL, granted BLOB
+    ) WITHOUT ROWID;
+    CREATE TABLE shares (
+        claim TEXT NOT NULL REFERENCES claims (name) ON DELETE CASCADE, position INTEGER NOT NULL,
+        gpu_uuid TEXT NOT NULL, memory_mib INTEGER NOT NULL, sm_percent INTEGER NOT NULL,
+        PRIMARY KEY (claim, position)
+    ) WITHOUT ROWID;
     """,
 )
 
