@@ -91,6 +91,35 @@ def _modes(standing: Standing, config: Config, asked: Asked, device_ids: Sequenc
     return list(dict.fromkeys(kinds))
 
 
+def prefer(
+    standing: Standing, config: Config, asked: Asked, available: Sequence[str], must_include: Sequence[str]
+) -> tuple[str, ...]:
+    """As many of the available ids as are asked for, on the GPUs that `choose` would take."""
+    free = sorted(set(available) - set(must_include), key=lambda each: (gpu_of(each), len(each), each))
+    choice = choose(standing, config, asked, must_include or free)
+    wanted = (
+        [each.seat.gpu_uuid for each in choice.seats] + [each.gpu_uuid for each in choice.shares]
+        if isinstance(choice, Choice)
+        else []
+    )
+    chosen = list(must_include)
+    for uuid in [*wanted, *(gpu.uuid for gpu in _busiest_first(standing)), *(gpu_of(each) for each in free)]:
+        if len(chosen) >= asked.count:
+            break
+        taken = {gpu_of(each) for each in chosen}
+        spread = isinstance(choice, Choice) and bool(choice.shares) and uuid in taken
+        found = next((each for each in free if gpu_of(each) == uuid and each not in chosen), None)
+        if found is not None and not spread:
+            chosen.append(found)
+    rest = [each for each in free if each not in chosen]
+    return tuple([*chosen, *rest][: max(asked.count, len(must_include))])
+
+
+def _busiest_first(standing: Standing) -> list[Gpu]:
+    users = {gpu.uuid: sum(gpu.uuid in claim.gpu_uuids for claim in standing.facts.claims) for gpu in standing.gpus}
+    return sorted(standing.gpus, key=lambda gpu: (-users[gpu.uuid], gpu.index))
+
+
 # -- which GPUs --
 
 

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from hamid.core.asked import Asked
 from hamid.core.errors import UsageError
 from hamid.core.gpu import Gpu, Instance
 from hamid.core.profile import Placement
@@ -77,7 +78,7 @@ class ClaimedShare(Struct, frozen=True, kw_only=True):
 
 
 class PodOwner(Struct, frozen=True, kw_only=True):
-    """The container that a claim was granted to, and the device ids by which kubelet counts it.
+    """The container that a claim was granted to, what it asked, and the device ids by which kubelet counts it.
 
     Where nobody could tell the pod, `uid` and the names are empty. `confirmed`: kubelet said that this container holds
     these ids; before that it may be another one that asked for the same. `granted_at` is Unix time.
@@ -89,6 +90,7 @@ class PodOwner(Struct, frozen=True, kw_only=True):
     container: str = ""
     resource: str
     device_ids: tuple[str, ...]
+    asked: Asked
     confirmed: bool = False
     granted_at: float
     boot_id: str

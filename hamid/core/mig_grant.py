@@ -9,7 +9,7 @@ from hamid.core.grant import DeviceNode, Grant, Mount
 
 VISIBLE_DEVICES: Final = "NVIDIA_VISIBLE_DEVICES"
 # Where NVIDIA's container runtime looks for names of devices when it is told so by this value.
-_MOUNTED: Final = "/var/run/nvidia-container-devices"
+MOUNTED: Final = "/var/run/nvidia-container-devices"
 
 
 def mig_grant(
@@ -18,6 +18,6 @@ def mig_grant(
     """The grant of these instances, in the order in which the container numbers them."""
     devices = tuple(dict.fromkeys(nodes))
     if strategy is ListStrategy.VOLUME_MOUNTS:
-        mounts = tuple(Mount(container_path=f"{_MOUNTED}/{uuid}", host_path="/dev/null") for uuid in mig_uuids)
-        return Grant(claim=claim, envs={VISIBLE_DEVICES: _MOUNTED}, mounts=mounts, devices=devices)
+        mounts = tuple(Mount(container_path=f"{MOUNTED}/{uuid}", host_path="/dev/null") for uuid in mig_uuids)
+        return Grant(claim=claim, envs={VISIBLE_DEVICES: MOUNTED}, mounts=mounts, devices=devices)
     return Grant(claim=claim, envs={VISIBLE_DEVICES: ",".join(mig_uuids)}, devices=devices)

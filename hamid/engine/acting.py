@@ -122,6 +122,8 @@ class Actor:
         if there is not None:
             self._check_idle(step, seat, self._read())
             self._destroy_instance(seat)
+            if instance_at(self._read(), seat) is not None:
+                raise NodeError(f"{describe(step)}: NVML reported success, but it is still there", "hamictl mig repair")
         self._ledger.end_step(run, position, EntryState.DONE, seat=seat)
 
     def _check_idle(self, step: DestroyInstance, seat: Seat, gpu: Gpu) -> None:

@@ -31,8 +31,9 @@ def stays_open(error: BaseException) -> bool:
 
 
 class Running:
-    """One run on its way, on behalf of `claim`; `done`, `undone`, `errors` and `messages` tell how it went.
+    """One run on its way, on behalf of `claim`.
 
+    `done`, `undone`, `errors`, the `failed` GPUs (uuids) and `messages` tell how it went.
     After `until` (on the monotonic clock) nobody waits for its steps: no further one begins.
     """
 
@@ -62,6 +63,7 @@ class Running:
         self.done: list[tuple[int, Step]] = []
         self.undone: list[Step] = []
         self.errors: list[Exception] = []
+        self.failed: set[str] = set()
         self.messages: dict[str, None] = {}
 
     def go(self, steps: Iterable[tuple[int, Step]]) -> None:
@@ -119,7 +121,7 @@ class Running:
             self.messages[message] = None
 
     def _spread(self, tasks: dict[int, Callable[[Worker], None]]) -> None:
-        for outcome in self._session.workers.run(tasks, until=self._until).values():
+        for index, outcome in self._session.workers.run(tasks, until=self._until).items():
             if outcome.error is None:
                 continue
             if not isinstance(outcome.error, Exception):
@@ -127,6 +129,7 @@ class Running:
             self._halted.set()
             with self._guard:
                 self.errors.append(outcome.error)
+                self.failed.add(self._session.uuid_of(index))
 
     def _doer(self, index: int, steps: Sequence[tuple[int, Step]]) -> Callable[[Worker], None]:
         def task(worker: Worker) -> None:
@@ -178,6 +181,7 @@ class Running:
     def _fail(self, step: Step, error: Exception) -> None:
         with self._guard:
             self.errors.append(error)
+            self.failed.add(step.gpu_uuid)
         if self._goal is Goal.ALL:
             self._halted.set()
         self._tell(step, "failed")

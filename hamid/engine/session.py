@@ -38,14 +38,15 @@ class Session:
         self.paths = paths
         self.workers = Workers(timeout_seconds)
         self._lent = ledger
+        if ledger is not None:
+            self.ledger = ledger
         self._on_read = on_read
         self._indices: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         self.ledger = self._lent or Ledger.open(self.paths)
         try:
-            self.driver("nvmlInit", mutations.start_driver)
-            self._adopt()
+            self.attach()
         except BaseException:
             self.workers.close()
             self._close_ledger()
@@ -58,12 +59,20 @@ class Session:
         if error is not None and not isinstance(error, Exception):
             self.workers.abandon()
         try:
-            # While a call hangs, the driver would wait for it at its end.
-            if not self.workers.parked:
-                self.driver("nvmlShutdown", mutations.stop_driver)
+            self.detach()
         finally:
             self.workers.close()
             self._close_ledger()
+
+    def attach(self) -> None:
+        """Initialise the driver, and take down what lies there after a lost ledger."""
+        self.driver("nvmlInit", mutations.start_driver)
+        self._adopt()
+
+    def detach(self) -> None:
+        """Give the driver back; while a call hangs, it would wait for it at its end."""
+        if not self.workers.parked:
+            self.driver("nvmlShutdown", mutations.stop_driver)
 
     def _close_ledger(self) -> None:
         if self._lent is None:
@@ -97,6 +106,10 @@ class Session:
         """The NVML index of a GPU at the last observation; None for one that did not answer or is not there."""
         return self._indices.get(gpu_uuid)
 
+    def uuid_of(self, index: int) -> str:
+        """The uuid of the GPU with an NVML index; nothing where none answered there."""
+        return next((uuid for uuid, each in self._indices.items() if each == index), "")
+
     def read(self, worker: Worker, index: int) -> Gpu:
         """One GPU as it is now, on its worker's thread."""
         return merge_gpu(self._read(worker, index), self.ledger.facts())
@@ -118,8 +131,7 @@ class Session:
         return gpu
 
     def _silent(self, index: int, note: str) -> Gpu:
-        uuid = next((uuid for uuid, each in self._indices.items() if each == index), "")
-        return Gpu(index=index, uuid=uuid, health=Health.UNREADABLE, note=note)
+        return Gpu(index=index, uuid=self.uuid_of(index), health=Health.UNREADABLE, note=note)
 
     def driver(self, label: str, function: Callable[[], Result]) -> Result:
         """A call that concerns no single GPU, under the deadline."""

@@ -78,7 +78,7 @@ def connect_writer(path: str, rebuilt: str = "") -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         _prepare(connection, was_there)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeError) as error:
         connection.close()
         if _is_corrupt(error):
             raise Unusable("corrupt") from error
@@ -120,7 +120,7 @@ def connect_reader(path: str) -> sqlite3.Connection:
             raise Unusable("newer")  # noqa: TRY301  # the connection is closed below
         if ledger_schema.version(connection) == 0:
             raise Unusable("empty")  # noqa: TRY301  # as above
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeError) as error:
         connection.close()
         if _is_corrupt(error):
             raise Unusable("corrupt") from error
@@ -138,9 +138,14 @@ def _open_reader(path: str) -> sqlite3.Connection:
     return sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
 
 
-def _is_corrupt(error: sqlite3.Error) -> bool:
+def _is_corrupt(error: sqlite3.Error | UnicodeError) -> bool:
     """True for a file that is no ledger; a full disk or a lock says nothing about the file."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in {
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_NOTADB,
-    } or "no such table" in str(error)
+    return (
+        isinstance(error, UnicodeError)
+        or getattr(error, "sqlite_errorcode", 0) & 0xFF
+        in {
+            sqlite3.SQLITE_CORRUPT,
+            sqlite3.SQLITE_NOTADB,
+        }
+        or "no such table" in str(error)
+    )

@@ -162,8 +162,8 @@ def test_a_ledger_of_a_later_release_is_not_touched(filled):
 def test_an_added_table_of_a_later_release_does_not_stop_this_one(filled):
     """Migrations only add: a file that a later release grew is read and written, and keeps what it has more."""
     with closing(sqlite3.connect(filled.ledger)) as connection:
-        connection.execute("CREATE TABLE shares (claim TEXT, memory INTEGER)")
-        connection.execute("INSERT INTO shares VALUES ('job', 1)")
+        connection.execute("CREATE TABLE later (claim TEXT, memory INTEGER)")
+        connection.execute("INSERT INTO later VALUES ('job', 1)")
         connection.execute("ALTER TABLE claims ADD COLUMN pod TEXT")
         connection.execute(f"PRAGMA user_version = {ledger_schema.VERSION + 1}")
         connection.commit()
@@ -173,7 +173,7 @@ def test_an_added_table_of_a_later_release_does_not_stop_this_one(filled):
         ledger.add_claim("next", [])
     assert sorted(names(filled)) == ["job", "next"]
     with closing(sqlite3.connect(filled.ledger)) as connection:
-        assert connection.execute("SELECT * FROM shares").fetchall() == [("job", 1)]
+        assert connection.execute("SELECT * FROM later").fetchall() == [("job", 1)]
         assert connection.execute("PRAGMA user_version").fetchone()[0] == ledger_schema.VERSION + 1
 
 

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The directory of each container with shares, where libvgpu keeps what its processes account for.
+
+The law: containers write there, so nothing in it is trusted or followed; a new grant begins with an empty one.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hamid.core.claims import Claim, PodOwner
+from hamid.core.config import Config
+from hamid.core.errors import NodeError
+from hamid.core.library import CONTAINERS
+from hamid.node.files import REAL, Folder, explain, open_safely
+from hamid.node.paths import Paths
+from hamid.node.removal import remove_tree
+
+_FOR_ALL = 0o777
+_LOCKS = "vgpulock"
+
+
+def library_dir(paths: Paths, config: Config) -> str:
+    """Where libvgpu and the containers' directories lie on the node."""
+    return f"{paths.under(config.hook_path).rstrip('/')}/vgpu"
+
+
+def name_of(owner: PodOwner, claim: str) -> str:
+    """`<pod uid>_<container>` as HAMi; for an unknown pod a name that no pod can have."""
+    return f"{owner.uid}_{owner.container}" if owner.known else f"unidentified-{claim.rpartition(':')[2]}"
+
+
+def path_of(paths: Paths, config: Config, owner: PodOwner, claim: str) -> str:
+    """The container's directory on the node."""
+    return f"{library_dir(paths, config)}/{CONTAINERS}/{name_of(owner, claim)}"
+
+
+def make(paths: Paths, config: Config, owner: PodOwner, claim: str) -> None:
+    """An empty directory for the container, and the one for libvgpu's locks. Raises HamiError."""
+    with _containers(paths, config) as above:
+        name = name_of(owner, claim)
+        if above.status(name) is not None:
+            remove_tree(above, name)
+        _open_to_all(above, name)
+    _make_locks(paths)
+
+
+def ensure(paths: Paths, config: Config, owner: PodOwner, claim: str) -> bool:
+    """The directories are there, with what the container wrote; True when its own had to be made again."""
+    with _containers(paths, config) as above:
+        missing = above.status(name_of(owner, claim)) is None
+        _open_to_all(above, name_of(owner, claim))
+    _make_locks(paths)
+    return missing
+
+
+def remove(paths: Paths, config: Config, claim: Claim) -> None:
+    """The container's directory is gone; nothing to do for a claim of instances. Raises HamiError."""
+    if claim.owner is None or not claim.shares:
+        return
+    with _containers(paths, config) as above:
+        name = name_of(claim.owner, claim.name)
+        if above.status(name) is not None:
+            remove_tree(above, name)
+
+
+@contextmanager
+def _containers(paths: Paths, config: Config) -> Iterator[Folder]:
+    where = f"{library_dir(paths, config)}/{CONTAINERS}"
+    try:
+        opened = open_safely(REAL, where, create=True)
+        if opened is None:
+            raise NodeError(f"'{where}' could not be made", "see its file system")
+        try:
+            yield opened.folder
+        finally:
+            opened.folder.close()
+    except OSError as error:
+        raise explain(error, where) from error
+
+
+def _open_to_all(above: Folder, name: str) -> None:
+    above.make_folder(name)
+    inner = above.folder(name)
+    try:
+        # The containers' users are anybody; a umask must not take that away.
+        os.fchmod(inner.descriptor, _FOR_ALL)
+    finally:
+        inner.close()
+
+
+def _make_locks(paths: Paths) -> None:
+    where = paths.under("/tmp")  # noqa: S108  # HAMi-core's place, which containers mount
+    try:
+        os.makedirs(where, mode=0o1777, exist_ok=True)  # noqa: PTH103  # pathlib costs start-up
+        folder = Folder(REAL, os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), where)
+        try:
+            _open_to_all(folder, _LOCKS)
+        finally:
+            folder.close()
+    except OSError as error:
+        raise explain(error, f"{where}/{_LOCKS}") from error

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node as the daemon has it: one long life of ledger, driver and workers behind what kubelet asks.
+
+Every method may block and be called from any thread; `view` never blocks.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from hamid.core.claims import Claim
+from hamid.core.config import Config
+from hamid.core.devices import PluginDevice
+from hamid.core.grant import Denial, Grant
+from hamid.core.identity import Identified, anonymous
+from hamid.core.pods import HoldingList, PodList
+from hamid.core.view import View
+from hamid.engine.allocation import Allocator, Identify
+from hamid.engine.counters import Counters
+from hamid.engine.live import Live
+from hamid.engine.starting import restore_all
+from hamid.node.paths import Paths
+from hamid.node.ports import HoldingSource, NoHoldings, NoPods, PodSource
+
+
+class Node:
+    """Holds the ledger from the beginning; raises LedgerBusy, LedgerFailed or NotPermitted.
+
+    The driver may come later: until `start` has succeeded nothing is granted.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        config: Config,
+        *,
+        log: Any,
+        identify: Identify | None = None,
+        counters: Counters | None = None,
+        pods: PodSource | None = None,
+        holdings: HoldingSource | None = None,
+    ) -> None:
+        self.live = Live(paths, config, counters=counters or Counters(), log=log)
+        self._pods = pods or NoPods()
+        self._holdings = holdings or NoHoldings()
+        self._allocator = Allocator(
+            self.live, identify=identify or self._anyone, pods=self._pods, holdings=self._holdings
+        )
+
+    def _anyone(
+        self, _pods: PodList, _holdings: HoldingList, _claims: tuple[Claim, ...], ids: Sequence[str]
+    ) -> Identified:
+        return anonymous(self.live.config, len(ids))
+
+    @property
+    def view(self) -> View:
+        """The node as it was published last."""
+        return self.live.view
+
+    def start(self, over: Collection[str] = ()) -> list[str]:
+        """End interrupted changes, set modes, restore what was promised; what was done, in words.
+
+        May be tried again after an error (DriverMissing, DriverHung, NvmlFailed, LedgerFailed). `over` are the uids of
+        pods that are known to be over.
+        """
+        self.live.observe()
+        return restore_all(self.live, over)
+
+    def observe(self) -> View:
+        """Read the node and publish; raises what the driver says when it does not answer."""
+        self.live.observe()
+        return self.live.view
+
+    def devices(self) -> tuple[PluginDevice, ...]:
+        """What kubelet may give to containers."""
+        return self.live.view.devices
+
+    def prefer(self, available: tuple[str, ...], must_include: tuple[str, ...], size: int) -> tuple[str, ...]:
+        """Which ids of the available ones the planner would take."""
+        return self._allocator.prefer(available, must_include, size)
+
+    def allocate(self, device_ids: Sequence[str], *, deadline_seconds: float | None = None) -> Grant | Denial:
+        """Give these ids to the container that waits for them, all within the deadline."""
+        return self._allocator.allocate(tuple(device_ids), deadline_seconds)
+
+    def undo(self, claim: str) -> None:
+        """Take back a grant that nobody received."""
+        self._allocator.undo(claim)
+
+    def drain(self) -> None:
+        """Nothing new is granted from now on; calls on their way end soon."""
+        self._allocator.closing = True
+
+    def close(self) -> None:
+        """The end of this node's life in this process."""
+        self.drain()
+        self.live.close()
