@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Allocate on the simulated driver: what a container gets, what is left of a refusal, what others notice of it."""
 
-
 import pytest
 import structlog
 
