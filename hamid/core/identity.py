@@ -5,6 +5,7 @@ The law: kubelet names no pod; what is concluded from pods and requests is provi
 the ids.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
@@ -15,6 +16,8 @@ from hamid.core.claims import Claim, PodOwner
 from hamid.core.config import Config
 from hamid.core.pods import Container, Pod
 
+_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}", re.ASCII)
+
 
 class Identified(Struct, frozen=True, kw_only=True):
     """The container and what it asks; `pod` and `container` are None where nobody knows the pods."""
@@ -23,8 +26,11 @@ class Identified(Struct, frozen=True, kw_only=True):
     container: Container | None
     asked: Asked
 
-    def owner(self, *, resource: str, device_ids: Sequence[str], granted_at: float, boot_id: str) -> PodOwner:
-        """It as the owner of a claim."""
+    def owner(
+        self, *, resource: str, device_ids: Sequence[str], granted_at: float, boot_id: str, token: str
+    ) -> PodOwner:
+        """It as the owner of a claim; `token` stands for an unknown pod in the name of its directory."""
+        folder = f"{self.pod.uid}_{self.container.name}" if self.pod and self.container else ""
         return PodOwner(
             uid=self.pod.uid if self.pod else "",
             namespace=self.pod.namespace if self.pod else "",
@@ -33,6 +39,8 @@ class Identified(Struct, frozen=True, kw_only=True):
             resource=resource,
             device_ids=tuple(device_ids),
             asked=self.asked,
+            # What comes from outside must not lead out of the directory.
+            folder=folder if _FOLDER.fullmatch(folder) else f"unidentified-{token}",
             granted_at=granted_at,
             boot_id=boot_id,
         )

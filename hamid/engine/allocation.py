@@ -5,6 +5,7 @@ The law: the container gets all of it or nothing of it is left; whatever fails, 
 what this call made is taken back; a GPU that fails is left for another one while there is time.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from threading import Thread
@@ -39,6 +40,7 @@ _MARGIN_SECONDS = 0.25
 # How long a container may stay unknown: a file of pods is written a little after kubelet asks.
 _UNKNOWN_SECONDS = 2.0
 _POLL_SECONDS = 0.25
+_TOKEN_BYTES = 8
 _PAUSE_SECONDS = 0.2
 # NVML_ERROR_IN_USE and _INSUFFICIENT_RESOURCES: what was freed a moment ago, or somebody else came first.
 _TRANSIENT = frozenset({19, 23})
@@ -134,7 +136,13 @@ class Allocator:
         if isinstance(identified, Denial):
             return identified
         resource = live.config.resources.count
-        owner = identified.owner(resource=resource, device_ids=ids, granted_at=time.time(), boot_id=live.ledger.boot)
+        owner = identified.owner(
+            resource=resource,
+            device_ids=ids,
+            granted_at=time.time(),
+            boot_id=live.ledger.boot,
+            token=os.urandom(_TOKEN_BYTES).hex(),
+        )
         earlier = seen_before(facts.claims, identified, resource=resource, device_ids=ids)
         if earlier is not None:
             return self._again(*earlier, identified, owner)

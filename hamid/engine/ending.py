@@ -5,12 +5,12 @@ The law: the claim stays on the ledger until all of it is gone, so that whatever
 what a process uses is never destroyed, and keeps its claim.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from hamid.core.claims import Claim, Seat
 from hamid.core.errors import NodeError
 from hamid.core.journal import Goal, Run, seat_of_step
-from hamid.core.steps import DestroyInstance
+from hamid.core.steps import DestroyInstance, Step
 from hamid.engine import folders
 from hamid.engine.live import Live
 from hamid.engine.running import Running, finish_each, roll_back
@@ -63,15 +63,26 @@ def take_back(live: Live, run: Run, until: float | None = None) -> list[Exceptio
     return [] if over else list(running.errors) or [NodeError(f"run {run.run} is not undone yet")]
 
 
+def carry(live: Live, steps: Sequence[Step], until: float | None = None) -> Running:
+    """Do steps that stand for themselves, such as bringing back what a claim holds; how it went."""
+    number = live.ledger.begin_run(steps, goal=Goal.EACH)
+    return _go(live, live.ledger.run(number), until)
+
+
 def _finish(live: Live, run: Run) -> list[Exception]:
-    running = Running(live.session, run.run, goal=Goal.EACH, claim=run.claim or "")
+    running = _go(live, run)
+    _tell(live, run, running.messages)
+    return list(running.errors)
+
+
+def _go(live: Live, run: Run, until: float | None = None) -> Running:
+    running = Running(live.session, run.run, goal=Goal.EACH, claim=run.claim or "", until=until)
     live.fly(run.run, _doomed(run))
     try:
         finish_each(live.session, running, run)
     finally:
         live.land(run.run)
-    _tell(live, run, running.messages)
-    return list(running.errors)
+    return running
 
 
 def _doomed(run: Run) -> list[Seat]:

@@ -25,31 +25,26 @@ def library_dir(paths: Paths, config: Config) -> str:
     return f"{paths.under(config.hook_path).rstrip('/')}/vgpu"
 
 
-def name_of(owner: PodOwner, claim: str) -> str:
-    """`<pod uid>_<container>` as HAMi; for an unknown pod a name that no pod can have."""
-    return f"{owner.uid}_{owner.container}" if owner.known else f"unidentified-{claim.rpartition(':')[2]}"
-
-
-def path_of(paths: Paths, config: Config, owner: PodOwner, claim: str) -> str:
+def path_of(paths: Paths, config: Config, owner: PodOwner) -> str:
     """The container's directory on the node."""
-    return f"{library_dir(paths, config)}/{CONTAINERS}/{name_of(owner, claim)}"
+    return f"{library_dir(paths, config)}/{CONTAINERS}/{owner.folder}"
 
 
-def make(paths: Paths, config: Config, owner: PodOwner, claim: str) -> None:
+def make(paths: Paths, config: Config, owner: PodOwner) -> None:
     """An empty directory for the container, and the one for libvgpu's locks. Raises HamiError."""
     with _containers(paths, config) as above:
-        name = name_of(owner, claim)
+        name = owner.folder
         if above.status(name) is not None:
             remove_tree(above, name)
         _open_to_all(above, name)
     _make_locks(paths)
 
 
-def ensure(paths: Paths, config: Config, owner: PodOwner, claim: str) -> bool:
+def ensure(paths: Paths, config: Config, owner: PodOwner) -> bool:
     """The directories are there, with what the container wrote; True when its own had to be made again."""
     with _containers(paths, config) as above:
-        missing = above.status(name_of(owner, claim)) is None
-        _open_to_all(above, name_of(owner, claim))
+        missing = above.status(owner.folder) is None
+        _open_to_all(above, owner.folder)
     _make_locks(paths)
     return missing
 
@@ -59,7 +54,7 @@ def remove(paths: Paths, config: Config, claim: Claim) -> None:
     if claim.owner is None or not claim.shares:
         return
     with _containers(paths, config) as above:
-        name = name_of(claim.owner, claim.name)
+        name = claim.owner.folder
         if above.status(name) is not None:
             remove_tree(above, name)
 

@@ -42,15 +42,18 @@ class Granting:
         """Raises LibraryMissing when no container could get libvgpu."""
         container_library(folders.library_dir(self._live.paths, self._live.config))
 
-    def look(self, choice: Choice, claim: str, until: float | None = None) -> Made:
-        """Every instance of a choice as it is now, on its GPU's worker. Raises NodeError, InUse or DriverHung."""
+    def look(self, choice: Choice, claim: str, until: float | None = None, *, idle: bool = True) -> Made:
+        """Every instance of a choice as it is now, on its GPU's worker. Raises NodeError, InUse or DriverHung.
+
+        With `idle` nobody may use them yet.
+        """
         by_gpu: dict[int, list[ClaimedSeat]] = {}
         for each in choice.seats:
             index = self._live.session.index_of(each.seat.gpu_uuid)
             if index is None:
                 raise NodeError(f"the GPU {each.seat.gpu_uuid} does not answer", "hamictl gpu list")
             by_gpu.setdefault(index, []).append(each)
-        tasks = {index: self._looker(index, seats, claim) for index, seats in by_gpu.items()}
+        tasks = {index: self._looker(index, seats, claim, idle=idle) for index, seats in by_gpu.items()}
         found: dict[Seat, tuple[str, tuple[DeviceNode, ...]]] = {}
         for outcome in self._live.session.workers.run(tasks, until=until).values():
             found |= outcome.get()
@@ -61,7 +64,7 @@ class Granting:
         )
 
     def _looker(
-        self, index: int, seats: Sequence[ClaimedSeat], claim: str
+        self, index: int, seats: Sequence[ClaimedSeat], claim: str, *, idle: bool
     ) -> Callable[[Worker], dict[Seat, tuple[str, tuple[DeviceNode, ...]]]]:
         live = self._live
 
@@ -74,7 +77,7 @@ class Granting:
                 name = f"{each.profile}@{each.seat.start} on GPU {index}"
                 if there is None or there.compute_instances != 1 or there.mig_uuid is None:
                     raise NodeError(f"{name} vanished while it was being granted", "see who else changes this GPU")
-                if there.holders:
+                if there.holders and idle:
                     raise InUse(f"{name} is used by {', '.join(map(str, there.holders))} already", "try again")
                 problem = devicenodes.ensure(live.paths, gpu.minor, there.gi_id, there.ci_id)
                 if problem:
@@ -97,7 +100,7 @@ class Granting:
         if choice.mode is Mode.MIG:
             uuids = [made.uuids[each.seat] or "" for each in choice.seats]
             return mig_grant(claim, uuids, nodes, strategy=live.config.device_list_strategy)
-        folders.make(live.paths, live.config, owner, claim)
+        folders.make(live.paths, live.config, owner)
         env = identified.container.env if identified.container is not None else {}
         return share_grant(
             claim,
@@ -105,19 +108,19 @@ class Granting:
             nodes,
             config=live.config,
             asked=identified.asked,
-            host=self._host(owner, claim),
+            host=self._host(owner),
             token=os.urandom(_TOKEN_BYTES).hex(),
             controlled=wants_control(env.get("CUDA_DISABLE_CONTROL", "")),
         )
 
-    def _host(self, owner: PodOwner, claim: str) -> HostPaths:
+    def _host(self, owner: PodOwner) -> HostPaths:
         live = self._live
         below = folders.library_dir(live.paths, live.config)
         licensed = os.path.exists(f"{below}/license")  # noqa: PTH110  # as everywhere in this room
         return HostPaths(
             library=container_library(below),
             preload=f"{below}/{PRELOAD}",
-            folder=folders.path_of(live.paths, live.config, owner, claim),
+            folder=folders.path_of(live.paths, live.config, owner),
             locks=live.paths.under("/tmp/vgpulock"),  # noqa: S108  # HAMi-core's place
             license=f"{below}/license" if licensed else "",
             validator=f"{below}/vgpuvalidator" if licensed else "",

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
@@ -56,6 +57,7 @@ class Live:
         self._reading: set[int] = set()
         self._flights: dict[int, frozenset[Seat]] = {}
         self._busy: set[str] = set()
+        self._restores: WeakValueDictionary[str, Any] = WeakValueDictionary()
         self._guard = threading.Lock()
         self._news = threading.Condition()
         self._serial = 0
@@ -131,6 +133,11 @@ class Live:
 
         return task
 
+    def forget_reading(self, index: int) -> None:
+        """The reading that this GPU had begun will not end."""
+        with self._guard:
+            self._reading.discard(index)
+
     def _take(self, gpu: Gpu) -> None:
         """Whoever reads a GPU shares what was read; one that lost its name keeps the one that it had."""
         with self._guard:
@@ -174,6 +181,11 @@ class Live:
             if text:
                 self._pending_modes[gpu_uuid] = text
 
+    def pending_modes(self) -> dict[str, str]:
+        """The GPUs that wait for another mode, by uuid, and why."""
+        with self._guard:
+            return dict(self._pending_modes)
+
     # -- changes on their way --
 
     def fly(self, run: int, doomed: Iterable[Seat] = ()) -> None:
@@ -209,6 +221,14 @@ class Live:
             if mine:
                 with self._guard:
                     self._busy.discard(name)
+
+    @contextmanager
+    def restoring(self, name: str) -> Iterator[None]:
+        """One thread at a time, in turn."""
+        with self._guard:
+            lock = self._restores.setdefault(name, threading.Lock())
+        with lock:
+            yield
 
     def serial(self) -> int:
         """A number that every publication raises."""

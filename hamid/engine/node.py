@@ -4,7 +4,7 @@
 Every method may block and be called from any thread; `view` never blocks.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from hamid.core.claims import Claim
@@ -17,7 +17,9 @@ from hamid.core.view import View
 from hamid.engine.allocation import Allocator, Identify
 from hamid.engine.counters import Counters
 from hamid.engine.live import Live
-from hamid.engine.starting import restore_all
+from hamid.engine.prestart import Prestart
+from hamid.engine.reconcile import Reconciler
+from hamid.engine.starting import restore_all, set_modes
 from hamid.node.paths import Paths
 from hamid.node.ports import HoldingSource, NoHoldings, NoPods, PodSource
 
@@ -45,6 +47,8 @@ class Node:
         self._allocator = Allocator(
             self.live, identify=identify or self._anyone, pods=self._pods, holdings=self._holdings
         )
+        self._prestart = Prestart(self.live)
+        self._reconciler = Reconciler(self.live, pods=self._pods, holdings=self._holdings)
 
     def _anyone(
         self, _pods: PodList, _holdings: HoldingList, _claims: tuple[Claim, ...], ids: Sequence[str]
@@ -86,6 +90,38 @@ class Node:
         """Take back a grant that nobody received."""
         self._allocator.undo(claim)
 
+    def prestart(self, device_ids: Sequence[str]) -> Denial | None:
+        """What these ids stand for is there, or the start is refused; within kubelet's 30 s."""
+        return self._prestart.check(tuple(device_ids))
+
+    def reconcile(self) -> None:
+        """Confirm and release claims, end what was left open; by one thread at a time, every few seconds.
+
+        Raises the driver's error when the node could not be read, after all the rest.
+        """
+        self._reconciler.run()
+
+    def reconfigure(self, config: Config) -> list[str]:
+        """From now on this configuration; idle GPUs change their mode, the others show it as pending."""
+        # Who decided by the old one has written it down by now.
+        with self.live.decision:
+            self.live.config = config
+        messages = set_modes(self.live) if self.live.restored else []
+        self.live.publish()
+        return messages
+
+    def set_health(self, gpu_uuid: str, problem: str) -> None:
+        """A GPU became sick, or with an empty problem well again."""
+        self.live.set_health(gpu_uuid, problem)
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call this after every publication, from any thread; it must not block."""
+        self.live.listen(listener)
+
+    def annotate(self, **notes: str) -> None:
+        """Facts of the daemon for the View: registration, library, reload."""
+        self.live.annotate(**notes)
+
     def drain(self) -> None:
         """Nothing new is granted from now on; calls on their way end soon."""
         self._allocator.closing = True
@@ -93,4 +129,5 @@ class Node:
     def close(self) -> None:
         """The end of this node's life in this process."""
         self.drain()
+        self._reconciler.close()
         self.live.close()

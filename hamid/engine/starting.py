@@ -11,11 +11,12 @@ from hamid.core.claims import Claim, Seat, instance_at
 from hamid.core.config import Mode
 from hamid.core.errors import HamiError
 from hamid.core.gpu import Gpu, Health
-from hamid.core.journal import Goal, describe
+from hamid.core.journal import describe
 from hamid.core.steps import CreateInstance, SetMigMode, Step
+from hamid.engine import folders
+from hamid.engine.ending import carry
 from hamid.engine.live import Live
 from hamid.engine.recover import recover_in
-from hamid.engine.running import Running, finish_each
 
 
 def restore_all(live: Live, over: Collection[str] = ()) -> list[str]:
@@ -23,6 +24,9 @@ def restore_all(live: Live, over: Collection[str] = ()) -> list[str]:
 
     What was done and what could not be, in words. Raises HamiError when the ledger or the driver fails as a whole.
     """
+    for claim in live.ledger.facts().claims:
+        if claim.pending:
+            folders.remove(live.paths, live.config, claim)
     messages = recover_in(live.session)
     live.observe()
     messages += set_modes(live)
@@ -103,13 +107,7 @@ def _whole(gpu: Gpu, seat: Seat) -> bool:
 
 def _carry(live: Live, steps: tuple[Step, ...]) -> list[str]:
     """Each step by itself; what was done begins with `done: `."""
-    number = live.ledger.begin_run(steps, goal=Goal.EACH)
-    running = Running(live.session, number, goal=Goal.EACH)
-    live.fly(number)
-    try:
-        finish_each(live.session, running, live.ledger.run(number))
-    finally:
-        live.land(number)
+    running = carry(live, steps)
     done = [f"done: {describe(step)}" for _, step in running.done]
     return [*done, *running.messages, *(_words(error) for error in running.errors)]
 

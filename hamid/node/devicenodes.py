@@ -39,6 +39,13 @@ def of_instance(paths: Paths, gpu_minor: int | None, gi_id: int, ci_id: int | No
     return _present(paths, [f"{_FOLDER}/nvidia-cap{each[0]}" for each in found if each is not None])
 
 
+def numbers(paths: Paths, gpu_minor: int | None, gi_id: int, ci_id: int | None) -> frozenset[int]:
+    """The device numbers of an instance's capabilities; nothing where the driver does not name them."""
+    found = [_read(paths, file) for file in _files(gpu_minor, gi_id, ci_id)]
+    major = _major(paths)
+    return frozenset(os.makedev(major, each[0]) for each in found if each is not None and major is not None)
+
+
 def _present(paths: Paths, names: list[str]) -> tuple[DeviceNode, ...]:
     # A path that is not there would keep the container from starting.
     return tuple(

@@ -13,6 +13,7 @@ import traceback
 from pathlib import Path
 
 from hamid.core.errors import HamiError
+from hamid.engine import folders
 from hamid.engine.observe import observe
 from hamid.engine.recover import repair_plan
 from hamid.node import devicenodes, simulation, simulator
@@ -27,8 +28,15 @@ MUTATIONS = (
     "nvmlComputeInstanceDestroy",
     "nvmlGpuInstanceDestroy",
 )
-# Where a journal entry or a device node is written: each is a point before, and one after.
-WRITES = (Ledger._commit.__code__, devicenodes.ensure.__code__)
+# Where a journal entry, a device node or a directory is written: each is a point before, and one after.
+WRITES = (
+    Ledger._commit.__code__,
+    devicenodes.ensure.__code__,
+    folders.make.__code__,
+    folders.ensure.__code__,
+    folders.remove.__code__,
+)
+MOST_POINTS = 3000
 
 
 class Scene:
@@ -207,10 +215,31 @@ def at_write(number, event):
     return arm
 
 
-def deaths():
-    """Families of points to die at; each gives, for a number from 1 on, what arms it."""
-    yield "before a call", lambda number: at_call("nvml*", number, "kill")
+def deaths(*, reads=True):
+    """Families of points to die at; each gives, for a number from 1 on, what arms it.
+
+    Without `reads` a call that changes nothing is no point of its own: nothing that lasts is different there.
+    """
+    if reads:
+        yield "before a call", lambda number: at_call("nvml*", number, "kill")
     for pattern in MUTATIONS:
+        if not reads:
+            yield f"before {pattern}", lambda number, pattern=pattern: at_call(pattern, number, "kill")
         yield f"after {pattern}", lambda number, pattern=pattern: at_call(pattern, number, "kill-after")
     yield "before a write", lambda number: at_write(number, "call")
     yield "after a write", lambda number: at_write(number, "return")
+
+
+def kills(scene, work, judge, *, reads=True):
+    """Kills the work at every point there is, judges each time, and puts the node back; how many there were."""
+    count = 0
+    for family, arm in deaths(reads=reads):
+        for number in itertools.count(1):
+            assert number < MOST_POINTS, family
+            if not in_child(work, arm(number)):
+                break
+            judge()
+            scene.put_back()
+            count += 1
+        scene.put_back()
+    return count

@@ -1,28 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Allocate on the simulated driver: what a container gets, what is left of a refusal, what others notice of it."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
-import structlog
+from nodes import World, ids, install_library, open_node
+from scene import apart
 
-from hamid.core.asked import Asked
-from hamid.core.config import Config, Mode
-from hamid.core.grant import Grant
-from hamid.core.identity import Identified
-from hamid.core.request import MemoryMatch, Policy
-from hamid.engine.counters import Counters
-from hamid.engine.node import Node
+from hamid.core.config import Mode
+from hamid.core.grant import Denial, DenialCode, Grant
+from hamid.core.pods import Container
+from hamid.node import simulator
 
-PACKED = {"mode": Mode.MIG, "policy": Policy.PACKED, "memory_match": MemoryMatch.NVML}
-
-
-class Wants:
-    """Identifies every caller as nobody who asks for `memory_mib`."""
-
-    def __init__(self, memory_mib=4000):
-        self.memory_mib = memory_mib
-
-    def __call__(self, pods, holdings, claims, device_ids):
-        return Identified(pod=None, container=None, asked=Asked(count=len(device_ids), memory_mib=self.memory_mib))
+ONE, WHOLE = 4000, 40000
 
 
 @pytest.fixture
@@ -30,10 +21,10 @@ def make_node(make_scene):
     """A started node of hamid on a simulated one."""
     made = []
 
-    def make(spec, *, wants=None, scene=None, **settings):
+    def make(spec, *, world=None, scene=None, prepare=lambda scene: None, **settings):
         scene = scene or make_scene(spec)
-        config = Config(**{**PACKED, **settings})
-        node = Node(scene.paths, config, identify=wants or Wants(), log=structlog.get_logger(), counters=Counters())
+        prepare(scene)
+        node = open_node(scene, world, **settings)
         made.append(node)
         node.start()
         node.scene = scene
@@ -44,16 +35,252 @@ def make_node(make_scene):
         node.close()
 
 
+def agree(node):
+    """Ledger and NVML say the same: each claimed seat has its instance, and each instance of ours its claim."""
+    node.observe()
+    claimed = sorted((each.seat.gpu_uuid, each.seat.start) for claim in node.view.claims for each in claim.seats)
+    there = sorted(
+        (gpu.uuid, each.placement.start) for gpu in node.view.snapshot.gpus for each in gpu.instances if each.generation
+    )
+    assert claimed == there
+    assert not any(claim.pending for claim in node.view.claims)
+    assert node.live.ledger.open_runs() == ()
+    assert not node.live.is_changing()
+
+
 def test_a_container_gets_an_instance_that_did_not_exist(make_node):
     """On an idle GPU one Allocate makes the instance, names it and its device nodes, and the ledger agrees."""
     node = make_node("1xA100-SXM4-40GB")
-    (device, *_) = node.devices()
-    grant = node.allocate([device.device_id])
+    grant = node.allocate(ids(node))
     assert isinstance(grant, Grant), grant
     (instance,) = node.view.snapshot.gpus[0].instances
     assert grant.envs == {"NVIDIA_VISIBLE_DEVICES": instance.mig_uuid}
     assert instance.claim == grant.claim
-    assert [claim.name for claim in node.view.claims] == [grant.claim]
+    capabilities = [each.container_path for each in grant.devices if "nvidia-caps" in each.container_path]
+    assert len(capabilities) == 2
+    agree(node)
     node.undo(grant.claim)
     assert node.view.claims == ()
     assert node.scene.instances() == []
+
+
+def test_the_worked_example_and_refill(make_node):
+    """Seven of 1g fill a GPU, the eighth is refused with reasons; one goes, the neighbours keep theirs, one comes."""
+    node = make_node("1xA100-SXM4-40GB", allocate_deadline_seconds=3.0)
+    grants = [node.allocate(ids(node)) for _ in range(7)]
+    assert all(isinstance(grant, Grant) for grant in grants)
+    refused = node.allocate(ids(node))
+    assert isinstance(refused, Denial)
+    assert refused.code is DenialCode.NO_FIT
+    assert any("GPU 0" in reason for reason in refused.reasons)
+    node.undo(grants[3].claim)
+    before = {each.mig_uuid for each in node.view.snapshot.gpus[0].instances}
+    again = node.allocate(ids(node))
+    assert isinstance(again, Grant)
+    assert before < {each.mig_uuid for each in node.view.snapshot.gpus[0].instances}
+    agree(node)
+
+
+def test_many_at_once_never_get_the_same_place(make_node):
+    """64 concurrent Allocates over 8 GPUs: 56 instances of 1g, each for one container, and 8 refusals."""
+    node = make_node("8xA100-SXM4-40GB")
+    asked = [ids(node, 8, gpu)[n] for gpu in range(8) for n in range(8)]
+    with ThreadPoolExecutor(64) as pool:
+        outcomes = list(pool.map(lambda each: node.allocate([each]), asked))
+    grants = [each for each in outcomes if isinstance(each, Grant)]
+    assert len(grants) == 56, [each for each in outcomes if isinstance(each, Denial)]
+    assert len({grant.envs["NVIDIA_VISIBLE_DEVICES"] for grant in grants}) == 56
+    assert all(each.code is DenialCode.NO_FIT for each in outcomes if isinstance(each, Denial))
+    agree(node)
+
+
+def test_mixed_sizes_at_once_leave_nothing_behind(make_node):
+    """Different sizes concurrently, granted or refused, given back concurrently: the node is as it was."""
+    world = World()
+    node = make_node("2xA100-SXM4-40GB", world=world, allocate_deadline_seconds=4.0)
+    sizes = [4000, 9000, 19000, 4000, 9000, 39000, 4000, 4000, 19000, 9000]
+    asked = [each for gpu in range(2) for each in ids(node, 5, gpu)]
+
+    def one(pair):
+        world.memory_mib = pair[0]
+        return node.allocate([pair[1]])
+
+    with ThreadPoolExecutor(10) as pool:
+        outcomes = list(pool.map(one, zip(sizes, asked, strict=True)))
+        agree(node)
+        list(pool.map(lambda each: node.undo(each.claim), [each for each in outcomes if isinstance(each, Grant)]))
+    agree(node)
+    assert node.scene.instances() == []
+
+
+def test_a_slow_gpu_delays_only_itself(make_node):
+    """While one GPU takes 3 s for an instance, another one serves at once and readers wait for nobody."""
+    node = make_node("2xA100-SXM4-40GB")
+    simulator.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement@0=latency:3000", state=node.scene.state)
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(node.allocate, ids(node, gpu=0))
+        time.sleep(0.3)
+        began = time.monotonic()
+        # Seven of them, so that not all can lie on the slow one.
+        node.live.set_health(node.view.gpus[0].gpu.uuid, "busy")
+        fast = node.allocate(ids(node, gpu=1))
+        assert node.view.claims
+        assert time.monotonic() - began < 1.5
+        assert isinstance(fast, Grant)
+        assert isinstance(slow.result(), Grant)
+    agree(node)
+
+
+def test_a_driver_that_answers_late_leaves_nothing(make_node):
+    """The deadline passes inside a creation: the answer comes in time, and what the driver made is taken back."""
+    node = make_node("1xA100-SXM4-40GB", allocate_deadline_seconds=1.0)
+    simulator.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement#1=latency:2500", state=node.scene.state)
+    began = time.monotonic()
+    outcome = node.allocate(ids(node))
+    assert time.monotonic() - began < 1.5
+    assert isinstance(outcome, Denial)
+    assert outcome.code is DenialCode.DEADLINE
+    for _ in range(100):
+        if not node.live.is_changing():
+            break
+        time.sleep(0.1)
+    agree(node)
+    assert node.scene.instances() == []
+    assert isinstance(node.allocate(ids(node)), Grant)
+
+
+def test_a_gpu_that_fails_is_left_for_another(make_node):
+    """A creation that one GPU refuses for good is made on the other, and nothing is left on the first."""
+    node = make_node("2xA100-SXM4-40GB")
+    simulator.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement@0=error:999", state=node.scene.state)
+    grant = node.allocate(ids(node, gpu=0))
+    assert isinstance(grant, Grant), grant
+    assert [each[0] for each in node.scene.instances()] == [1]
+    agree(node)
+
+
+def test_what_passes_is_tried_again_and_what_does_not_fails_at_once(make_node):
+    """IN_USE is retried until it passes; a driver that forbids is believed."""
+    node = make_node("1xA100-SXM4-40GB", allocate_deadline_seconds=8.0)
+    simulator.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement#1+3=error:19", state=node.scene.state)
+    assert isinstance(node.allocate(ids(node)), Grant)
+    simulator.clear_faults(state=node.scene.state)
+    simulator.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement=error:4", state=node.scene.state)
+    began = time.monotonic()
+    outcome = node.allocate(ids(node))
+    assert isinstance(outcome, Denial)
+    assert time.monotonic() - began < 2
+    agree(node)
+
+
+def test_a_hanging_gpu_is_parked_and_the_others_serve(make_scene):
+    """A creation that never comes back: refused in time, its GPU unhealthy, the other one serves on."""
+    scene = make_scene("2xA100-SXM4-40GB")
+
+    def work():
+        node = open_node(scene, driver_timeout_seconds=0.5, allocate_deadline_seconds=3.0)
+        node.start()
+        simulator.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement@0=hang", state=scene.state)
+        first = node.allocate(ids(node, gpu=0))
+        # There was time left for the other GPU.
+        assert isinstance(first, Grant), first
+        assert {each.healthy for each in node.devices() if each.gpu_uuid == node.view.gpus[0].gpu.uuid} == {False}
+        assert "driver-hung" in node.view.gpus[0].problem
+        assert isinstance(node.allocate(ids(node, gpu=1)), Grant)
+        began = time.monotonic()
+        node.reconcile()
+        assert time.monotonic() - began < 5
+        assert len(node.live.ledger.open_runs()) == 1
+
+    apart(work)
+
+
+def test_nothing_is_granted_for_ids_that_are_not_ours(make_node):
+    """Unknown, repeated and malformed ids are refused by name; nothing is written down."""
+    node = make_node("1xA100-SXM4-40GB")
+    (known,) = ids(node)
+    uuid = node.view.gpus[0].gpu.uuid
+    for wrong in (["GPU-x-0"], [f"{uuid}-999"], [uuid], [""], [known, "x"]):
+        outcome = node.allocate(wrong)
+        assert isinstance(outcome, Denial)
+        assert outcome.code is DenialCode.UNKNOWN_DEVICE
+    twice = node.allocate([known, known])
+    assert isinstance(twice, Denial)
+    assert twice.code is DenialCode.BAD_REQUEST
+    assert node.view.claims == ()
+
+
+def test_equal_ids_are_a_repeat_only_while_nobody_confirmed(make_node):
+    """The same call again gives the same grant; once kubelet confirmed the holder, another pod gets its own."""
+    world = World()
+    world.add("one")
+    node = make_node("1xA100-SXM4-40GB", world=world)
+    chosen = ids(node)
+    first = node.allocate(chosen)
+    assert node.allocate(chosen) == first
+    world.hold("one", chosen)
+    node.reconcile()
+    world.held.clear()
+    world.add("two")
+    second = node.allocate(chosen)
+    assert isinstance(second, Grant)
+    assert second.envs != first.envs
+    agree(node)
+
+
+def test_an_init_containers_ids_are_handed_on(make_node):
+    """The app container that gets its init container's ids gets its instance too, and one claim holds it."""
+    world = World()
+    init, main = Container(name="setup", init=True), Container(name="main")
+    pod = world.add("job", init, main)
+    world.asking = (pod, init)
+    node = make_node("1xA100-SXM4-40GB", world=world)
+    chosen = ids(node)
+    first = node.allocate(chosen)
+    world.asking = (pod, main)
+    second = node.allocate(chosen)
+    assert isinstance(second, Grant)
+    assert second.envs == first.envs
+    (claim,) = node.view.claims
+    assert claim.owner.container == "main"
+    assert node.prestart(chosen) is None
+    agree(node)
+
+
+def test_a_share_carries_limits_and_an_empty_directory(make_node):
+    """hami-core: limits by position, libvgpu and its preload, a directory of the container's own that goes with it."""
+    world = World(memory_mib=8000, cores_percent=30)
+    world.add("job")
+    node = make_node("2xA100-SXM4-40GB", world=world, mode=Mode.HAMI_CORE, prepare=install_library)
+    two = (*ids(node, gpu=0), *ids(node, gpu=1))
+    grant = node.allocate(two)
+    assert isinstance(grant, Grant), grant
+    assert grant.envs["CUDA_DEVICE_MEMORY_LIMIT_1"] == "8000m"
+    assert grant.envs["CUDA_DEVICE_SM_LIMIT"] == "30"
+    assert len(grant.envs["NVIDIA_VISIBLE_DEVICES"].split(",")) == 2
+    folder = node.scene.root / "usr/local/vgpu/containers/uid-job_main"
+    assert folder.stat().st_mode & 0o777 == 0o777
+    assert str(folder) in [mount.host_path for mount in grant.mounts]
+    node.undo(grant.claim)
+    assert not folder.exists()
+    assert node.view.claims == ()
+
+
+def test_shares_never_exceed_the_gpu(make_node):
+    """Memory and cores are promised only once; the refusal says what is left."""
+    node = make_node("1xA30", world=World(memory_mib=10000), mode=Mode.HAMI_CORE, prepare=install_library)
+    assert isinstance(node.allocate(ids(node)), Grant)
+    assert isinstance(node.allocate(ids(node)), Grant)
+    outcome = node.allocate(ids(node))
+    assert isinstance(outcome, Denial)
+    assert "MiB are free" in outcome.reasons[0]
+
+
+def test_a_share_needs_an_installed_library(make_node):
+    """Without libvgpu the answer says how to install it, and nothing is promised."""
+    node = make_node("1xA30", mode=Mode.HAMI_CORE)
+    outcome = node.allocate(ids(node))
+    assert isinstance(outcome, Denial)
+    assert outcome.code is DenialCode.LIBRARY
+    assert "hamictl lib sync" in outcome.hint
+    assert node.view.claims == ()

@@ -1,15 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A process that changes the node is killed at every driver call and every write; then the next one recovers."""
 
-import itertools
-
 import pytest
 from crash_cases import CASES
-from scene import at_call, deaths, in_child, under
+from scene import at_call, in_child, kills, under
 
 from hamid.engine.recover import recover
-
-MOST_POINTS = 3000
 
 
 @pytest.fixture
@@ -23,21 +19,6 @@ def prepared(make_scene):
         return scene
 
     return make
-
-
-def kills(scene, work, judge):
-    """Kills the work at every point there is, judges each time, and puts the node back; how many there were."""
-    count = 0
-    for family, arm in deaths():
-        for number in itertools.count(1):
-            assert number < MOST_POINTS, family
-            if not in_child(work, arm(number)):
-                break
-            judge()
-            scene.put_back()
-            count += 1
-        scene.put_back()
-    return count
 
 
 class Judge:

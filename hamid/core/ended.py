@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whose pod is over: the evidence that releases a claim.
+
+The law: a pod is over when it is terminal, deleted with all its containers ended, or missing from two complete lists
+far enough apart; a list that may lack something proves nothing, and ids that kubelet says are held keep their claim.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+
+from msgspec import Struct
+
+from hamid.core.claims import Claim, PodOwner
+from hamid.core.pods import Holding, HoldingList, Pod, PodList
+
+_TERMINAL = frozenset({"Succeeded", "Failed"})
+
+
+class Why(StrEnum):
+    """What ended a claim; the values of hamid_releases_total."""
+
+    TERMINAL = "terminal"
+    DELETED = "deleted"
+    ABSENT = "absent"
+
+
+class Verdicts(Struct, frozen=True, kw_only=True):
+    """Claims (by name) whose pod is over, and since when others are missing (on the caller's clock)."""
+
+    over: Mapping[str, Why] = {}
+    missing: Mapping[str, float] = {}
+
+
+def judge(
+    claims: Iterable[Claim],
+    pods: PodList,
+    holdings: HoldingList,
+    missing: Mapping[str, float],
+    *,
+    now: float,
+    absent_seconds: float,
+) -> Verdicts:
+    """The verdicts of now; `missing` is what the judgement before said of it."""
+    by_uid = {pod.uid: pod for pod in pods.pods}
+    over: dict[str, Why] = {}
+    still: dict[str, float] = {}
+    for claim in claims:
+        owner = claim.owner
+        if owner is None or claim.pending or _held(owner, by_uid, holdings.holdings):
+            continue
+        pod = by_uid.get(owner.uid) if owner.known else None
+        if pod is not None:
+            why = ending(pod)
+            if why is not None:
+                over[claim.name] = why
+            continue
+        since = missing.get(claim.name)
+        if not _proves_absence(owner, pods, holdings):
+            # Neither here nor gone: the first complete list goes on counting.
+            still |= {} if since is None else {claim.name: since}
+        elif since is not None and now - since >= absent_seconds:
+            over[claim.name] = Why.ABSENT
+        else:
+            still[claim.name] = now if since is None else since
+    return Verdicts(over=over, missing=still)
+
+
+def ending(pod: Pod) -> Why | None:
+    """Why a pod that is listed is over, or None while it may run."""
+    if pod.phase in _TERMINAL:
+        return Why.TERMINAL
+    ended = [each.terminated for each in pod.containers]
+    return Why.DELETED if pod.deleted and ended and all(ended) else None
+
+
+def _proves_absence(owner: PodOwner, pods: PodList, holdings: HoldingList) -> bool:
+    """True when a list that would name the owner is complete: of pods, or of holdings where the pod is unknown."""
+    if owner.known:
+        return pods.complete
+    return holdings.complete and owner.confirmed
+
+
+def _held(owner: PodOwner, by_uid: Mapping[str, Pod], holdings: Sequence[Holding]) -> bool:
+    """True when kubelet says that a container holds these ids, unless that is the owner and its pod is over."""
+    ids = set(owner.device_ids)
+    own = by_uid.get(owner.uid)
+    own_is_over = own is not None and ending(own) is not None
+    for each in holdings:
+        if each.resource != owner.resource or not ids & set(each.device_ids):
+            continue
+        if not (own_is_over and (each.namespace, each.pod) == (owner.namespace, owner.name)):
+            return True
+    return False
+
+
+def confirmed(owner: PodOwner, pods: PodList, holdings: Iterable[Holding]) -> PodOwner | None:
+    """The owner as kubelet's own account of the ids has it; None when it says nothing new."""
+    ids = set(owner.device_ids)
+    found = [each for each in holdings if each.resource == owner.resource and set(each.device_ids) == ids]
+    same_pod = [each for each in found if (each.namespace, each.pod) == (owner.namespace, owner.name)]
+    if not found or (owner.confirmed and same_pod):
+        return None
+    if same_pod:
+        return _confirmed(owner, owner.uid, same_pod[0], container=owner.container)
+    holder = found[-1]
+    uids = [pod.uid for pod in pods.pods if (pod.namespace, pod.name) == (holder.namespace, holder.pod)]
+    live = [pod.uid for pod in pods.pods if pod.uid in uids and ending(pod) is None]
+    if len(live or uids) != 1:
+        # Its pod is not in the list yet; the ids are held, which is what counts.
+        return None
+    return _confirmed(owner, (live or uids)[0], holder, container=holder.container)
+
+
+def _confirmed(owner: PodOwner, uid: str, holder: Holding, *, container: str) -> PodOwner:
+    return PodOwner(
+        uid=uid,
+        namespace=holder.namespace,
+        name=holder.pod,
+        container=container,
+        resource=owner.resource,
+        device_ids=owner.device_ids,
+        asked=owner.asked,
+        folder=owner.folder,
+        confirmed=True,
+        granted_at=owner.granted_at,
+        boot_id=owner.boot_id,
+    )

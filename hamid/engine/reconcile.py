@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reconciliation: what is promised follows what pods there are; what was left open is ended.
+
+The law: every claim goes its own way, so that a busy instance or a hanging GPU delays nobody; an answer that may lack
+something releases nothing.
+"""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
+
+from hamid.core.claims import Claim, instance_at
+from hamid.core.ended import Why, confirmed, judge
+from hamid.core.errors import HamiError
+from hamid.core.journal import Run
+from hamid.core.pods import HoldingList, PodList
+from hamid.engine.ending import end_claim, take_up
+from hamid.engine.live import Live
+from hamid.engine.starting import set_modes
+from hamid.node import cgroups, device_holders, devicenodes
+from hamid.node.ports import HoldingSource, PodSource
+
+_THREADS = 16
+# A reconciliation waits so long for what it began; the rest goes on beside the next one.
+_PATIENCE_SECONDS = 3.0
+_MOST_SAID = 1000
+_MODES_SECONDS = 30.0
+
+
+class Reconciler:
+    """Called every few seconds by one thread at a time."""
+
+    def __init__(self, live: Live, *, pods: PodSource, holdings: HoldingSource) -> None:
+        self._live = live
+        self._pods = pods
+        self._holdings = holdings
+        self._pool = ThreadPoolExecutor(_THREADS, "reconcile")
+        self._missing: dict[str, float] = {}
+        self._going: dict[str, Future[None]] = {}
+        self._said: dict[str, str] = {}
+        self._modes_tried = 0.0
+
+    def close(self) -> None:
+        """Nothing further begins."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def run(self) -> None:
+        """One reconciliation; raises the driver's error when the node could not be read, after all the rest."""
+        live, began = self._live, time.monotonic()
+        problem: HamiError | None = None
+        for index in live.session.workers.revive():
+            live.forget_reading(index)
+            live.log.info("gpu_answers_again", gpu_index=index)
+        try:
+            live.observe()
+        except HamiError as error:
+            problem = error
+        for run in live.ledger.open_runs():
+            if not live.flying(run.run):
+                self._begin(f"run {run.run}", partial(self._take_up, run))
+        pods, holdings = self._pods.pods(), self._holdings.holdings()
+        self._note_held(holdings)
+        self._confirm(pods, holdings)
+        self._release(pods, holdings)
+        if live.restored and live.pending_modes() and began - self._modes_tried >= _MODES_SECONDS:
+            self._modes_tried = began
+            self._begin("modes", self._set_modes)
+        wait(list(self._going.values()), _PATIENCE_SECONDS)
+        live.counters.observe("hamid_reconcile_duration_seconds", time.monotonic() - began)
+        if problem is not None:
+            live.counters.add("hamid_reconcile_errors_total", error=type(problem).__name__)
+            raise problem
+
+    def _begin(self, key: str, work: Callable[[], None]) -> None:
+        """On a thread of its own, once at a time."""
+        self._going = {name: future for name, future in self._going.items() if not future.done()}
+        if key not in self._going:
+            self._going[key] = self._pool.submit(self._guarded, key, work)
+
+    def _guarded(self, key: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except HamiError as error:
+            self._report([error], key)
+        except Exception as error:
+            self._live.counters.add("hamid_reconcile_errors_total", error=type(error).__name__)
+            self._live.log.exception("reconcile_failed", what=key)
+            raise
+
+    def _set_modes(self) -> None:
+        for message in set_modes(self._live):
+            self._live.log.info("mode_changed", text=message)
+
+    def _take_up(self, run: Run) -> None:
+        self._report(take_up(self._live, run), f"run {run.run}")
+
+    def _report(self, errors: list[Exception], what: str) -> None:
+        for error in errors:
+            self._live.counters.add("hamid_reconcile_errors_total", error=type(error).__name__)
+            if self._is_news(what, str(error)):
+                hint = error.hint if isinstance(error, HamiError) else ""
+                self._live.log.warning("reconcile_could_not", what=what, error=str(error), hint=hint)
+
+    def _is_news(self, what: str, text: str) -> bool:
+        """True when this was not the last that was said of it; the past is forgotten when it grows long."""
+        if len(self._said) > _MOST_SAID:
+            self._said.clear()
+        said, self._said[what] = self._said.get(what), text
+        return said != text
+
+    # -- what kubelet says of ids --
+
+    def _note_held(self, holdings: HoldingList) -> None:
+        """Held ids stay advertised; a list that may lack some only adds to what is known."""
+        live = self._live
+        resource = live.config.resources.count
+        held = {each for holding in holdings.holdings if holding.resource == resource for each in holding.device_ids}
+        live.held_ids = frozenset(held) if holdings.complete else live.held_ids | held
+
+    def _confirm(self, pods: PodList, holdings: HoldingList) -> None:
+        live = self._live
+        for claim in live.ledger.facts().claims:
+            if claim.owner is None or claim.pending:
+                continue
+            owner = confirmed(claim.owner, pods, holdings.holdings)
+            granted = live.ledger.granted(claim.name) if owner is not None else None
+            if owner is None or granted is None:
+                continue
+            with live.alone(claim.name) as mine:
+                if mine:
+                    uuids = {each.seat: each.mig_uuid for each in claim.seats}
+                    name = live.ledger.regrant(claim.name, owner, granted, uuids)
+                    live.log.info("claim_confirmed", claim=name, was=claim.name, pod_uid=owner.uid)
+
+    # -- whose pod is over --
+
+    def _release(self, pods: PodList, holdings: HoldingList) -> None:
+        live = self._live
+        facts = live.ledger.facts()
+        verdicts = judge(
+            facts.claims,
+            pods,
+            holdings,
+            self._missing,
+            now=time.monotonic(),
+            absent_seconds=live.config.absent_seconds,
+        )
+        # What is over stays so until it is released; what is missing goes on being counted.
+        self._missing = dict(verdicts.missing) | {
+            name: self._missing[name] for name, why in verdicts.over.items() if why is Why.ABSENT
+        }
+        for name, why in verdicts.over.items():
+            claim = facts.claim(name)
+            if claim is not None:
+                self._begin(name, partial(self._release_one, claim, why))
+
+    def _release_one(self, claim: Claim, why: Why) -> None:
+        live = self._live
+        lively = self._lively(claim)
+        if lively:
+            if self._is_news(claim.name, lively):
+                live.log.info("claim_waits", claim=claim.name, why=why.value, text=lively)
+            return
+        errors = end_claim(live, claim)
+        if errors:
+            self._report(errors, claim.name)
+            return
+        live.counters.add("hamid_releases_total", why=why.value)
+        uid = claim.owner.uid if claim.owner is not None else ""
+        live.log.info("claim_released", claim=claim.name, why=why.value, pod_uid=uid)
+
+    def _lively(self, claim: Claim) -> str:
+        """What shows that somebody of the pod may still be there, in words, or nothing."""
+        live = self._live
+        if claim.owner is not None and claim.owner.known:
+            busy = cgroups.busy(live.paths, claim.owner.uid)
+            if busy:
+                return busy
+        gpus = {gpu.uuid: gpu for gpu in live.gpus()}
+        numbers: set[int] = set()
+        for each in claim.seats:
+            gpu = gpus.get(each.seat.gpu_uuid)
+            there = None if gpu is None else instance_at(gpu, each.seat)
+            if gpu is not None and there is not None:
+                if there.holders:
+                    return f"{each.profile}@{each.seat.start} is used by {', '.join(map(str, there.holders))}"
+                numbers |= devicenodes.numbers(live.paths, gpu.minor, there.gi_id, there.ci_id)
+        return device_holders.holders(numbers, strict=not live.view.snapshot.simulated)

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hamid's node over a simulated one, with pods and holdings that a test sets."""
+
+from contextlib import contextmanager
+
+import structlog
+
+from hamid.core.asked import Asked
+from hamid.core.config import Config, Mode
+from hamid.core.identity import Identified
+from hamid.core.pods import Container, Holding, HoldingList, Pod, PodList
+from hamid.core.request import MemoryMatch, Policy
+from hamid.engine.counters import Counters
+from hamid.engine.node import Node
+
+QUIET = structlog.wrap_logger(structlog.testing.CapturingLogger())
+PACKED = {"mode": Mode.MIG, "policy": Policy.PACKED, "memory_match": MemoryMatch.NVML}
+RESOURCE = "nvidia.com/gpu"
+
+
+class World:
+    """What kubelet knows: pods, who holds which ids, and which container asks next."""
+
+    def __init__(self, memory_mib=4000, cores_percent=0):
+        self.memory_mib = memory_mib
+        self.cores_percent = cores_percent
+        self.asking = None
+        self.known = {}
+        self.held = []
+        self.complete = True
+
+    def pods(self):
+        return PodList(pods=tuple(self.known.values()), complete=self.complete)
+
+    def holdings(self):
+        return HoldingList(holdings=tuple(self.held), complete=self.complete)
+
+    def identify(self, pods, holdings, claims, device_ids):
+        pod, container = self.asking or (None, None)
+        asked = Asked(count=len(device_ids), memory_mib=self.memory_mib, cores_percent=self.cores_percent)
+        return Identified(pod=pod, container=container, asked=asked)
+
+    def add(self, name, *containers, phase="Running"):
+        """A pod; the last of its containers asks next."""
+        made = containers or (Container(name="main"),)
+        pod = Pod(uid=f"uid-{name}", namespace="default", name=name, phase=phase, containers=made)
+        self.known[name] = pod
+        self.asking = (pod, made[-1])
+        return pod
+
+    def hold(self, name, device_ids, container="main"):
+        """Kubelet says that this container holds the ids."""
+        self.held.append(
+            Holding(namespace="default", pod=name, container=container, resource=RESOURCE, device_ids=tuple(device_ids))
+        )
+
+    def end(self, name, phase="Succeeded"):
+        """The pod is over and holds nothing."""
+        pod = self.known[name]
+        self.known[name] = Pod(uid=pod.uid, namespace=pod.namespace, name=name, phase=phase, containers=pod.containers)
+        self.held = [each for each in self.held if each.pod != name]
+
+    def remove(self, name):
+        """The pod is gone from the list."""
+        del self.known[name]
+        self.held = [each for each in self.held if each.pod != name]
+
+
+def open_node(scene, world=None, **settings):
+    """A node that has not started."""
+    world = world or World()
+    config = Config(**{**PACKED, **settings})
+    return Node(
+        scene.paths, config, identify=world.identify, pods=world, holdings=world, log=QUIET, counters=Counters()
+    )
+
+
+@contextmanager
+def running(scene, world=None, **settings):
+    """A started node, closed at the end."""
+    node = open_node(scene, world, **settings)
+    try:
+        node.start()
+        yield node
+    finally:
+        node.close()
+
+
+def ids(node, count=1, gpu=0):
+    """Ids of a GPU's parts that no claim holds."""
+    held = {each for claim in node.view.claims if claim.owner for each in claim.owner.device_ids}
+    uuid = node.view.gpus[gpu].gpu.uuid
+    free = [each.device_id for each in node.devices() if each.gpu_uuid == uuid and each.device_id not in held]
+    return tuple(free[:count])
+
+
+def install_library(scene):
+    """A file that stands for libvgpu where hamid looks for it."""
+    folder = scene.root / "usr/local/vgpu"
+    folder.mkdir(parents=True)
+    (folder / "libvgpu.so").write_bytes(b"\x7fELF")
+    (folder / "ld.so.preload").write_text("/usr/local/vgpu/libvgpu.so\n")

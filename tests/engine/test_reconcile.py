@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who keeps and who loses a claim: pods that go, lists that lie, reboots, starts of containers."""
+
+import time
+
+import pytest
+from nodes import World, ids, install_library, open_node
+from scene import apart
+
+from hamid.core.config import Mode
+from hamid.core.errors import LedgerBusy
+from hamid.core.grant import Denial, DenialCode, Grant
+from hamid.engine.apply import apply
+from hamid.engine.restore import release
+from hamid.node import mutations, simulator
+
+
+@pytest.fixture
+def make_node(make_scene):
+    """A started node of hamid on a simulated one; an earlier one on the same scene is closed."""
+    made = []
+
+    def make(spec=None, *, world=None, scene=None, prepare=lambda scene: None, **settings):
+        if scene is not None:
+            made.pop().close()
+        scene = scene or make_scene(spec)
+        prepare(scene)
+        node = open_node(scene, world, **settings)
+        made.append(node)
+        node.start()
+        node.scene = scene
+        return node
+
+    yield make
+    for node in made:
+        node.close()
+
+
+def grant(node, world, name, count=1):
+    """Pod `name` gets what it asks, and kubelet confirms it."""
+    world.add(name)
+    chosen = ids(node, count)
+    outcome = node.allocate(chosen)
+    assert isinstance(outcome, Grant), outcome
+    world.hold(name, chosen)
+    return outcome
+
+
+def names(node):
+    return sorted(claim.owner.name for claim in node.view.claims)
+
+
+def destroy(scene):
+    """Somebody else destroys every instance of the first GPU."""
+    gpu = scene.observe().gpus[0]
+    mutations.start_driver()
+    for each in gpu.instances:
+        mutations.destroy_compute_instance(gpu.uuid, gpu.index, each.profile_id, each.placement.start)
+        mutations.destroy_gpu_instance(gpu.uuid, gpu.index, each.profile_id, each.placement.start)
+    mutations.stop_driver()
+
+
+def test_a_pod_that_is_over_gives_its_instance_back_and_neighbours_keep_theirs(make_node):
+    """One of three pods ends: its claim and instance go in one reconciliation, the others' UUIDs stay."""
+    world = World()
+    node = make_node("1xA100-SXM4-40GB", world=world)
+    grants = {name: grant(node, world, name) for name in ("a", "b", "c")}
+    node.reconcile()
+    world.end("b")
+    node.reconcile()
+    assert names(node) == ["a", "c"]
+    uuids = {each.mig_uuid for each in node.view.snapshot.gpus[0].instances}
+    assert uuids == {grants[name].envs["NVIDIA_VISIBLE_DEVICES"] for name in ("a", "c")}
+
+
+def test_lists_that_lack_something_release_nothing(make_node):
+    """Empty and partial lists, however often: nothing goes; two complete ones far enough apart release."""
+    world = World()
+    node = make_node("1xA100-SXM4-40GB", world=world, absent_seconds=0.4)
+    grant(node, world, "a")
+    node.reconcile()
+    world.remove("a")
+    world.complete = False
+    for _ in range(3):
+        node.reconcile()
+        time.sleep(0.25)
+    assert names(node) == ["a"]
+    world.complete = True
+    node.reconcile()
+    assert names(node) == ["a"]
+    time.sleep(0.5)
+    node.reconcile()
+    assert names(node) == []
+    assert node.scene.instances() == []
+
+
+def test_an_instance_in_use_keeps_its_claim_and_delays_nobody(make_node):
+    """Two pods end while a process still uses the first one's instance: the second goes, the first when it is idle."""
+    world = World()
+    node = make_node("1xA100-SXM4-40GB", world=world)
+    first = grant(node, world, "a")
+    grant(node, world, "b")
+    user = node.scene.use(first.envs["NVIDIA_VISIBLE_DEVICES"])
+    world.end("a")
+    world.end("b")
+    node.reconcile()
+    assert names(node) == ["a"]
+    user.communicate()
+    node.reconcile()
+    assert names(node) == []
+
+
+def test_a_provisional_identity_is_corrected_by_the_ids(make_node):
+    """Two pods that ask for the same are told apart when kubelet says who holds which ids; releases go by that."""
+    world = World()
+    node = make_node("1xA100-SXM4-40GB", world=world)
+    pod_a, pod_b = world.add("a"), world.add("b")
+    main = pod_a.containers[0]
+    first, second = ids(node, 2)
+    world.asking = (pod_a, main)
+    node.allocate([first])
+    world.asking = (pod_b, main)
+    other = node.allocate([second])
+    # It was the other way round.
+    world.hold("b", [first])
+    world.hold("a", [second])
+    node.reconcile()
+    assert {claim.owner.name: claim.owner.device_ids for claim in node.view.claims} == {"a": (second,), "b": (first,)}
+    assert all(claim.owner.confirmed for claim in node.view.claims)
+    world.end("b")
+    node.reconcile()
+    (instance,) = node.view.snapshot.gpus[0].instances
+    assert instance.mig_uuid == other.envs["NVIDIA_VISIBLE_DEVICES"]
+    assert instance.claim.startswith("default/a/main:")
+
+
+def test_ids_that_kubelet_says_are_held_keep_their_claim(make_node):
+    """The pod seems to be over, but kubelet has the ids at another container: nothing is released."""
+    world = World()
+    node = make_node("1xA100-SXM4-40GB", world=world)
+    grant(node, world, "a")
+    held = list(world.held)
+    world.end("a")
+    world.held = [type(each)(**{**{f: getattr(each, f) for f in each.__struct_fields__}, "pod": "z"}) for each in held]
+    node.reconcile()
+    assert len(node.view.claims) == 1
+
+
+@pytest.mark.parametrize("spec", ["1xA100-SXM4-40GB", "1xH100-80GB-SXM5"])
+def test_what_was_promised_is_there_again_after_a_reboot(make_node, spec):
+    """The node reboots: modes and instances are back at their placement before anything is granted."""
+    world = World()
+    node = make_node(spec, world=world)
+    grant(node, world, "a")
+    grant(node, world, "b", count=2)
+    seats = sorted(each.seat for claim in node.view.claims for each in claim.seats)
+    node.close()
+    node.scene.reboot()
+    again = make_node(world=world, scene=node.scene)
+    there = sorted(
+        (gpu.uuid, each.profile_id, each.placement.start)
+        for gpu in again.view.snapshot.gpus
+        for each in gpu.instances
+        if each.claim
+    )
+    assert there == [(seat.gpu_uuid, seat.profile_id, seat.start) for seat in seats]
+    assert names(again) == ["a", "b"]
+    for claim in again.view.claims:
+        assert again.prestart(claim.owner.device_ids) is None
+
+
+def test_a_start_brings_a_lost_instance_back_or_says_that_it_is_another(make_node):
+    """The instance vanished: the start restores it under its name; under another name the start is refused."""
+    world = World()
+    node = make_node("1xA100-SXM4-40GB", world=world)
+    outcome = grant(node, world, "a")
+    (claim,) = node.view.claims
+    destroy(node.scene)
+    assert node.prestart(claim.owner.device_ids) is None
+    (instance,) = node.scene.observe().gpus[0].instances
+    assert instance.mig_uuid == outcome.envs["NVIDIA_VISIBLE_DEVICES"]
+    simulator.set_knob("uuid_reuse", "0", state=node.scene.state) if hasattr(simulator, "set_knob") else None
+
+
+def test_a_start_of_unknown_ids_is_refused(make_node):
+    """Ids that no claim holds: the pod was granted them by somebody else, or long ago."""
+    node = make_node("1xA100-SXM4-40GB")
+    denial = node.prestart(ids(node))
+    assert isinstance(denial, Denial)
+    assert denial.code is DenialCode.LOST
+
+
+def test_fifty_exits_of_a_container_change_nothing(make_node):
+    """A container that exits and starts again keeps its instance and its UUID."""
+    world = World()
+    node = make_node("1xA30", world=world)
+    grant(node, world, "a")
+    (before,) = node.view.snapshot.gpus[0].instances
+    (claim,) = node.view.claims
+    for _ in range(50):
+        assert node.prestart(claim.owner.device_ids) is None
+    node.reconcile()
+    (after,) = node.view.snapshot.gpus[0].instances
+    assert (after.mig_uuid, after.generation) == (before.mig_uuid, before.generation)
+
+
+def test_held_ids_stay_advertised_when_the_split_count_shrinks(make_node):
+    """After a reload only free ids are withdrawn; a held one goes when it is free."""
+    world = World()
+    world.add("a")
+    node = make_node("1xA30", world=world, split_count=10)
+    last = node.devices()[9].device_id
+    assert isinstance(node.allocate([last]), Grant)
+    node.reconfigure(type(node.view.config)(**{**_fields(node.view.config), "split_count": 4}))
+    assert len(node.devices()) == 5
+    assert last in {each.device_id for each in node.devices()}
+    world.end("a")
+    node.reconcile()
+    assert len(node.devices()) == 4
+
+
+def _fields(config):
+    return {name: getattr(config, name) for name in config.__struct_fields__}
+
+
+def test_a_mode_that_cannot_change_now_is_shown_and_changed_when_it_can(make_node):
+    """A GPU with a share is to become a MIG GPU: nothing happens to the share, and afterwards the mode changes."""
+    world = World()
+    world.add("a")
+    node = make_node("1xH100-80GB-SXM5", world=world, mode=Mode.HAMI_CORE, prepare=install_library)
+    outcome = node.allocate(ids(node))
+    assert isinstance(outcome, Grant)
+    node.reconfigure(type(node.view.config)(**{**_fields(node.view.config), "mode": Mode.MIG}))
+    assert "promised" in node.view.gpus[0].pending
+    assert not node.view.snapshot.gpus[0].mig_enabled
+    world.end("a")
+    node.reconcile()
+    node.reconfigure(node.view.config)
+    assert node.view.snapshot.gpus[0].mig_enabled
+    assert node.view.gpus[0].pending == ""
+
+
+def test_a_change_beside_hamid_is_refused_with_its_pid(make_node):
+    """Hamictl finds the ledger held, and says by whom; reading goes on."""
+    import os
+
+    node = make_node("1xA30")
+    with pytest.raises(LedgerBusy, match=str(os.getpid())):
+        release(node.scene.paths, "job")
+    with pytest.raises(LedgerBusy):
+        apply(node.scene.paths, (), fingerprint="")
+    assert node.scene.facts().trusted
+
+
+def test_a_lost_ledger_grants_nothing_new_and_stops_nobody(make_node):
+    """With its ledger gone hamid grants nothing, destroys nothing, and starts containers that were granted before."""
+    world = World()
+    node = make_node("1xA30", world=world)
+    grant(node, world, "a")
+    chosen = node.view.claims[0].owner.device_ids
+    node.close()
+    for tail in ("", "-wal", "-shm"):
+        path = node.scene.root / f"var/lib/hami/ledger.db{tail}"
+        path.unlink(missing_ok=True)
+    again = make_node(world=world, scene=node.scene)
+    outcome = again.allocate(ids(again))
+    assert isinstance(outcome, Denial)
+    assert outcome.code is DenialCode.LEDGER
+    assert again.prestart(chosen) is None
+    again.reconcile()
+    assert len(node.scene.instances()) == 1
+
+
+def test_a_gpu_that_answers_late_is_taken_back_into_service(make_scene):
+    """A call that came back after its GPU was given up: the next reconciliations undo it and serve the GPU again."""
+    scene = make_scene("1xA100-SXM4-40GB")
+
+    def work():
+        node = open_node(scene, driver_timeout_seconds=0.4, allocate_deadline_seconds=2.0)
+        node.start()
+        simulator.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement#1=latency:1500", state=scene.state)
+        outcome = node.allocate(ids(node))
+        assert isinstance(outcome, Denial), outcome
+        time.sleep(2)
+        for _ in range(5):
+            node.reconcile()
+        assert node.live.ledger.open_runs() == ()
+        assert node.view.claims == ()
+        assert scene.instances() == []
+        assert isinstance(node.allocate(ids(node)), Grant)
+        node.close()
+
+    apart(work)
