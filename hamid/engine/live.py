@@ -62,9 +62,13 @@ class Live:
         self._news = threading.Condition()
         self._serial = 0
         self._listeners: list[Callable[[], None]] = []
+        self._closed = False
 
     def close(self) -> None:
-        """Give driver and ledger back; whoever still waits for a GPU is told at once."""
+        """Give driver and ledger back; whoever still waits for a GPU is told at once. Once is enough."""
+        if self._closed:
+            return
+        self._closed = True
         self.session.workers.abandon() if self.session.workers.parked else None
         try:
             if self.attached:

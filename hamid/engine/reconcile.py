@@ -119,7 +119,7 @@ class Reconciler:
         live.held_ids = frozenset(held) if holdings.complete else live.held_ids | held
 
     def _confirm(self, pods: PodList, holdings: HoldingList) -> None:
-        live = self._live
+        live, changed = self._live, False
         for claim in live.ledger.facts().claims:
             if claim.owner is None or claim.pending:
                 continue
@@ -132,6 +132,9 @@ class Reconciler:
                     uuids = {each.seat: each.mig_uuid for each in claim.seats}
                     name = live.ledger.regrant(claim.name, owner, granted, uuids)
                     live.log.info("claim_confirmed", claim=name, was=claim.name, pod_uid=owner.uid)
+                    changed = True
+        if changed:
+            live.publish()
 
     # -- whose pod is over --
 

@@ -16,6 +16,9 @@ from hamid.core.errors import DriverHung
 Result = TypeVar("Result")
 
 
+_ENDING = DriverHung("this process is ending and begins nothing new", "try again when it has started again")
+
+
 class Abandoned(BaseException):  # no error: it ends a worker whose call came back too late
     """The worker was parked while its call lasted."""
 
@@ -121,6 +124,7 @@ class Workers:
         self._timeout = timeout_seconds
         self._condition = threading.Condition()
         self._workers: dict[int, Worker] = {}
+        self._closed = False
 
     def worker(self, key: int) -> Worker:
         """The worker of a GPU; made when first asked for."""
@@ -161,7 +165,9 @@ class Workers:
         outcomes: dict[int, Outcome[Result]] = {}
         workers = {key: self.worker(key) for key in tasks}
         for key, task in tasks.items():
-            if workers[key].parked:
+            if self._closed:
+                outcomes[key] = Outcome(error=_ENDING)
+            elif workers[key].parked:
                 outcomes[key] = Outcome(error=workers[key].hung)
             else:
                 workers[key].submit(self._task(key, workers[key], task, outcomes))
@@ -187,7 +193,8 @@ class Workers:
             self._condition.notify_all()
 
     def close(self) -> None:
-        """End every thread that can end."""
+        """End every thread that can end; who asks for something afterwards gets an error."""
+        self._closed = True
         for worker in self._workers.values():
             worker.end()
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who keeps and who loses a claim: pods that go, lists that lie, reboots, starts of containers."""
 
+import os
 import time
 
 import pytest
@@ -179,7 +180,12 @@ def test_a_start_brings_a_lost_instance_back_or_says_that_it_is_another(make_nod
     assert node.prestart(claim.owner.device_ids) is None
     (instance,) = node.scene.observe().gpus[0].instances
     assert instance.mig_uuid == outcome.envs["NVIDIA_VISIBLE_DEVICES"]
-    simulator.set_knob("uuid_reuse", "0", state=node.scene.state) if hasattr(simulator, "set_knob") else None
+    destroy(node.scene)
+    simulator.set_knob("uuids", "fresh", state=node.scene.state)
+    denial = node.prestart(claim.owner.device_ids)
+    assert isinstance(denial, Denial)
+    assert denial.code is DenialCode.LOST
+    assert "delete the pod" in denial.hint
 
 
 def test_a_start_of_unknown_ids_is_refused(make_node):
@@ -242,8 +248,6 @@ def test_a_mode_that_cannot_change_now_is_shown_and_changed_when_it_can(make_nod
 
 def test_a_change_beside_hamid_is_refused_with_its_pid(make_node):
     """Hamictl finds the ledger held, and says by whom; reading goes on."""
-    import os
-
     node = make_node("1xA30")
     with pytest.raises(LedgerBusy, match=str(os.getpid())):
         release(node.scene.paths, "job")
