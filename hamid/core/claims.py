@@ -119,6 +119,11 @@ class Claim(Struct, frozen=True, kw_only=True):
     pending: bool = False
 
     @property
+    def number(self) -> int:
+        """Containers' claims are numbered in the order of their grants; an operator's has no number."""
+        return int(self.name.rpartition(":")[2]) if self.owner is not None else 0
+
+    @property
     def gpu_uuids(self) -> tuple[str, ...]:
         """The GPUs that it has a part of."""
         return tuple(dict.fromkeys([*(each.seat.gpu_uuid for each in self.seats), *(x.gpu_uuid for x in self.shares)]))

@@ -39,19 +39,27 @@ def advertise(
     *,
     split_count: int,
     unhealthy: Collection[str],
+    closed: Collection[str] = (),
     held: Iterable[str] = (),
     known: Collection[str] = (),
     numa_nodes: Mapping[str, int] | None = None,
 ) -> tuple[PluginDevice, ...]:
     """The parts of the GPUs that are served, and the `held` ids of GPUs that are `known`, whether served or not.
 
-    Those on `unhealthy` GPUs are listed as such, so that kubelet starts nothing on them.
+    Those on `unhealthy` GPUs are listed as such, so that kubelet starts nothing on them. On a GPU that is `closed` to
+    newcomers this goes for free ids alone: kubelet refuses the pod of an unhealthy id when it admits it again.
     """
+    kept = set(held)
     nodes = numa_nodes or {}
     ids = {device_id(uuid, number): uuid for uuid in gpu_uuids for number in range(split_count)}
-    ids |= {each: uuid for each, uuid in _of_known(held, known) if each not in ids}
+    ids |= {each: uuid for each, uuid in _of_known(kept, known) if each not in ids}
     return tuple(
-        PluginDevice(device_id=each, gpu_uuid=uuid, healthy=uuid not in unhealthy, numa_node=nodes.get(uuid))
+        PluginDevice(
+            device_id=each,
+            gpu_uuid=uuid,
+            healthy=uuid not in unhealthy and (uuid not in closed or each in kept),
+            numa_node=nodes.get(uuid),
+        )
         for each, uuid in ids.items()
     )
 

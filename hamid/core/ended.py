@@ -44,9 +44,11 @@ def judge(
     by_uid = {pod.uid: pod for pod in pods.pods}
     over: dict[str, Why] = {}
     still: dict[str, float] = {}
-    for claim in claims:
+    known = tuple(claims)
+    newest = newest_of(known)
+    for claim in known:
         owner = claim.owner
-        if owner is None or claim.pending or _held(owner, by_uid, holdings.holdings):
+        if owner is None or claim.pending or _held(claim, owner, newest, by_uid, holdings.holdings):
             continue
         pod = by_uid.get(owner.uid) if owner.known else None
         if pod is not None:
@@ -80,9 +82,20 @@ def _proves_absence(owner: PodOwner, pods: PodList, holdings: HoldingList) -> bo
     return holdings.complete and owner.confirmed
 
 
-def _held(owner: PodOwner, by_uid: Mapping[str, Pod], holdings: Sequence[Holding]) -> bool:
-    """True when kubelet says that a container holds these ids, unless that is the owner and its pod is over."""
-    ids = set(owner.device_ids)
+def newest_of(claims: Iterable[Claim]) -> dict[str, str]:
+    """The claim (by name) to which each device id was given last: kubelet may give an id anew before we release it."""
+    ordered = sorted((claim for claim in claims if claim.owner is not None), key=lambda claim: claim.number)
+    return {each: claim.name for claim in ordered if claim.owner is not None for each in claim.owner.device_ids}
+
+
+def _held(
+    claim: Claim, owner: PodOwner, newest: Mapping[str, str], by_uid: Mapping[str, Pod], holdings: Sequence[Holding]
+) -> bool:
+    """True when kubelet says that a container holds these ids, unless that is the owner and its pod is over.
+
+    Ids that were given anew speak for the newer claim alone.
+    """
+    ids = {each for each in owner.device_ids if newest[each] == claim.name}
     own = by_uid.get(owner.uid)
     own_is_over = own is not None and ending(own) is not None
     for each in holdings:

@@ -93,6 +93,13 @@ def _follows(owner: PodOwner, identified: Identified) -> bool:
     return any(each.name == owner.container and each.init and not each.restartable for each in pod.containers)
 
 
+def started_by(claims: Iterable[Claim], device_ids: Sequence[str]) -> tuple[Claim, ...]:
+    """The claims behind the start of a container with these ids: the one that got them last, if they match."""
+    found = [claim for claim in of_claim(claims, device_ids) if not claim.pending]
+    same = [claim for claim in found if claim.owner and set(claim.owner.device_ids) == set(device_ids)]
+    return (max(same, key=lambda claim: claim.number),) if same else tuple(found)
+
+
 def of_claim(claims: Iterable[Claim], device_ids: Sequence[str]) -> tuple[Claim, ...]:
     """The claims that hold one of these ids."""
     ids = set(device_ids)

@@ -16,12 +16,14 @@ from hamid.core.snapshot import Snapshot
 class GpuView(Struct, frozen=True, kw_only=True):
     """One GPU as hamid serves it.
 
-    `problem` says why nothing new starts on it, `pending` what waits until it is idle.
+    `problem` says why nothing new starts on it, `pending` what waits until it is idle; not `healthy`: what runs there
+    suffers too.
     """
 
     gpu: Gpu
     mode: Mode
     served: bool
+    healthy: bool = True
     problem: str = ""
     pending: str = ""
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from hamid.core.allocate import Choice, check_ids, choose, prefer
 from hamid.core.claims import Claim, PodOwner
+from hamid.core.ended import ending
 from hamid.core.errors import (
     DriverHung,
     ForeignInstance,
@@ -21,6 +22,7 @@ from hamid.core.errors import (
     InUse,
     LedgerFailed,
     LibraryMissing,
+    NotPermitted,
     NvmlFailed,
 )
 from hamid.core.grant import Denial, DenialCode, Grant
@@ -67,14 +69,21 @@ class Allocator:
         self._pods = pods
         self._holdings = holdings
         self._granting = Granting(live)
+        self._inside = set[object]()
         self.closing = False
+
+    @property
+    def inside(self) -> bool:
+        """True while somebody waits for an answer."""
+        return bool(self._inside)
 
     def allocate(self, device_ids: tuple[str, ...], deadline_seconds: float | None = None) -> Grant | Denial:
         """Give these ids to the container that waits for them; raises HamiError for what nobody expects."""
         live, began = self._live, time.monotonic()
         seconds = live.config.allocate_deadline_seconds
         until = began + min(seconds, seconds if deadline_seconds is None else deadline_seconds) - _MARGIN_SECONDS
-        result = "error"
+        result, ticket = "error", object()
+        self._inside.add(ticket)
         try:
             outcome = self._allocate(device_ids, until)
             result = outcome.code.value if isinstance(outcome, Denial) else "granted"
@@ -82,6 +91,7 @@ class Allocator:
             result = type(error).__name__
             raise
         finally:
+            self._inside.discard(ticket)
             mode = live.config.mode.value
             live.counters.add("hamid_allocate_total", mode=mode, result=result)
             live.counters.observe("hamid_allocate_duration_seconds", time.monotonic() - began, mode=mode)
@@ -113,16 +123,25 @@ class Allocator:
         while True:
             serial = self._live.serial()
             pods, holdings = self._pods.pods(), self._holdings.holdings()
-            with self._live.decision:
-                found = self._decide(ids, pods, holdings, avoid)
+            found = self._decided(ids, pods, holdings, avoid)
             outcome = self._carry_out(found, until, avoid) if isinstance(found, Begun) else found
             if outcome is None:
                 continue
             if isinstance(outcome, Grant):
                 return outcome
-            if not self._worth_waiting(outcome, ids, time.monotonic() - began, until):
+            if not self._worth_waiting(outcome, ids, pods, time.monotonic() - began, until):
                 return next(iter(avoid.values()), outcome) if outcome.code is DenialCode.NO_FIT else outcome
             self._live.wait_for_news(serial, min(_POLL_SECONDS, until - time.monotonic()))
+
+    def _decided(
+        self, ids: tuple[str, ...], pods: PodList, holdings: HoldingList, avoid: dict[str, Denial]
+    ) -> Begun | Grant | Denial:
+        try:
+            with self._live.decision:
+                return self._decide(ids, pods, holdings, avoid)
+        except (LedgerFailed, NotPermitted) as error:
+            # A full disk, or one that became read-only: what was granted before goes on.
+            return Denial(code=DenialCode.LEDGER, message=error.message, hint=error.hint)
 
     def _decide(
         self, ids: tuple[str, ...], pods: PodList, holdings: HoldingList, avoid: dict[str, Denial]
@@ -190,7 +209,7 @@ class Allocator:
         live.fly(run, [seat_of_step(step) for step in choice.steps if isinstance(step, DestroyInstance)])
         return Begun(run, name, choice, identified, owner)
 
-    def _worth_waiting(self, denial: Denial, ids: Sequence[str], waited: float, until: float) -> bool:
+    def _worth_waiting(self, denial: Denial, ids: Sequence[str], pods: PodList, waited: float, until: float) -> bool:
         """True when what stands in the way may pass by itself before the deadline."""
         if time.monotonic() + _POLL_SECONDS >= until or self.closing:
             return False
@@ -198,9 +217,11 @@ class Allocator:
             return waited < _UNKNOWN_SECONDS
         if denial.code is not DenialCode.NO_FIT:
             return False
-        # Changes on their way may make room; kubelet gave these ids anew, so that who held them before is over.
+        # Changes on their way may make room, and so do pods that are over; kubelet gives ids anew when one is.
         claims = self._live.ledger.facts().claims
-        return self._live.is_changing() or bool(of_claim(claims, ids))
+        over = {pod.uid for pod in pods.pods if ending(pod) is not None}
+        going = any(claim.owner is not None and claim.owner.uid in over for claim in claims)
+        return self._live.is_changing() or going or bool(of_claim(claims, ids))
 
     # -- making --
 

@@ -76,7 +76,7 @@ class Granting:
                 there = instance_at(gpu, each.seat)
                 name = f"{each.profile}@{each.seat.start} on GPU {index}"
                 if there is None or there.compute_instances != 1 or there.mig_uuid is None:
-                    raise NodeError(f"{name} vanished while it was being granted", "see who else changes this GPU")
+                    raise NodeError(f"{name} is not there", "see hamictl mig list, and who else changes this GPU")
                 if there.holders and idle:
                     raise InUse(f"{name} is used by {', '.join(map(str, there.holders))} already", "try again")
                 problem = devicenodes.ensure(live.paths, gpu.minor, there.gi_id, there.ci_id)

@@ -69,7 +69,8 @@ class Live:
         if self._closed:
             return
         self._closed = True
-        self.session.workers.abandon() if self.session.workers.parked else None
+        if self.session.workers.parked or self.is_changing():
+            self.session.workers.abandon()
         try:
             if self.attached:
                 self.session.detach()
@@ -293,10 +294,18 @@ class Live:
         lost = "" if gpu.health is Health.OK else f"the driver does not serve it: {gpu.note}"
         with self._guard:
             pending = self._pending_modes.get(gpu.uuid, "")
-        unserved = lost or problems.get(gpu.uuid, "")
-        if not unserved and (mode is Mode.MIG) != gpu.mig_enabled:
-            unserved = pending or f"MIG mode is {'on' if gpu.mig_enabled else 'off'}, the configuration says {mode}"
-        return GpuView(gpu=gpu, mode=mode, served=self.config.serves(gpu), problem=unserved, pending=pending)
+        sick = lost or problems.get(gpu.uuid, "")
+        closed = ""
+        if (mode is Mode.MIG) != gpu.mig_enabled:
+            closed = pending or f"MIG mode is {'on' if gpu.mig_enabled else 'off'}, the configuration says {mode}"
+        return GpuView(
+            gpu=gpu,
+            mode=mode,
+            served=self.config.serves(gpu),
+            healthy=not sick,
+            problem=sick or closed,
+            pending=pending,
+        )
 
     def _devices(self, views: Iterable[GpuView], facts: LedgerFacts) -> Any:
         owned = {each for claim in facts.claims if claim.owner is not None for each in claim.owner.device_ids}
@@ -304,7 +313,8 @@ class Live:
         return advertise(
             [view.gpu.uuid for view in known if view.served],
             split_count=self.config.split_count,
-            unhealthy={view.gpu.uuid for view in known if view.problem},
+            unhealthy={view.gpu.uuid for view in known if not view.healthy},
+            closed={view.gpu.uuid for view in known if view.problem},
             held=owned | self.held_ids,
             known={view.gpu.uuid for view in known},
             numa_nodes=self._numa if self.config.numa_topology else None,

@@ -4,12 +4,14 @@
 Every method may block and be called from any thread; `view` never blocks.
 """
 
-from collections.abc import Callable, Collection, Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hamid.core.claims import Claim
 from hamid.core.config import Config
 from hamid.core.devices import PluginDevice
+from hamid.core.ended import ending
 from hamid.core.grant import Denial, Grant
 from hamid.core.identity import Identified, anonymous
 from hamid.core.pods import HoldingList, PodList
@@ -23,11 +25,15 @@ from hamid.engine.starting import restore_all, set_modes
 from hamid.node.paths import Paths
 from hamid.node.ports import HoldingSource, NoHoldings, NoPods, PodSource
 
+# Of the 10 s that a stop may take.
+_GRACE_SECONDS = 7.0
+_POLL_SECONDS = 0.1
+
 
 class Node:
     """Holds the ledger from the beginning; raises LedgerBusy, LedgerFailed or NotPermitted.
 
-    The driver may come later: until `start` has succeeded nothing is granted.
+    The driver may come later: until `start` has succeeded nothing is granted. By the `clock` pods are found absent.
     """
 
     def __init__(
@@ -40,6 +46,7 @@ class Node:
         counters: Counters | None = None,
         pods: PodSource | None = None,
         holdings: HoldingSource | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.live = Live(paths, config, counters=counters or Counters(), log=log)
         self._pods = pods or NoPods()
@@ -48,7 +55,7 @@ class Node:
             self.live, identify=identify or self._anyone, pods=self._pods, holdings=self._holdings
         )
         self._prestart = Prestart(self.live)
-        self._reconciler = Reconciler(self.live, pods=self._pods, holdings=self._holdings)
+        self._reconciler = Reconciler(self.live, pods=self._pods, holdings=self._holdings, clock=clock)
 
     def _anyone(
         self, _pods: PodList, _holdings: HoldingList, _claims: tuple[Claim, ...], ids: Sequence[str]
@@ -60,13 +67,13 @@ class Node:
         """The node as it was published last."""
         return self.live.view
 
-    def start(self, over: Collection[str] = ()) -> list[str]:
-        """End interrupted changes, set modes, restore what was promised; what was done, in words.
+    def start(self) -> list[str]:
+        """End interrupted changes, set modes, restore what was promised to pods that go on; what was done, in words.
 
-        May be tried again after an error (DriverMissing, DriverHung, NvmlFailed, LedgerFailed). `over` are the uids of
-        pods that are known to be over.
+        May be tried again after an error (DriverMissing, DriverHung, NvmlFailed, LedgerFailed).
         """
         self.live.observe()
+        over = {pod.uid for pod in self._pods.pods().pods if ending(pod) is not None}
         return restore_all(self.live, over)
 
     def observe(self) -> View:
@@ -126,8 +133,11 @@ class Node:
         """Nothing new is granted from now on; calls on their way end soon."""
         self._allocator.closing = True
 
-    def close(self) -> None:
-        """The end of this node's life in this process."""
+    def close(self, grace_seconds: float = _GRACE_SECONDS) -> None:
+        """The end of this node's life in this process; what does not end in time is ended by the next start."""
         self.drain()
         self._reconciler.close()
+        until = time.monotonic() + grace_seconds
+        while (self._allocator.inside or self.live.is_changing()) and (left := until - time.monotonic()) > 0:
+            self.live.wait_for_news(self.live.serial(), min(left, _POLL_SECONDS))
         self.live.close()

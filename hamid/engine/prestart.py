@@ -13,7 +13,7 @@ from hamid.core.claims import Claim, Seat
 from hamid.core.config import Mode
 from hamid.core.errors import HamiError, LibraryMissing
 from hamid.core.grant import Denial, DenialCode
-from hamid.core.identity import of_claim
+from hamid.core.identity import started_by
 from hamid.engine import folders
 from hamid.engine.allocation import denial_of, is_transient
 from hamid.engine.ending import carry
@@ -54,8 +54,10 @@ class Prestart:
 
     def _check(self, ids: tuple[str, ...], until: float) -> tuple[Denial | None, bool]:
         live = self._live
+        while not live.restored and (left := until - time.monotonic()) > 0:
+            live.wait_for_news(live.serial(), min(left, _PAUSE_SECONDS))
         facts = live.ledger.facts()
-        claims = [claim for claim in of_claim(facts.claims, ids) if not claim.pending]
+        claims = started_by(facts.claims, ids)
         if not claims:
             return self._unknown(trusted=facts.trusted and not facts.unexplained), False
         restored = False

@@ -11,17 +11,18 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 
 from hamid.core.claims import Claim, instance_at
-from hamid.core.ended import Why, confirmed, judge
+from hamid.core.ended import Why, confirmed, judge, newest_of
 from hamid.core.errors import HamiError
 from hamid.core.journal import Run
 from hamid.core.pods import HoldingList, PodList
 from hamid.engine.ending import end_claim, take_up
 from hamid.engine.live import Live
-from hamid.engine.starting import set_modes
+from hamid.engine.starting import bring_back, set_modes
 from hamid.node import cgroups, device_holders, devicenodes
 from hamid.node.ports import HoldingSource, PodSource
 
-_THREADS = 16
+# More than the instances of four GPUs: who waits for a slow one keeps nobody else waiting.
+_THREADS = 32
 # A reconciliation waits so long for what it began; the rest goes on beside the next one.
 _PATIENCE_SECONDS = 3.0
 _MOST_SAID = 1000
@@ -31,8 +32,11 @@ _MODES_SECONDS = 30.0
 class Reconciler:
     """Called every few seconds by one thread at a time."""
 
-    def __init__(self, live: Live, *, pods: PodSource, holdings: HoldingSource) -> None:
+    def __init__(
+        self, live: Live, *, pods: PodSource, holdings: HoldingSource, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._live = live
+        self._clock = clock
         self._pods = pods
         self._holdings = holdings
         self._pool = ThreadPoolExecutor(_THREADS, "reconcile")
@@ -56,13 +60,14 @@ class Reconciler:
             live.observe()
         except HamiError as error:
             problem = error
-        for run in live.ledger.open_runs():
-            if not live.flying(run.run):
-                self._begin(f"run {run.run}", partial(self._take_up, run))
         pods, holdings = self._pods.pods(), self._holdings.holdings()
         self._note_held(holdings)
-        self._confirm(pods, holdings)
-        self._release(pods, holdings)
+        for name, work in (
+            ("open runs", self._take_up_all),
+            ("confirmation", partial(self._confirm, pods, holdings)),
+            ("release", partial(self._release, pods, holdings)),
+        ):
+            self._guarded(name, work)
         if live.restored and live.pending_modes() and began - self._modes_tried >= _MODES_SECONDS:
             self._modes_tried = began
             self._begin("modes", self._set_modes)
@@ -89,8 +94,18 @@ class Reconciler:
             raise
 
     def _set_modes(self) -> None:
-        for message in set_modes(self._live):
+        changed = set_modes(self._live)
+        if changed:
+            # On some GPUs instances go with the mode.
+            self._live.observe()
+            changed += bring_back(self._live)
+        for message in changed:
             self._live.log.info("mode_changed", text=message)
+
+    def _take_up_all(self) -> None:
+        for run in self._live.ledger.open_runs():
+            if not self._live.flying(run.run):
+                self._begin(f"run {run.run}", partial(self._take_up, run))
 
     def _take_up(self, run: Run) -> None:
         self._report(take_up(self._live, run), f"run {run.run}")
@@ -120,8 +135,11 @@ class Reconciler:
 
     def _confirm(self, pods: PodList, holdings: HoldingList) -> None:
         live, changed = self._live, False
-        for claim in live.ledger.facts().claims:
-            if claim.owner is None or claim.pending:
+        claims = live.ledger.facts().claims
+        newest = newest_of(claims)
+        for claim in claims:
+            # Kubelet's word on ids that were given anew is about the newer claim.
+            if claim.owner is None or claim.pending or any(newest[x] != claim.name for x in claim.owner.device_ids):
                 continue
             owner = confirmed(claim.owner, pods, holdings.holdings)
             granted = live.ledger.granted(claim.name) if owner is not None else None
@@ -146,7 +164,7 @@ class Reconciler:
             pods,
             holdings,
             self._missing,
-            now=time.monotonic(),
+            now=self._clock(),
             absent_seconds=live.config.absent_seconds,
         )
         # What is over stays so until it is released; what is missing goes on being counted.

@@ -18,6 +18,8 @@ from hamid.engine.ending import carry
 from hamid.engine.live import Live
 from hamid.engine.recover import recover_in
 
+_MOST_NAMED = 3
+
 
 def restore_all(live: Live, over: Collection[str] = ()) -> list[str]:
     """End what was interrupted, set modes, bring back what claims hold but those of pods (uids) that are `over`.
@@ -31,12 +33,19 @@ def restore_all(live: Live, over: Collection[str] = ()) -> list[str]:
     live.observe()
     messages += set_modes(live)
     live.observe()
-    steps = tuple(_missing(live, over))
-    if steps:
-        messages += _carry(live, steps)
-        live.observe()
+    messages += bring_back(live, over)
     live.restored = True
     live.publish()
+    return messages
+
+
+def bring_back(live: Live, over: Collection[str] = ()) -> list[str]:
+    """What claims hold and is missing is made again, but for those of pods (uids) that are `over`; in words."""
+    steps = tuple(_missing(live, over))
+    if not steps:
+        return []
+    messages = _carry(live, steps)
+    live.observe()
     return messages
 
 
@@ -44,37 +53,51 @@ def set_modes(live: Live) -> list[str]:
     """Bring idle GPUs to their configured mode; what could not be done now is shown as pending."""
     messages: list[str] = []
     for gpu in live.gpus():
-        wanted = live.config.mode_of(gpu) is Mode.MIG
-        live.set_pending(gpu.uuid, "")
-        if gpu.health is not Health.OK or not live.config.serves(gpu) or gpu.mig_enabled == wanted:
-            continue
-        problem = _obstacle(live, gpu, wanted=wanted)
-        if not problem:
-            told = _carry(live, (SetMigMode(gpu_uuid=gpu.uuid, gpu_index=gpu.index, enabled=wanted),))
+        configured = live.config.mode_of(gpu) is Mode.MIG
+        promised = _promised_mode(live, gpu)
+        wanted = configured if promised is None else promised
+        problem = f"it is promised to {_holders(live, gpu)}" if wanted != configured else ""
+        # A GPU that is not served is left as it is, unless somebody has a promise on it.
+        if gpu.health is Health.OK and gpu.mig_enabled != wanted and (promised is not None or live.config.serves(gpu)):
+            told, obstacle = _set_mode(live, gpu, wanted=wanted)
             messages += told
-            problem = next((text for text in told if not text.startswith("done: ")), "")
-        if problem:
-            live.set_pending(gpu.uuid, f"MIG mode {'on' if wanted else 'off'} waits: {problem}")
+            problem = problem or obstacle
+        pending = problem and live.config.serves(gpu)
+        live.set_pending(gpu.uuid, f"MIG mode {'on' if configured else 'off'} waits: {problem}" if pending else "")
     live.publish()
     return messages
 
 
-def _obstacle(live: Live, gpu: Gpu, *, wanted: bool) -> str:
+def _promised_mode(live: Live, gpu: Gpu) -> bool | None:
+    """The MIG mode that claims on this GPU need, whatever the configuration says now; None without any."""
+    claims = [claim for claim in live.ledger.facts().claims if gpu.uuid in claim.gpu_uuids]
+    if not claims:
+        return None
+    return any(each.seat.gpu_uuid == gpu.uuid for claim in claims for each in claim.seats)
+
+
+def _set_mode(live: Live, gpu: Gpu, *, wanted: bool) -> tuple[list[str], str]:
+    """What was done, and what stood in the way."""
+    obstacle = _obstacle(gpu, wanted=wanted)
+    if obstacle:
+        return [], obstacle
+    told = _carry(live, (SetMigMode(gpu_uuid=gpu.uuid, gpu_index=gpu.index, enabled=wanted),))
+    return told, next((text for text in told if not text.startswith("done: ")), "")
+
+
+def _holders(live: Live, gpu: Gpu) -> str:
+    names = [claim.name for claim in live.ledger.facts().claims if gpu.uuid in claim.gpu_uuids]
+    return ", ".join(names[:_MOST_NAMED])
+
+
+def _obstacle(gpu: Gpu, *, wanted: bool) -> str:
     if wanted and not gpu.mig_capable:
         return "this GPU has no MIG"
-    claims = [claim.name for claim in live.ledger.facts().claims if gpu.uuid in claim.gpu_uuids]
-    if claims and not (wanted and _only_lost(live, gpu)):
-        return f"it is promised to {', '.join(claims[:3])}"
     if gpu.instances and not wanted:
         return f"it has {len(gpu.instances)} instances; hamictl mig clear -i {gpu.index}"
     if gpu.clients:
-        return f"it is used by {', '.join(map(str, gpu.clients[:3]))}"
+        return f"it is used by {', '.join(map(str, gpu.clients[:_MOST_NAMED]))}"
     return ""
-
-
-def _only_lost(live: Live, gpu: Gpu) -> bool:
-    """True when what is promised of a GPU are instances, which went with the mode."""
-    return all(not any(x.gpu_uuid == gpu.uuid for x in claim.shares) for claim in live.ledger.facts().claims)
 
 
 def _missing(live: Live, over: Collection[str]) -> Iterator[Step]:
@@ -85,12 +108,18 @@ def _missing(live: Live, over: Collection[str]) -> Iterator[Step]:
         yield from steps_for(claim, by_uuid)
 
 
-def steps_for(claim: Claim, by_uuid: dict[str, Gpu]) -> Iterator[CreateInstance]:
-    """What brings a claim's missing instances back, on GPUs that can have them."""
+def steps_for(claim: Claim, by_uuid: dict[str, Gpu]) -> Iterator[Step]:
+    """What brings a claim's missing instances back, on GPUs that can have them, and the MIG mode where it is lost."""
+    switched = set[str]()
     for each in claim.seats:
         gpu = by_uuid.get(each.seat.gpu_uuid)
-        if gpu is None or gpu.health is not Health.OK or not gpu.mig_enabled or _whole(gpu, each.seat):
+        if gpu is None or gpu.health is not Health.OK or _whole(gpu, each.seat):
             continue
+        if not gpu.mig_enabled and gpu.uuid not in switched:
+            if gpu.clients or gpu.mode_changing or not gpu.mig_capable:
+                continue
+            switched.add(gpu.uuid)
+            yield SetMigMode(gpu_uuid=gpu.uuid, gpu_index=gpu.index, enabled=True)
         yield CreateInstance(
             gpu_uuid=gpu.uuid,
             gpu_index=gpu.index,

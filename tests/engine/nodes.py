@@ -28,6 +28,10 @@ class World:
         self.known = {}
         self.held = []
         self.complete = True
+        self.now = 1000.0
+
+    def clock(self):
+        return self.now
 
     def pods(self):
         return PodList(pods=tuple(self.known.values()), complete=self.complete)
@@ -71,7 +75,14 @@ def open_node(scene, world=None, **settings):
     world = world or World()
     config = Config(**{**PACKED, **settings})
     return Node(
-        scene.paths, config, identify=world.identify, pods=world, holdings=world, log=QUIET, counters=Counters()
+        scene.paths,
+        config,
+        identify=world.identify,
+        pods=world,
+        holdings=world,
+        log=QUIET,
+        counters=Counters(),
+        clock=world.clock,
     )
 
 
