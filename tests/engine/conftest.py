@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nodes for the tests of the engine, and how many kills the crash proofs went through."""
 
+import gc
 import os
 import sys
 import tempfile
@@ -23,6 +24,8 @@ PLACE = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 def make_scene(monkeypatch):
     """Makes one node, which is the one that NVML sees, and ends it after the test."""
     made = []
+    gc.collect()
+    gc.freeze()  # what is there now is never collected again, so that forks share its pages
     with tempfile.TemporaryDirectory(dir=PLACE) as folder:
 
         def make(spec):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A simulated node that can be put back to an earlier state, and a child process that dies at a chosen point."""
 
+import gc
 import itertools
 import os
 import shutil
@@ -96,37 +97,48 @@ class Scene:
         """What the ledger says."""
         return read_facts(self.paths)
 
+    def look(self):
+        """Driver and ledger at this moment."""
+        return Look(self.observe(), self.facts())
+
     def instances(self):
         """Every instance as (GPU index, profile, start, compute instances), sorted."""
-        return sorted(
-            (gpu.index, each.profile, each.placement.start, each.compute_instances)
-            for gpu in self.observe().gpus
-            for each in gpu.instances
-        )
-
-    def used(self):
-        """The used instances as nobody may ever alter them: what NVML calls them, and their processes."""
-        return [
-            (gpu.uuid, each.gi_id, each.mig_uuid, each.placement, tuple(holder.pid for holder in each.holders))
-            for gpu in self.observe().gpus
-            for each in gpu.instances
-            if each.holders
-        ]
+        return self.look().instances
 
     def picture(self):
         """What must be equal for two nodes to be in the same state: modes, instances and claims."""
-        modes = tuple((gpu.mig_enabled, gpu.mig_pending) for gpu in self.observe().gpus)
-        claims = sorted((claim.name, tuple(sorted(each.seat for each in claim.seats))) for claim in self.facts().claims)
-        return modes, tuple(self.instances()), tuple(claims)
+        return self.look().picture
+
+    def assert_agreed(self, look=None) -> None:
+        """Ledger and NVML say the same, nothing is half-made, nothing is open, and another recovery finds no work."""
+        (look or self.look()).assert_agreed()
+        assert repair_plan(self.paths)[0] == []
+
+
+class Look:
+    """A node as it was found, for judging."""
+
+    def __init__(self, snapshot, facts) -> None:
+        self._found = [(gpu, each) for gpu in snapshot.gpus for each in gpu.instances]
+        self._own = {(each.seat.gpu_uuid, each.seat.profile_id, each.seat.start) for each in facts.own}
+        # Every instance as (GPU index, profile, start, compute instances).
+        self.instances = sorted(
+            (gpu.index, each.profile, each.placement.start, each.compute_instances) for gpu, each in self._found
+        )
+        # The used instances as nobody may ever alter them: what NVML calls them, and their processes.
+        self.used = [
+            (gpu.uuid, each.gi_id, each.mig_uuid, each.placement, tuple(holder.pid for holder in each.holders))
+            for gpu, each in self._found
+            if each.holders
+        ]
+        modes = tuple((gpu.mig_enabled, gpu.mig_pending) for gpu in snapshot.gpus)
+        claims = sorted((claim.name, tuple(sorted(each.seat for each in claim.seats))) for claim in facts.claims)
+        self.picture = modes, tuple(self.instances), tuple(claims)
 
     def assert_agreed(self) -> None:
-        """Ledger and NVML say the same, nothing is half-made, nothing is open, and another recovery finds no work."""
-        assert all(count == 1 for *_, count in self.instances())
-        assert repair_plan(self.paths)[0] == []
-        there = {
-            (gpu.uuid, each.profile_id, each.placement.start) for gpu in self.observe().gpus for each in gpu.instances
-        }
-        assert {(each.seat.gpu_uuid, each.seat.profile_id, each.seat.start) for each in self.facts().own} == there
+        """Ledger and NVML say the same, and nothing is half-made."""
+        assert all(count == 1 for *_, count in self.instances)
+        assert self._own == {(gpu.uuid, each.profile_id, each.placement.start) for gpu, each in self._found}
 
 
 def _copy_tree(source: Path, target: Path) -> None:
@@ -147,6 +159,7 @@ def in_child(work, arm) -> bool:
     assert threading.active_count() == 1, "only a process without threads may fork"
     child = os.fork()
     if child == 0:
+        gc.disable()  # a collection would copy every page of the parent's memory
         code = 3
         try:
             arm()
