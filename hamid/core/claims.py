@@ -132,14 +132,21 @@ class Claim(Struct, frozen=True, kw_only=True):
 class LedgerFacts(Struct, frozen=True, kw_only=True, dict=True):
     """What the ledger says. Not `trusted`: it could not be read, so that it says nothing and everything is used.
 
-    `unexplained` instances were there when a lost ledger was made anew.
+    `unexplained` instances were there when a lost ledger was made anew; while `adopting` (why it was) not all is known
+    that was promised.
     """
 
     own: tuple[OwnInstance, ...] = ()
     claims: tuple[Claim, ...] = ()
     unexplained: frozenset[Seat] = frozenset()
+    adopting: str = ""
     trusted: bool = True
     warnings: tuple[str, ...] = ()
+
+    @property
+    def certain(self) -> bool:
+        """True when it is known what was promised and what every instance is for."""
+        return self.trusted and not self.unexplained and not self.adopting
 
     def claim_on(self, seat: Seat) -> str:
         """The name of the claim that holds a seat, or nothing."""

@@ -19,6 +19,17 @@ from hamid.core.pods import Container, Pod
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}", re.ASCII)
 
 
+def folder_name(uid: str, container: str) -> str:
+    """What a container's directory is called; nothing where that would be no plain name."""
+    name = f"{uid}_{container}"
+    return name if is_folder_name(name) else ""
+
+
+def is_folder_name(name: str) -> bool:
+    """False for what could lead out of the directory: it comes from outside."""
+    return _FOLDER.fullmatch(name) is not None
+
+
 class Identified(Struct, frozen=True, kw_only=True):
     """The container and what it asks; `pod` and `container` are None where nobody knows the pods."""
 
@@ -30,7 +41,7 @@ class Identified(Struct, frozen=True, kw_only=True):
         self, *, resource: str, device_ids: Sequence[str], granted_at: float, boot_id: str, token: str
     ) -> PodOwner:
         """It as the owner of a claim; `token` stands for an unknown pod in the name of its directory."""
-        folder = f"{self.pod.uid}_{self.container.name}" if self.pod and self.container else ""
+        folder = folder_name(self.pod.uid, self.container.name) if self.pod and self.container else ""
         return PodOwner(
             uid=self.pod.uid if self.pod else "",
             namespace=self.pod.namespace if self.pod else "",
@@ -39,8 +50,7 @@ class Identified(Struct, frozen=True, kw_only=True):
             resource=resource,
             device_ids=tuple(device_ids),
             asked=self.asked,
-            # What comes from outside must not lead out of the directory.
-            folder=folder if _FOLDER.fullmatch(folder) else f"unidentified-{token}",
+            folder=folder or f"unidentified-{token}",
             granted_at=granted_at,
             boot_id=boot_id,
         )

@@ -21,3 +21,14 @@ def mig_grant(
         mounts = tuple(Mount(container_path=f"{MOUNTED}/{uuid}", host_path="/dev/null") for uuid in mig_uuids)
         return Grant(claim=claim, envs={VISIBLE_DEVICES: MOUNTED}, mounts=mounts, devices=devices)
     return Grant(claim=claim, envs={VISIBLE_DEVICES: ",".join(mig_uuids)}, devices=devices)
+
+
+def visible_devices(grant: Grant) -> tuple[str, ...]:
+    """The UUIDs that a grant names, by whichever strategy."""
+    named = grant.envs.get(VISIBLE_DEVICES, "")
+    if named != MOUNTED:
+        return tuple(filter(None, named.split(",")))
+    above = f"{MOUNTED}/"
+    return tuple(
+        each.container_path.removeprefix(above) for each in grant.mounts if each.container_path.startswith(above)
+    )

@@ -9,10 +9,14 @@ from msgspec import Struct
 from hamid.core.asked import Asked
 from hamid.core.claims import ClaimedShare
 from hamid.core.config import Config, CorePolicy, ListStrategy
+from hamid.core.gpu import Gpu
 from hamid.core.grant import DeviceNode, Grant, Mount
+from hamid.core.identity import is_folder_name
+from hamid.core.library import CONTAINERS
 from hamid.core.mig_grant import MOUNTED, VISIBLE_DEVICES
 
 _PRELOAD: Final = "/etc/ld.so.preload"
+_MAX_DIGITS: Final = 9
 _LOCKS: Final = "/tmp/vgpulock"  # noqa: S108  # HAMi-core's place
 # What strconv.ParseBool takes for true, by which HAMi reads this variable.
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
@@ -94,3 +98,34 @@ def _mounts(config: Config, host: HostPaths, *, controlled: bool) -> list[Mount]
 def wants_control(env_value: str) -> bool:
     """False when the container's own CUDA_DISABLE_CONTROL says that it wants no limits."""
     return env_value not in _TRUE
+
+
+# -- the way back --
+
+
+def shares_of(grant: Grant, uuids: Sequence[str], gpus: Iterable[Gpu]) -> tuple[ClaimedShare, ...]:
+    """The shares of these GPUs that a grant stands for; one without a limit that can be read is all of its GPU."""
+    by_uuid = {gpu.uuid: gpu for gpu in gpus}
+    known = [(place, by_uuid[uuid]) for place, uuid in enumerate(uuids) if uuid in by_uuid]
+    return tuple(
+        ClaimedShare(
+            gpu_uuid=gpu.uuid,
+            memory_mib=_number(grant, f"CUDA_DEVICE_MEMORY_LIMIT_{place}", "m", gpu.memory_mib or 0),
+            sm_percent=_number(
+                grant, f"CUDA_DEVICE_SM_LIMIT_{place}", "", _number(grant, "CUDA_DEVICE_SM_LIMIT", "", 0)
+            ),
+        )
+        for place, gpu in known
+    )
+
+
+def _number(grant: Grant, name: str, unit: str, default: int) -> int:
+    text = grant.envs.get(name, "").removesuffix(unit)
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else default
+
+
+def folder_of(grant: Grant) -> str:
+    """The name of the container's directory, or nothing for a grant without one."""
+    above = f"/vgpu/{CONTAINERS}/"
+    found = [each.host_path.rpartition(above)[2] for each in grant.mounts if above in each.host_path]
+    return found[0] if found and is_folder_name(found[0]) else ""

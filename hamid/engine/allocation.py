@@ -177,11 +177,11 @@ class Allocator:
                 message="hamid is ending" if self.closing else "hamid has not restored every claim yet",
                 hint="; ".join(live.view.problems) or "try again in a moment",
             )
-        if not facts.trusted or facts.unexplained:
+        if not facts.certain:
             return Denial(
                 code=DenialCode.LEDGER,
-                message="the ledger was lost and not every instance is explained yet, so nothing new is granted",
-                hint="stop hamid, look at hamictl mig repair, and start it again",
+                message=live.problems.get("ledger") or "the ledger was lost, and not all is known yet",
+                hint="nothing new is granted until it is; delete these pods, or see hamictl mig repair without hamid",
             )
         return None
 

@@ -16,6 +16,7 @@ from hamid.core.grant import Denial, Grant
 from hamid.core.identity import Identified, anonymous
 from hamid.core.pods import HoldingList, PodList
 from hamid.core.view import View
+from hamid.engine.adopting import Adopter
 from hamid.engine.allocation import Allocator, Identify
 from hamid.engine.counters import Counters
 from hamid.engine.live import Live
@@ -23,7 +24,7 @@ from hamid.engine.prestart import Prestart
 from hamid.engine.reconcile import Reconciler
 from hamid.engine.starting import restore_all, set_modes
 from hamid.node.paths import Paths
-from hamid.node.ports import HoldingSource, NoHoldings, NoPods, PodSource
+from hamid.node.ports import GrantMemory, HoldingSource, NoHoldings, NoMemory, NoPods, PodSource
 
 # Of the 10 s that a stop may take.
 _GRACE_SECONDS = 7.0
@@ -46,6 +47,7 @@ class Node:
         counters: Counters | None = None,
         pods: PodSource | None = None,
         holdings: HoldingSource | None = None,
+        memory: GrantMemory | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.live = Live(paths, config, counters=counters or Counters(), log=log)
@@ -55,7 +57,8 @@ class Node:
             self.live, identify=identify or self._anyone, pods=self._pods, holdings=self._holdings
         )
         self._prestart = Prestart(self.live)
-        self._reconciler = Reconciler(self.live, pods=self._pods, holdings=self._holdings, clock=clock)
+        self._adopter = Adopter(self.live, memory or NoMemory())
+        self._reconciler = Reconciler(self.live, self._adopter, pods=self._pods, holdings=self._holdings, clock=clock)
 
     def _anyone(
         self, _pods: PodList, _holdings: HoldingList, _claims: tuple[Claim, ...], ids: Sequence[str]
@@ -73,7 +76,9 @@ class Node:
         May be tried again after an error (DriverMissing, DriverHung, NvmlFailed, LedgerFailed).
         """
         self.live.observe()
-        over = {pod.uid for pod in self._pods.pods().pods if ending(pod) is not None}
+        pods = self._pods.pods()
+        self._adopter.run(pods, self._holdings.holdings())
+        over = {pod.uid for pod in pods.pods if ending(pod) is not None}
         return restore_all(self.live, over)
 
     def observe(self) -> View:

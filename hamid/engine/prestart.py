@@ -6,14 +6,14 @@ name is no instance of this container.
 """
 
 import time
-from collections.abc import Iterator, Mapping
 
 from hamid.core.allocate import Choice
-from hamid.core.claims import Claim, Seat
+from hamid.core.claims import Claim
 from hamid.core.config import Mode
 from hamid.core.errors import HamiError, LibraryMissing
 from hamid.core.grant import Denial, DenialCode
 from hamid.core.identity import started_by
+from hamid.core.mig_grant import visible_devices
 from hamid.engine import folders
 from hamid.engine.allocation import denial_of, is_transient
 from hamid.engine.ending import carry
@@ -59,7 +59,7 @@ class Prestart:
         facts = live.ledger.facts()
         claims = started_by(facts.claims, ids)
         if not claims:
-            return self._unknown(trusted=facts.trusted and not facts.unexplained), False
+            return self._unknown(trusted=facts.certain), False
         restored = False
         for claim in claims:
             denial, again = self._check_claim(claim, until)
@@ -123,17 +123,13 @@ class Prestart:
     def _told_otherwise(self, claim: Claim, until: float) -> Denial | None:
         choice = Choice(mode=Mode.MIG, seats=claim.seats)
         uuids = self._granting.look(choice, claim.name, until, idle=False).uuids
-        changed = list(_changed(claim, uuids))
-        if not changed:
+        granted = self._live.ledger.granted(claim.name)
+        gone = sorted(set(visible_devices(granted) if granted else ()) - set(uuids.values()))
+        if not gone:
             return None
+        there = ", ".join(f"{each.profile}@{each.seat.start} is {uuids[each.seat]}" for each in claim.seats)
         return Denial(
             code=DenialCode.LOST,
-            message=f"its instance came back under another name: {'; '.join(changed)}",
+            message=f"the container was told {', '.join(gone)}, which is gone: {there or 'nothing is left'}",
             hint=_NEW_POD,
         )
-
-
-def _changed(claim: Claim, now: Mapping[Seat, str | None]) -> Iterator[str]:
-    for each in claim.seats:
-        if each.mig_uuid is not None and now[each.seat] != each.mig_uuid:
-            yield f"{each.profile}@{each.seat.start} is {now[each.seat]}, the container was told {each.mig_uuid}"

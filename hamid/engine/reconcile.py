@@ -15,6 +15,7 @@ from hamid.core.ended import Why, confirmed, judge, newest_of
 from hamid.core.errors import HamiError
 from hamid.core.journal import Run
 from hamid.core.pods import HoldingList, PodList
+from hamid.engine.adopting import Adopter
 from hamid.engine.ending import end_claim, take_up
 from hamid.engine.live import Live
 from hamid.engine.starting import bring_back, set_modes
@@ -33,9 +34,16 @@ class Reconciler:
     """Called every few seconds by one thread at a time."""
 
     def __init__(
-        self, live: Live, *, pods: PodSource, holdings: HoldingSource, clock: Callable[[], float] = time.monotonic
+        self,
+        live: Live,
+        adopter: Adopter,
+        *,
+        pods: PodSource,
+        holdings: HoldingSource,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._live = live
+        self._adopter = adopter
         self._clock = clock
         self._pods = pods
         self._holdings = holdings
@@ -64,6 +72,7 @@ class Reconciler:
         self._note_held(holdings)
         for name, work in (
             ("open runs", self._take_up_all),
+            ("adoption", partial(self._adopter.run, pods, holdings)),
             ("confirmation", partial(self._confirm, pods, holdings)),
             ("release", partial(self._release, pods, holdings)),
         ):
@@ -159,6 +168,8 @@ class Reconciler:
     def _release(self, pods: PodList, holdings: HoldingList) -> None:
         live = self._live
         facts = live.ledger.facts()
+        if not facts.certain:
+            return
         verdicts = judge(
             facts.claims,
             pods,

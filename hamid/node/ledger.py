@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from typing import Self
 
 import msgspec
+from msgspec.structs import replace
 
 from hamid.core.claims import Claim, ClaimedSeat, ClaimedShare, LedgerFacts, OwnInstance, PodOwner, Seat
 from hamid.core.errors import LedgerFailed
@@ -143,7 +144,37 @@ class Ledger:
             connection.executemany(
                 "INSERT OR IGNORE INTO unexplained (gpu_uuid, profile_id, start) VALUES (?, ?, ?)", map(rows.key, seats)
             )
+            connection.execute("INSERT OR REPLACE INTO meta SELECT 'adopting', value FROM meta WHERE key = 'rebuilt'")
             connection.execute("DELETE FROM meta WHERE key = 'rebuilt'")
+
+    def adopt_claim(
+        self,
+        owner: PodOwner,
+        granted: Grant,
+        *,
+        seats: Sequence[ClaimedSeat] = (),
+        shares: Sequence[ClaimedShare] = (),
+    ) -> str:
+        """A claim that was granted before the ledger was lost holds again; its name. What was `made` for it is ours."""
+        with self._changing() as connection:
+            run = self._add_run(connection, (), Goal.ALL, None, ())
+            self._end_run(connection, run, "adopted")
+            name = pod_claim_name(owner, run)
+            rows.add_claim(connection, name, seats)
+            rows.add_owner(connection, name, owner, shares, pending=False)
+            rows.set_granted(connection, name, replace(granted, claim=name), {})
+            for each in seats:
+                rows.delete(connection, "unexplained", each.seat)
+                if each.made:
+                    rows.set_own(connection, each.seat, _own(each, rows.next_generation(connection)))
+            return name
+
+    def end_adoption(self, seats: Iterable[Seat]) -> None:
+        """These are nobody's, and all that was promised is known."""
+        with self._changing() as connection:
+            for seat in seats:
+                rows.delete(connection, "unexplained", seat)
+            connection.execute("DELETE FROM meta WHERE key = 'adopting'")
 
     def explain(self, seats: Iterable[Seat]) -> None:
         """These are nobody's, or gone."""
@@ -342,8 +373,14 @@ def _connect(path: str) -> sqlite3.Connection:
 
 def pod_claim_name(owner: PodOwner, number: int) -> str:
     """What a container's claim is called: no operator's name has a slash or a colon."""
-    who = f"{owner.namespace}/{owner.name}/{owner.container}" if owner.known else "unidentified"
+    who = f"{owner.namespace}/{owner.name or owner.uid}/{owner.container}" if owner.known else "unidentified"
     return f"{who}:{number}"
+
+
+def _own(each: ClaimedSeat, generation: int) -> OwnInstance:
+    return OwnInstance(
+        seat=each.seat, profile=each.profile, size=each.size, generation=generation, mig_uuid=each.mig_uuid
+    )
 
 
 def _anew(paths: Paths) -> str:

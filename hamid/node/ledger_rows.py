@@ -41,6 +41,7 @@ def facts(connection: sqlite3.Connection, boot: str, anew: str) -> LedgerFacts:
         own=tuple(own) if here else (),
         claims=_claims(connection),
         unexplained=frozenset(unexplained) if here else frozenset(),
+        adopting=meta.get("adopting", ""),
         trusted=rebuilt is None,
         warnings=() if rebuilt is None else (anew.format(why=rebuilt),),
     )

@@ -7,6 +7,7 @@ says `complete=False` and why, and from such an answer nobody concludes that a p
 
 from typing import Protocol
 
+from hamid.core.adoption import RememberedList
 from hamid.core.pods import HoldingList, PodList
 
 
@@ -40,3 +41,19 @@ class NoHoldings:
     def holdings(self) -> HoldingList:
         """An incomplete, empty list."""
         return HoldingList(holdings=(), complete=False, problem="no source of device holdings is configured")
+
+
+class GrantMemory(Protocol):
+    """Keeps what was answered to containers, beside our ledger."""
+
+    def remembered(self) -> RememberedList:
+        """The answers of now; thread-safe."""
+        ...
+
+
+class NoMemory:
+    """Nobody keeps what was answered."""
+
+    def remembered(self) -> RememberedList:
+        """An incomplete, empty list."""
+        return RememberedList(complete=False, problem="kubelet's checkpoint is not read")

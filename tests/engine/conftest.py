@@ -13,6 +13,7 @@ from hamid.node import simulator
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the scene, which the modules here share
 
+from nodes import open_node
 from scene import Scene
 
 simulator.preload()
@@ -36,6 +37,27 @@ def make_scene(monkeypatch):
         yield make
         for scene in made:
             scene.close()
+
+
+@pytest.fixture
+def make_node(make_scene):
+    """A started node of hamid on a simulated one; an earlier one on the same scene is closed."""
+    made = []
+
+    def make(spec=None, *, world=None, scene=None, prepare=lambda scene: None, **settings):
+        if scene is not None:
+            made.pop().close()
+        scene = scene or make_scene(spec)
+        prepare(scene)
+        node = open_node(scene, world, **settings)
+        made.append(node)
+        node.start()
+        node.scene = scene
+        return node
+
+    yield make
+    for node in made:
+        node.close()
 
 
 def pytest_terminal_summary(terminalreporter):

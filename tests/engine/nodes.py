@@ -2,20 +2,27 @@
 """hamid's node over a simulated one, with pods and holdings that a test sets."""
 
 from contextlib import contextmanager
+from pathlib import Path
 
 import structlog
 
 from hamid.core.asked import Asked
 from hamid.core.config import Config, Mode
+from hamid.core.grant import Grant
 from hamid.core.identity import Identified
 from hamid.core.pods import Container, Holding, HoldingList, Pod, PodList
 from hamid.core.request import MemoryMatch, Policy
 from hamid.engine.counters import Counters
 from hamid.engine.node import Node
+from hamid.node.checkpoint import Checkpoint
+from hamid.serve.answers import of_grants
+from hamid.testing.kubelet_devices import Held
+from hamid.testing.kubelet_files import CHECKPOINT, checkpoint, write_whole
 
 QUIET = structlog.wrap_logger(structlog.testing.CapturingLogger())
 PACKED = {"mode": Mode.MIG, "policy": Policy.PACKED, "memory_match": MemoryMatch.NVML}
 RESOURCE = "nvidia.com/gpu"
+SHARE = {"mode": Mode.HAMI_CORE}
 
 
 class World:
@@ -83,7 +90,44 @@ def open_node(scene, world=None, **settings):
         log=QUIET,
         counters=Counters(),
         clock=world.clock,
+        memory=Checkpoint(plugin_folder(scene)),
     )
+
+
+def plugin_folder(scene):
+    """Where kubelet keeps its checkpoint."""
+    return str(scene.root / "var/lib/kubelet/device-plugins")
+
+
+def remember(scene, *told):
+    """Kubelet writes its checkpoint: (pod uid, container, ids, the grant that it got)."""
+    held = [
+        Held(
+            pod_uid=uid,
+            container=container,
+            resource=RESOURCE,
+            ids=list(device_ids),
+            answer=of_grants((grant,)).container_responses[0].SerializeToString(),
+        )
+        for uid, container, device_ids, grant in told
+    ]
+    folder = Path(plugin_folder(scene))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / CHECKPOINT, checkpoint(held, {}, numa=True))
+
+
+def told(node):
+    """What kubelet's checkpoint has of every claim."""
+    return [
+        (claim.owner.uid, claim.owner.container, claim.owner.device_ids, node.live.ledger.granted(claim.name))
+        for claim in sorted(node.view.claims, key=lambda claim: claim.number)
+    ]
+
+
+def lose_ledger(scene):
+    """The ledger's files are deleted; what tells that there was one stays."""
+    for tail in ("", "-wal", "-shm"):
+        Path(f"{scene.paths.ledger}{tail}").unlink(missing_ok=True)
 
 
 @contextmanager
@@ -111,3 +155,17 @@ def install_library(scene):
     folder.mkdir(parents=True)
     (folder / "libvgpu.so").write_bytes(b"\x7fELF")
     (folder / "ld.so.preload").write_text("/usr/local/vgpu/libvgpu.so\n")
+
+
+def grant(node, world, name, count=1):
+    """Pod `name` gets what it asks, and kubelet confirms it."""
+    world.add(name)
+    chosen = ids(node, count)
+    outcome = node.allocate(chosen)
+    assert isinstance(outcome, Grant), outcome
+    world.hold(name, chosen)
+    return outcome
+
+
+def names(node):
+    return sorted(claim.owner.name for claim in node.view.claims)

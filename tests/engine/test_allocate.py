@@ -4,7 +4,6 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
 from nodes import World, ids, install_library, open_node
 from scene import apart
 
@@ -14,25 +13,6 @@ from hamid.core.pods import Container
 from hamid.node import simulator
 
 ONE, WHOLE = 4000, 40000
-
-
-@pytest.fixture
-def make_node(make_scene):
-    """A started node of hamid on a simulated one."""
-    made = []
-
-    def make(spec, *, world=None, scene=None, prepare=lambda scene: None, **settings):
-        scene = scene or make_scene(spec)
-        prepare(scene)
-        node = open_node(scene, world, **settings)
-        made.append(node)
-        node.start()
-        node.scene = scene
-        return node
-
-    yield make
-    for node in made:
-        node.close()
 
 
 def agree(node):

@@ -6,15 +6,14 @@ from functools import partial
 
 import pytest
 from crash_cases import reach
-from nodes import World, ids, install_library, running
+from nodes import SHARE, World, ids, install_library, lose_ledger, remember, running, told
+from nodes import grant as grant_to
 from scene import in_child, kills, under
 
-from hamid.core.config import Mode
 from hamid.engine.recover import recover
 from hamid.node import mutations
 
 NO_RESOURCES = "error:23"
-SHARE = {"mode": Mode.HAMI_CORE}
 
 
 def grant(scene, count=1, memory_mib=4000, **settings):
@@ -103,6 +102,20 @@ def lost(scene):
     mutations.stop_driver()
 
 
+def forgotten(scene):
+    """Two pods hold instances, kubelet remembers it, and the ledger is lost."""
+
+    def work():
+        world = World()
+        with running(scene, world) as node:
+            for name in ("job", "other"):
+                grant_to(node, world, name)
+            remember(scene, *told(node))
+
+    assert not in_child(work, lambda: None)
+    lose_ledger(scene)
+
+
 def prestart(scene):
     """The container starts again."""
 
@@ -165,6 +178,7 @@ CASES = (
     Case("restore after a reboot", A100, rebooted(granted(2)), start),
     Case("restore after a reboot, mode included", H100, rebooted(granted(2, 9000)), start),
     Case("start of a container whose instance is gone", A30, lost, prestart),
+    Case("start of hamid after a lost ledger", A30, forgotten, start),
 )
 
 
@@ -191,6 +205,8 @@ def test_a_kill_at_any_point_of_a_grants_life(case, make_scene, record_property)
         # The next hamid does what was interrupted.
         assert not in_child(case.work(scene), lambda: None)
         scene.assert_agreed()
+        if case.name.startswith(("restore", "start of")):
+            assert picture(scene) == after
         assert folders_of(scene) == {claim.owner.folder for claim in scene.facts().claims if claim.shares}
 
     count = kills(scene, work, judge, reads=False)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from msgspec.structs import replace
-from nodes import World, ids, install_library, open_node
+from nodes import World, grant, ids, install_library, names, open_node
 from scene import apart
 
 from hamid.core.config import Mode
@@ -15,41 +15,6 @@ from hamid.core.grant import Denial, DenialCode, Grant
 from hamid.engine.apply import apply
 from hamid.engine.restore import release
 from hamid.node import mutations, simulator
-
-
-@pytest.fixture
-def make_node(make_scene):
-    """A started node of hamid on a simulated one; an earlier one on the same scene is closed."""
-    made = []
-
-    def make(spec=None, *, world=None, scene=None, prepare=lambda scene: None, **settings):
-        if scene is not None:
-            made.pop().close()
-        scene = scene or make_scene(spec)
-        prepare(scene)
-        node = open_node(scene, world, **settings)
-        made.append(node)
-        node.start()
-        node.scene = scene
-        return node
-
-    yield make
-    for node in made:
-        node.close()
-
-
-def grant(node, world, name, count=1):
-    """Pod `name` gets what it asks, and kubelet confirms it."""
-    world.add(name)
-    chosen = ids(node, count)
-    outcome = node.allocate(chosen)
-    assert isinstance(outcome, Grant), outcome
-    world.hold(name, chosen)
-    return outcome
-
-
-def names(node):
-    return sorted(claim.owner.name for claim in node.view.claims)
 
 
 def destroy(scene):
@@ -317,25 +282,6 @@ def test_a_change_beside_hamid_is_refused_with_its_pid(make_node):
     with pytest.raises(LedgerBusy):
         apply(node.scene.paths, (), fingerprint="")
     assert node.scene.facts().trusted
-
-
-def test_a_lost_ledger_grants_nothing_new_and_stops_nobody(make_node):
-    """With its ledger gone hamid grants nothing, destroys nothing, and starts containers that were granted before."""
-    world = World()
-    node = make_node("1xA30", world=world)
-    grant(node, world, "a")
-    chosen = node.view.claims[0].owner.device_ids
-    node.close()
-    for tail in ("", "-wal", "-shm"):
-        path = node.scene.root / f"var/lib/hami/ledger.db{tail}"
-        path.unlink(missing_ok=True)
-    again = make_node(world=world, scene=node.scene)
-    outcome = again.allocate(ids(again))
-    assert isinstance(outcome, Denial)
-    assert outcome.code is DenialCode.LEDGER
-    assert again.prestart(chosen) is None
-    again.reconcile()
-    assert len(node.scene.instances()) == 1
 
 
 def test_a_gpu_that_answers_late_is_taken_back_into_service(make_scene):
