@@ -17,25 +17,8 @@ from hamid.core.grant import Grant
 from hamid.core.identity import folder_name
 from hamid.core.mig_grant import visible_devices
 from hamid.core.pods import Holding, HoldingList, Pod, PodList
+from hamid.core.remembered import Remembered, RememberedList
 from hamid.core.share_grant import folder_of, shares_of
-
-
-class Remembered(Struct, frozen=True, kw_only=True):
-    """An answer of ours that kubelet keeps for one container; its `granted` names no claim."""
-
-    pod_uid: str
-    container: str
-    resource: str
-    device_ids: tuple[str, ...]
-    granted: Grant
-
-
-class RememberedList(Struct, frozen=True, kw_only=True):
-    """The answers that kubelet keeps, also some of pods that are gone; `complete` as in PodList."""
-
-    entries: tuple[Remembered, ...] = ()
-    complete: bool
-    problem: str = ""
 
 
 class Adopted(Struct, frozen=True, kw_only=True):

@@ -103,7 +103,8 @@ class PodOwner(Struct, frozen=True, kw_only=True):
         return bool(self.uid)
 
     def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}/{self.container}" if self.known else "an unknown container"
+        who = self.name or self.uid
+        return f"{self.namespace}/{who}/{self.container}" if who else "an unknown container"
 
 
 class Claim(Struct, frozen=True, kw_only=True):

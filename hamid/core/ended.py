@@ -9,9 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from hamid.core.claims import Claim, PodOwner
 from hamid.core.pods import Holding, HoldingList, Pod, PodList
+from hamid.core.remembered import Remembered, RememberedList
 
 _TERMINAL = frozenset({"Succeeded", "Failed"})
 
@@ -35,6 +37,7 @@ def judge(
     claims: Iterable[Claim],
     pods: PodList,
     holdings: HoldingList,
+    remembered: RememberedList,
     missing: Mapping[str, float],
     *,
     now: float,
@@ -57,7 +60,7 @@ def judge(
                 over[claim.name] = why
             continue
         since = missing.get(claim.name)
-        if not _proves_absence(owner, pods, holdings):
+        if not _proves_absence(owner, pods, holdings, remembered):
             # Neither here nor gone: the first complete list goes on counting.
             still |= {} if since is None else {claim.name: since}
         elif since is not None and now - since >= absent_seconds:
@@ -75,11 +78,21 @@ def ending(pod: Pod) -> Why | None:
     return Why.DELETED if pod.deleted and ended and all(ended) else None
 
 
-def _proves_absence(owner: PodOwner, pods: PodList, holdings: HoldingList) -> bool:
-    """True when a list that would name the owner is complete: of pods, or of holdings where the pod is unknown."""
-    if owner.known:
+def _proves_absence(owner: PodOwner, pods: PodList, holdings: HoldingList, remembered: RememberedList) -> bool:
+    """True when a list that would name the owner is complete: of pods, or where those do not tell, of holdings.
+
+    Kubelet's list of holdings leaves out init containers, its checkpoint does not.
+    """
+    if owner.known and not pods.silent:
         return pods.complete
-    return holdings.complete and owner.confirmed
+    if not holdings.complete:
+        return False
+    kept = remembered.of(owner.resource, owner.device_ids)
+    return owner.confirmed if not remembered.complete else not any(_may_be(each, owner) for each in kept)
+
+
+def _may_be(entry: Remembered, owner: PodOwner) -> bool:
+    return not owner.known or entry.pod_uid == owner.uid
 
 
 def newest_of(claims: Iterable[Claim]) -> dict[str, str]:
@@ -106,8 +119,31 @@ def _held(
     return False
 
 
-def confirmed(owner: PodOwner, pods: PodList, holdings: Iterable[Holding]) -> PodOwner | None:
+def confirmed(
+    owner: PodOwner, pods: PodList, holdings: Iterable[Holding], remembered: RememberedList
+) -> PodOwner | None:
     """The owner as kubelet's own account of the ids has it; None when it says nothing new."""
+    return _listed(owner, pods, holdings) or _kept(owner, pods, remembered)
+
+
+def _kept(owner: PodOwner, pods: PodList, remembered: RememberedList) -> PodOwner | None:
+    """By the checkpoint, which knows init containers and pods that no list names; for an owner that has no uid yet."""
+    kept = [x for x in remembered.of(owner.resource, owner.device_ids) if set(x.device_ids) == set(owner.device_ids)]
+    uids = {each.pod_uid for each in kept}
+    if owner.known or len(uids) != 1:
+        return None
+    pod = next((pod for pod in pods.pods if pod.uid in uids), None)
+    return replace(
+        owner,
+        uid=uids.pop(),
+        namespace=pod.namespace if pod else owner.namespace,
+        name=pod.name if pod else owner.name,
+        container=kept[-1].container,
+        confirmed=True,
+    )
+
+
+def _listed(owner: PodOwner, pods: PodList, holdings: Iterable[Holding]) -> PodOwner | None:
     ids = set(owner.device_ids)
     found = [each for each in holdings if each.resource == owner.resource and set(each.device_ids) == ids]
     same_pod = [each for each in found if (each.namespace, each.pod) == (owner.namespace, owner.name)]
@@ -118,23 +154,11 @@ def confirmed(owner: PodOwner, pods: PodList, holdings: Iterable[Holding]) -> Po
     holder = found[-1]
     uids = [pod.uid for pod in pods.pods if (pod.namespace, pod.name) == (holder.namespace, holder.pod)]
     live = [pod.uid for pod in pods.pods if pod.uid in uids and ending(pod) is None]
-    if len(live or uids) != 1:
+    if len(live or uids) != 1 and not pods.silent:
         # Its pod is not in the list yet; the ids are held, which is what counts.
         return None
-    return _confirmed(owner, (live or uids)[0], holder, container=holder.container)
+    return _confirmed(owner, (live or uids or [""])[0], holder, container=holder.container)
 
 
 def _confirmed(owner: PodOwner, uid: str, holder: Holding, *, container: str) -> PodOwner:
-    return PodOwner(
-        uid=uid,
-        namespace=holder.namespace,
-        name=holder.pod,
-        container=container,
-        resource=owner.resource,
-        device_ids=owner.device_ids,
-        asked=owner.asked,
-        folder=owner.folder,
-        confirmed=True,
-        granted_at=owner.granted_at,
-        boot_id=owner.boot_id,
-    )
+    return replace(owner, uid=uid, namespace=holder.namespace, name=holder.pod, container=container, confirmed=True)

@@ -40,10 +40,14 @@ class Pod(Struct, frozen=True, kw_only=True):
 
 
 class PodList(Struct, frozen=True, kw_only=True):
-    """The pods that were found. Not `complete`: some may be missing, why is the `problem`; nobody is gone by it."""
+    """The pods that were found. Not `complete`: some may be missing, why is the `problem`; nobody is gone by it.
+
+    `silent`: there is no source of pods, so that other evidence has to do.
+    """
 
     pods: tuple[Pod, ...] = ()
     complete: bool
+    silent: bool = False
     problem: str = ""
 
 

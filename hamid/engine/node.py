@@ -57,8 +57,11 @@ class Node:
             self.live, identify=identify or self._anyone, pods=self._pods, holdings=self._holdings
         )
         self._prestart = Prestart(self.live)
-        self._adopter = Adopter(self.live, memory or NoMemory())
-        self._reconciler = Reconciler(self.live, self._adopter, pods=self._pods, holdings=self._holdings, clock=clock)
+        memory = memory or NoMemory()
+        self._adopter = Adopter(self.live, memory)
+        self._reconciler = Reconciler(
+            self.live, self._adopter, pods=self._pods, holdings=self._holdings, memory=memory, clock=clock
+        )
 
     def _anyone(
         self, _pods: PodList, _holdings: HoldingList, _claims: tuple[Claim, ...], ids: Sequence[str]

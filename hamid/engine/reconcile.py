@@ -15,12 +15,13 @@ from hamid.core.ended import Why, confirmed, judge, newest_of
 from hamid.core.errors import HamiError
 from hamid.core.journal import Run
 from hamid.core.pods import HoldingList, PodList
+from hamid.core.remembered import RememberedList
 from hamid.engine.adopting import Adopter
 from hamid.engine.ending import end_claim, take_up
 from hamid.engine.live import Live
 from hamid.engine.starting import bring_back, set_modes
 from hamid.node import cgroups, device_holders, devicenodes
-from hamid.node.ports import HoldingSource, PodSource
+from hamid.node.ports import GrantMemory, HoldingSource, PodSource
 
 # More than the instances of four GPUs: who waits for a slow one keeps nobody else waiting.
 _THREADS = 32
@@ -28,6 +29,8 @@ _THREADS = 32
 _PATIENCE_SECONDS = 3.0
 _MOST_SAID = 1000
 _MODES_SECONDS = 30.0
+_SETTLED_SECONDS = 10.0
+NOTHING = RememberedList(complete=False)
 
 
 class Reconciler:
@@ -40,6 +43,7 @@ class Reconciler:
         *,
         pods: PodSource,
         holdings: HoldingSource,
+        memory: GrantMemory,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._live = live
@@ -47,8 +51,10 @@ class Reconciler:
         self._clock = clock
         self._pods = pods
         self._holdings = holdings
+        self._memory = memory
         self._pool = ThreadPoolExecutor(_THREADS, "reconcile")
         self._missing: dict[str, float] = {}
+        self._seen: dict[str, float] = {}
         self._going: dict[str, Future[None]] = {}
         self._said: dict[str, str] = {}
         self._modes_tried = 0.0
@@ -70,11 +76,12 @@ class Reconciler:
             problem = error
         pods, holdings = self._pods.pods(), self._holdings.holdings()
         self._note_held(holdings)
+        remembered = self._remembered(pods)
         for name, work in (
             ("open runs", self._take_up_all),
             ("adoption", partial(self._adopter.run, pods, holdings)),
-            ("confirmation", partial(self._confirm, pods, holdings)),
-            ("release", partial(self._release, pods, holdings)),
+            ("confirmation", partial(self._confirm, pods, holdings, remembered)),
+            ("release", partial(self._release, pods, holdings, remembered)),
         ):
             self._guarded(name, work)
         if live.restored and live.pending_modes() and began - self._modes_tried >= _MODES_SECONDS:
@@ -135,6 +142,14 @@ class Reconciler:
 
     # -- what kubelet says of ids --
 
+    def _remembered(self, pods: PodList) -> RememberedList:
+        """Kubelet's checkpoint, where it is needed: for claims of which no list of pods tells."""
+        claims = self._live.ledger.facts().claims
+        owners = [claim.owner for claim in claims if claim.owner is not None]
+        if not owners or (not pods.silent and all(owner.known and owner.confirmed for owner in owners)):
+            return NOTHING
+        return self._memory.remembered()
+
     def _note_held(self, holdings: HoldingList) -> None:
         """Held ids stay advertised; a list that may lack some only adds to what is known."""
         live = self._live
@@ -142,15 +157,18 @@ class Reconciler:
         held = {each for holding in holdings.holdings if holding.resource == resource for each in holding.device_ids}
         live.held_ids = frozenset(held) if holdings.complete else live.held_ids | held
 
-    def _confirm(self, pods: PodList, holdings: HoldingList) -> None:
+    def _confirm(self, pods: PodList, holdings: HoldingList, remembered: RememberedList) -> None:
         live, changed = self._live, False
         claims = live.ledger.facts().claims
         newest = newest_of(claims)
+        self._seen = {claim.name: self._seen.get(claim.name, self._clock()) for claim in claims}
         for claim in claims:
             # Kubelet's word on ids that were given anew is about the newer claim.
             if claim.owner is None or claim.pending or any(newest[x] != claim.name for x in claim.owner.device_ids):
                 continue
-            owner = confirmed(claim.owner, pods, holdings.holdings)
+            # Kubelet writes its checkpoint a moment after it has our answer.
+            settled = self._clock() - self._seen[claim.name] >= _SETTLED_SECONDS
+            owner = confirmed(claim.owner, pods, holdings.holdings, remembered if settled else NOTHING)
             granted = live.ledger.granted(claim.name) if owner is not None else None
             if owner is None or granted is None:
                 continue
@@ -165,7 +183,7 @@ class Reconciler:
 
     # -- whose pod is over --
 
-    def _release(self, pods: PodList, holdings: HoldingList) -> None:
+    def _release(self, pods: PodList, holdings: HoldingList, remembered: RememberedList) -> None:
         live = self._live
         facts = live.ledger.facts()
         if not facts.certain:
@@ -174,6 +192,7 @@ class Reconciler:
             facts.claims,
             pods,
             holdings,
+            remembered,
             self._missing,
             now=self._clock(),
             absent_seconds=live.config.absent_seconds,

@@ -12,8 +12,8 @@ import msgspec
 from google.protobuf.message import DecodeError
 from msgspec import Struct
 
-from hamid.core.adoption import Remembered, RememberedList
 from hamid.core.grant import DeviceNode, Grant, Mount
+from hamid.core.remembered import Remembered, RememberedList
 from hamid.node.kubelet_api import deviceplugin_pb2
 
 NAME = "kubelet_internal_checkpoint"

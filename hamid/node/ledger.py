@@ -373,8 +373,7 @@ def _connect(path: str) -> sqlite3.Connection:
 
 def pod_claim_name(owner: PodOwner, number: int) -> str:
     """What a container's claim is called: no operator's name has a slash or a colon."""
-    who = f"{owner.namespace}/{owner.name or owner.uid}/{owner.container}" if owner.known else "unidentified"
-    return f"{who}:{number}"
+    return f"{owner if owner.name or owner.uid else 'unidentified'}:{number}"
 
 
 def _own(each: ClaimedSeat, generation: int) -> OwnInstance:

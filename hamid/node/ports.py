@@ -7,8 +7,8 @@ says `complete=False` and why, and from such an answer nobody concludes that a p
 
 from typing import Protocol
 
-from hamid.core.adoption import RememberedList
 from hamid.core.pods import HoldingList, PodList
+from hamid.core.remembered import RememberedList
 
 
 class PodSource(Protocol):
@@ -32,7 +32,7 @@ class NoPods:
 
     def pods(self) -> PodList:
         """An incomplete, empty list."""
-        return PodList(pods=(), complete=False, problem="no source of pods is configured")
+        return PodList(pods=(), complete=False, silent=True, problem="no source of pods is configured")
 
 
 class NoHoldings:

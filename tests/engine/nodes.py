@@ -15,6 +15,7 @@ from hamid.core.request import MemoryMatch, Policy
 from hamid.engine.counters import Counters
 from hamid.engine.node import Node
 from hamid.node.checkpoint import Checkpoint
+from hamid.node.ports import NoPods
 from hamid.serve.answers import of_grants
 from hamid.testing.kubelet_devices import Held
 from hamid.testing.kubelet_files import CHECKPOINT, checkpoint, write_whole
@@ -36,11 +37,14 @@ class World:
         self.held = []
         self.complete = True
         self.now = 1000.0
+        self.silent = False
 
     def clock(self):
         return self.now
 
     def pods(self):
+        if self.silent:
+            return NoPods().pods()
         return PodList(pods=tuple(self.known.values()), complete=self.complete)
 
     def holdings(self):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from msgspec.structs import replace
-from nodes import World, grant, ids, install_library, names, open_node
+from nodes import World, grant, ids, install_library, names, open_node, remember
 from scene import apart
 
 from hamid.core.config import Mode
@@ -252,6 +252,57 @@ def test_a_start_brings_the_mode_back_that_a_reset_took(make_node):
     assert node.scene.instances() == []
     assert node.prestart(claim.owner.device_ids) is None
     assert len(node.scene.instances()) == 1
+
+
+def anonymous_grant(make_node, spec="1xA100-SXM4-40GB"):
+    """A node that is told of no pods, and one claim of nobody knows whom."""
+    world = World()
+    world.silent = True
+    node = make_node(spec, world=world)
+    chosen = ids(node)
+    outcome = node.allocate(chosen)
+    assert isinstance(outcome, Grant)
+    assert node.view.claims[0].name.startswith("unidentified:")
+    return world, node, chosen, outcome
+
+
+def pass_time(world, node, seconds=60):
+    for _ in range(seconds // 5):
+        world.now += 5
+        node.reconcile()
+
+
+def test_without_a_source_of_pods_kubelets_holdings_tell(make_node):
+    """Nobody knows the pods: the holder gives its name, and the claim goes when kubelet's holdings lack it for 30 s."""
+    world, node, chosen, _ = anonymous_grant(make_node)
+    world.hold("a", chosen)
+    pass_time(world, node)
+    (claim,) = node.view.claims
+    assert claim.name.startswith("default/a/main:")
+    world.held = []
+    world.complete = False
+    pass_time(world, node)
+    assert len(node.view.claims) == 1
+    world.complete = True
+    pass_time(world, node, 25)
+    assert len(node.view.claims) == 1
+    pass_time(world, node, 15)
+    assert node.view.claims == ()
+    assert node.scene.instances() == []
+
+
+def test_without_a_source_of_pods_an_init_container_keeps_its_claim(make_node):
+    """Kubelet's holdings leave out init containers: its checkpoint tells the pod, and keeps the claim while it does."""
+    world, node, chosen, outcome = anonymous_grant(make_node)
+    remember(node.scene, ("uid-x", "setup", chosen, outcome))
+    pass_time(world, node)
+    (claim,) = node.view.claims
+    assert (claim.owner.uid, claim.owner.container, claim.owner.confirmed) == ("uid-x", "setup", True)
+    pass_time(world, node)
+    assert len(node.view.claims) == 1
+    remember(node.scene)
+    pass_time(world, node)
+    assert node.view.claims == ()
 
 
 def test_ids_that_are_given_anew_speak_for_the_newer_claim(make_node):
