@@ -219,7 +219,9 @@ def read_file(path: str) -> bytes:
 
 
 def write_file(path: str, content: bytes) -> None:
-    """Write a file of the operator's, whole or not at all; raises UsageError."""
+    """Write a file of the operator's, whole or not at all; raises UsageError, also for what is no regular file."""
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113  # pathlib costs start-up
+        raise UsageError(f"cannot write '{path}': it is no regular file", "name a file, new or to be replaced")
     temporary = f"{path}.{os.getpid()}.new"
     try:
         with open(temporary, "xb") as file:  # noqa: PTH123  # pathlib costs start-up

@@ -20,12 +20,20 @@ from hamid.core.steps import Step
 if TYPE_CHECKING:
     from hamictl.session import Session
 
+# A day; a driver call that takes longer never comes back.
+_LONGEST_TIMEOUT_SECONDS = 86400
 
-class RunOptions(Struct, kw_only=True):
-    """How a proposed change is carried out."""
+
+class ConfirmOptions(Struct, kw_only=True):
+    """Whether something is done at all, and whether somebody is asked."""
 
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing.")] = False
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
+
+
+class RunOptions(ConfirmOptions, kw_only=True):
+    """How a proposed change is carried out."""
+
     out: Annotated[
         str | None, typer.Option("--out", metavar="FILE", help="Save the plan for 'mig apply FILE' and change nothing.")
     ] = None
@@ -104,6 +112,10 @@ def _profile_id(profiles: Any, name: str) -> int:
 
 def carry_out(session: "Session", proposal: Proposal, run: RunOptions) -> int:
     """Show, save or confirm, and apply. The exit code: 0 done or nothing to do, 7 blocked, 9 in part, 130 stopped."""
+    if not 0 < run.timeout <= _LONGEST_TIMEOUT_SECONDS:
+        raise UsageError(
+            f"--timeout {run.timeout:g} is no deadline", f"seconds above 0, up to {_LONGEST_TIMEOUT_SECONDS}"
+        )
     if proposal.blocked or proposal.idle or run.dry_run or run.out is not None:
         if run.out is not None and not proposal.blocked:
             _save(proposal, run.out)
@@ -116,7 +128,7 @@ def carry_out(session: "Session", proposal: Proposal, run: RunOptions) -> int:
     return _apply(session, proposal, run)
 
 
-def confirm(run: RunOptions, question: str) -> None:
+def confirm(run: ConfirmOptions, question: str) -> None:
     """Ask on a terminal; elsewhere only --yes will do. Raises UsageError without it, Exit when the answer is no."""
     if run.yes:
         return

@@ -8,7 +8,7 @@ import typer
 
 from hamictl.exits import Exit
 from hamictl.options import Gpus, verb
-from hamictl.proposal import RunOptions, confirm
+from hamictl.proposal import ConfirmOptions, confirm
 from hamictl.render.tables import table
 from hamictl.session import Session
 from hamid.core.document import Document, envelope
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def release(
     session: Session,
-    run: RunOptions,
+    run: ConfirmOptions,
     name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="The claim to end.")] = None,
     instance: Annotated[
         str | None, typer.Option("--instance", metavar="UUID", help="The MIG instance to give back.")
@@ -66,7 +66,7 @@ def _check_known(session: Session, snapshot: Snapshot, name: str | None, instanc
 
 def repair(
     session: Session,
-    run: RunOptions,
+    run: ConfirmOptions,
     gpu: Gpus = None,
     reclaim_idle: Annotated[
         bool, typer.Option("--reclaim-idle", help="Also destroy idle instances of others on the GPUs of -i.")
@@ -102,7 +102,7 @@ def repair(
     return Exit.OK
 
 
-def restore(session: Session, run: RunOptions) -> int:
+def restore(session: Session, run: ConfirmOptions) -> int:
     """After a reboot, make the instances of every claim again at their recorded places.
 
     \b

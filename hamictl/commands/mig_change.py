@@ -91,11 +91,24 @@ def apply(
             f"{' and '.join(given)} exclude each other" if given else "what is the node to become?",
             f"give one of {', '.join(forms)}",
         )
+    _check_read(given[0], wanted, target)
     if plan is not None:
         return carry_out(session, propose_saved(decode_plan(local.read_file(plan), plan)), run)
     if wanted.mem or wanted.profile:
         return _apply_request(session, wanted, target.name, run)
     return carry_out(session, _towards(session, wanted, target), run)
+
+
+def _check_read(form: str, wanted: RequestOptions, target: TargetOptions) -> None:
+    """An option that this form does not read is refused: who writes `-f FILE -i 0` believes that -i limits the file."""
+    usual = RequestOptions()
+    given = [field for field in usual.__struct_fields__ if getattr(wanted, field) not in (getattr(usual, field), [])]
+    read = {"--mem or --profile": {*given, "name"}, "--template": {"gpu"}, "--file": {"config"}}.get(form, set())
+    given += [field for field in ("name", "config") if getattr(target, field) is not None]
+    unread = [f"--{field.replace('_', '-')}" for field in given if field not in read]
+    if unread:
+        verb_form = "means" if len(unread) == 1 else "mean"
+        raise UsageError(f"{', '.join(unread)} {verb_form} nothing beside {form}", "see hamictl mig apply --help")
 
 
 def _apply_request(session: Session, wanted: RequestOptions, name: str | None, run: RunOptions) -> int:

@@ -289,12 +289,13 @@ def templates_document(table: TemplateTable, gpus: tuple[Gpu, ...]) -> Document:
 
 
 def error_document(error: HamiError) -> Document:
-    """An `Error`: `code` is the class name of the error tree."""
+    """An `Error`: `code` is the class name of the error tree, `notes` tell what happened besides."""
     return {
         **envelope("Error"),
         "code": type(error).__name__,
         "message": error.message,
         "hint": error.hint,
+        "notes": list(getattr(error, "__notes__", ())),
     }
 
 

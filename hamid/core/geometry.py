@@ -21,6 +21,8 @@ _ITEM = re.compile(
     rf"(?P<profile>{PROFILE_NAME.pattern})(?:@(?P<start>[0-9]{{1,3}})|\*(?P<count>[0-9]{{1,3}}))?", re.ASCII
 )
 
+_DIVIDED = re.compile(r"(?P<compute>[0-9]{1,2})c\.(?P<instance>(?P<slices>[0-9]{1,2})g\..*)", re.ASCII)
+
 
 class LayoutItem(Struct, frozen=True):
     """One entry of a layout: a profile's name and its start, or None for anywhere."""
@@ -53,7 +55,11 @@ def parse_layout(text: str) -> tuple[LayoutItem, ...]:
     """`2g.10gb@0,1g.5gb*2` as items; raises UsageError that names the entry."""
     items: list[LayoutItem] = []
     for entry in text.split(","):
-        match = _ITEM.fullmatch(entry.strip())
+        written = entry.strip()
+        whole = whole_profile(written)
+        if whole is None:
+            raise UsageError(*dividing(written))
+        match = _ITEM.fullmatch(whole)
         if match is None:
             raise UsageError(
                 f"'{entry.strip()}' in '{text}' is no profile with a placement",
@@ -65,6 +71,20 @@ def parse_layout(text: str) -> tuple[LayoutItem, ...]:
         start = None if match["start"] is None else int(match["start"])
         items.extend([LayoutItem(match["profile"], start)] * count)
     return tuple(items)
+
+
+def whole_profile(profile: str) -> str | None:
+    """The instance's profile, or None where compute instances would divide it; `3c.3g.20gb` is all of `3g.20gb`."""
+    match = _DIVIDED.fullmatch(profile)
+    if match is None:
+        return profile
+    return match["instance"] if int(match["compute"]) == int(match["slices"]) else None
+
+
+def dividing(profile: str) -> tuple[str, str]:
+    """Why a profile that divides an instance is refused, and what to ask for."""
+    message = f"{profile[:40]} shares a GPU instance between compute instances, which hamid does not make"
+    return message, f"ask for {profile[:40].partition('c.')[2]} as a whole"
 
 
 def count_names(names: Iterable[str]) -> dict[str, int]:

@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from hamid.core.change_target import GpuTarget
 from hamid.core.errors import UsageError
-from hamid.core.geometry import MAX_COUNT, PROFILE_NAME, LayoutItem, count_names, legal_names
+from hamid.core.geometry import MAX_COUNT, PROFILE_NAME, LayoutItem, count_names, dividing, legal_names, whole_profile
 from hamid.core.gpu import Gpu, Health
 from hamid.core.marked import ConfigError, Marked, Problem, Reader, shown
 from hamid.core.snapshot import Snapshot
@@ -34,7 +34,6 @@ _SPEC_KEYS = ("device-filter", "devices", "mig-enabled", "mig-devices")
 _NEEDED = ("devices", "mig-enabled")
 # Larger than any node; an index beyond it is a mistake.
 _MAX_INDEX = 4095
-_DIVIDED = re.compile(r"(?P<compute>[0-9]{1,2})c\.(?P<instance>(?P<slices>[0-9]{1,2})g\..*)", re.ASCII)
 _LISTED = re.compile(r"(?P<profile>[^@*,\s]{1,40})(?:@(?P<start>[0-9]{1,3})|\*(?P<count>[0-9]{1,3}))?", re.ASCII)
 _ID = re.compile(r"0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10}", re.ASCII)
 _PROFILE_SHAPE = "such as 2g.10gb or 1g.5gb+me"
@@ -253,7 +252,7 @@ def _instances(reader: Reader, node: Marked, key: str) -> tuple[tuple[LayoutItem
     items: list[LayoutItem] = []
     shared: list[str] = []
     for row in _rows(reader, node, key):
-        plain = _plain(row.profile)
+        plain = whole_profile(row.profile)
         if plain is None:
             shared.append(row.profile)
         elif not PROFILE_NAME.fullmatch(plain):
@@ -300,21 +299,12 @@ def _listed(reader: Reader, entries: Sequence[Marked], key: str) -> Iterator[_Ro
         yield _Row(match["profile"], int(match["start"]) if match["start"] else None, count, node, where)
 
 
-def _plain(profile: str) -> str | None:
-    """The instance's profile, or None where compute instances would divide it; `3c.3g.20gb` is all of `3g.20gb`."""
-    match = _DIVIDED.fullmatch(profile)
-    if match is None:
-        return profile
-    return match["instance"] if int(match["compute"]) == int(match["slices"]) else None
-
-
 def _problems(spec: Spec, gpu: Gpu) -> Iterator[Problem]:
     """What an entry asks that this GPU cannot have; a GPU that lists no profiles is judged by the planner."""
     key = f"{spec.key}.mig-devices"
     for name in spec.shared:
-        message = f"{name} shares a GPU instance between compute instances, which hamid does not make"
-        plain = name.partition("c.")[2]
-        yield Problem(spec.path, spec.line, key, message, f"ask for {plain} as a whole")
+        message, hint = dividing(name)
+        yield Problem(spec.path, spec.line, key, message, hint)
     known = {profile.name for profile in gpu.profiles}
     for name in dict.fromkeys(item.profile for item in spec.layout):
         if known and name not in known:
