@@ -49,6 +49,40 @@ class CorePolicy(StrEnum):
     DISABLE = "disable"
 
 
+class PodsSource(StrEnum):
+    """Who tells which pods are on the node."""
+
+    NONE = "none"
+    FILE = "file"
+    KUBELET = "kubelet"
+
+
+class LegacyMetrics(StrEnum):
+    """Whether HAMi's older metric names are served too; `auto` is on unless a HAMi scheduler serves them."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
+class LogForm(StrEnum):
+    """How the log looks; `auto` chooses by what stderr is."""
+
+    AUTO = "auto"
+    JOURNAL = "journal"
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """The least that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 class ResourceNames(Struct, frozen=True, kw_only=True):
     """The names under which containers ask (HAMi's defaults)."""
 
@@ -98,6 +132,23 @@ class Config(Struct, frozen=True, kw_only=True):
     hook_path: str = "/usr/local"
     device_list_strategy: ListStrategy = ListStrategy.ENVVAR
     pass_device_specs: bool = True
+
+    pods_source: PodsSource = PodsSource.NONE
+    pods_file: str = ""
+    kubelet_url: str = "https://127.0.0.1:10250/pods"
+    kubelet_token_file: str = ""
+    kubelet_ca_file: str = ""
+    kubelet_client_cert_file: str = ""
+    kubelet_client_key_file: str = ""
+    kubelet_insecure: bool = False
+
+    health_checks: bool = True
+    ignored_xids: tuple[int, ...] = ()
+
+    metrics_address: str = "0.0.0.0:9394"
+    legacy_metrics: LegacyMetrics = LegacyMetrics.AUTO
+    log_format: LogForm = LogForm.AUTO
+    log_level: LogLevel = LogLevel.INFO
 
     def mode_of(self, gpu: Gpu) -> Mode:
         """How this GPU is shared: its own mode by uuid or index, else the node's."""

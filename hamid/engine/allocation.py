@@ -7,7 +7,7 @@ what this call made is taken back; a GPU that fails is left for another one whil
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from threading import Thread
 
 from msgspec import Struct
@@ -26,6 +26,7 @@ from hamid.core.errors import (
     NvmlFailed,
 )
 from hamid.core.grant import Denial, DenialCode, Grant
+from hamid.core.identify import Identify
 from hamid.core.identity import Again, Identified, anonymous, of_claim, seen_before
 from hamid.core.journal import seat_of_step
 from hamid.core.pods import HoldingList, PodList
@@ -46,8 +47,6 @@ _TOKEN_BYTES = 8
 _PAUSE_SECONDS = 0.2
 # NVML_ERROR_IN_USE and _INSUFFICIENT_RESOURCES: what was freed a moment ago, or somebody else came first.
 _TRANSIENT = frozenset({19, 23})
-
-Identify = Callable[[PodList, HoldingList, tuple[Claim, ...], Sequence[str]], Identified | Denial]
 
 
 class Begun(Struct, frozen=True):

@@ -13,11 +13,12 @@ from hamid.core.config import Config
 from hamid.core.devices import PluginDevice
 from hamid.core.ended import ending
 from hamid.core.grant import Denial, Grant
+from hamid.core.identify import Identify
 from hamid.core.identity import Identified, anonymous
 from hamid.core.pods import HoldingList, PodList
 from hamid.core.view import View
 from hamid.engine.adopting import Adopter
-from hamid.engine.allocation import Allocator, Identify
+from hamid.engine.allocation import Allocator
 from hamid.engine.counters import Counters
 from hamid.engine.live import Live
 from hamid.engine.prestart import Prestart

@@ -2,16 +2,27 @@
 """Reads configuration and shipped tables from files into core values."""
 
 import os
+import socket
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
+from hamid.core.errors import UsageError
 from hamid.core.hami.device_config import has_geometries, parse_geometries
-from hamid.core.marked import Marked
+from hamid.core.marked import ConfigError, Marked, Problem
 from hamid.core.templates import TemplateTable
 from hamid.node.paths import Paths, data_file
 
+if TYPE_CHECKING:
+    from hamid.core.config_parse import Parsed, Source
+
 DEVICE_CONFIG = "device-config.yaml"
+NODE_CONFIG = "config.json"
+OWN = "hamid.yaml"
+DROP_INS = "hamid.yaml.d"
+Signature = tuple[tuple[str, ...], ...]
 
 
 class _AliasFile(Struct, forbid_unknown_fields=True):
@@ -32,6 +43,83 @@ def templates(paths: Paths, file: str | None) -> TemplateTable:
     root = _read_yaml(node_file)
     # HAMi 2.10 has no geometries in this file any more; then the shipped ones hold.
     return _table(root, node_file) if has_geometries(root) else builtin_templates()
+
+
+def read_config(paths: Paths, environment: Mapping[str, str]) -> "Parsed":
+    """The configuration as the files under `paths.config_dir` have it; raises ConfigError with every problem.
+
+    A file that is there and cannot be read is a problem, never a default.
+    """
+    # Late, because most commands need no configuration, and parsing it costs start-up.
+    from hamid.core.config_parse import parse  # noqa: PLC0415
+
+    problems: list[Problem] = []
+    own = [_source(path, problems) for path in _own_files(paths)]
+    device = _source(_in(paths, DEVICE_CONFIG), problems)
+    node = _source(_in(paths, NODE_CONFIG), problems)
+    table = builtin_templates()
+    try:
+        table = templates(paths, None) if device is not None else table
+    except ConfigError as error:
+        problems.extend(error.problems)
+    try:
+        parsed = parse(
+            own=[each for each in own if each is not None],
+            device_config=device,
+            node_config=node,
+            templates=table,
+            node_name=environment.get("NODE_NAME") or socket.gethostname(),
+        )
+    except ConfigError as error:
+        problems.extend(error.problems)
+    if problems:
+        raise ConfigError(problems)
+    return parsed
+
+
+def signature(paths: Paths) -> Signature:
+    """Another value whenever a file of the configuration is another one, also when a link on its way was turned."""
+    files = [*_own_files(paths), _in(paths, DEVICE_CONFIG), _in(paths, NODE_CONFIG)]
+    return tuple((path, *_state(path)) for path in files)
+
+
+def _state(path: str) -> tuple[str, ...]:
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except OSError as error:
+        return (str(error.errno),)
+    return tuple(map(str, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)))
+
+
+def _own_files(paths: Paths) -> Iterator[str]:
+    """hamid.yaml and its drop-ins by name; names that begin with a dot are no drop-ins."""
+    yield _in(paths, OWN)
+    folder = _in(paths, DROP_INS)
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(f"cannot read '{folder}': {error.strerror}", "make it a readable directory") from error
+    yield from (os.path.join(folder, name) for name in names if name.endswith(".yaml") and name[0] != ".")  # noqa: PTH118
+
+
+def _in(paths: Paths, name: str) -> str:
+    return os.path.join(paths.config_dir, name)  # noqa: PTH118
+
+
+def _source(path: str, problems: list[Problem]) -> "Source | None":
+    from hamid.core.config_parse import Source  # noqa: PLC0415
+
+    if not os.path.lexists(path):
+        return None
+    try:
+        return Source(path, _read_yaml(path))
+    except ConfigError as error:
+        problems.extend(error.problems)
+    except UsageError as error:
+        problems.append(Problem(path, 1, "document", error.message, error.hint or ""))
+    return None
 
 
 def builtin_templates() -> TemplateTable:

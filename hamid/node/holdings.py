@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which container holds which device ids, by kubelet's pod-resources socket (v1, and v1alpha1 of old kubelets)."""
+
+import os
+import time
+from typing import Any, Final
+
+from hamid.core.errors import KubeletFailed
+from hamid.core.pods import Holding, HoldingList
+from hamid.node.cluster import kubelet_age_seconds
+from hamid.node.kubelet import pod_resources
+
+_TIMEOUT_SECONDS: Final = 2.0
+# Allocate asks for pods and holdings a few times a second while it waits; kubelet need not answer each anew.
+_KEEP_SECONDS: Final = 0.2
+
+
+class KubeletHoldings:
+    """Asks kubelet; complete once it has been up for `settle_seconds`, since it lists only pods that it met again."""
+
+    def __init__(self, kubelet_dir: str, settle_seconds: float) -> None:
+        self._kubelet_dir = kubelet_dir
+        self._socket = os.path.join(kubelet_dir, "pod-resources", "kubelet.sock")  # noqa: PTH118
+        self._settle_seconds = settle_seconds
+        self._kept: tuple[float, HoldingList] | None = None
+
+    def holdings(self) -> HoldingList:
+        """The holdings of now."""
+        kept = self._kept
+        if kept is not None and time.monotonic() - kept[0] < _KEEP_SECONDS:
+            return kept[1]
+        found = self._ask()
+        self._kept = (time.monotonic(), found)
+        return found
+
+    def _ask(self) -> HoldingList:
+        age = kubelet_age_seconds(self._kubelet_dir)
+        try:
+            answer = pod_resources(self._socket, _TIMEOUT_SECONDS)
+        except KubeletFailed as error:
+            return HoldingList(complete=False, problem=error.message)
+        settled = age is not None and age >= self._settle_seconds
+        problem = "" if settled else "kubelet has not been up for long"
+        return HoldingList(holdings=_holdings(answer), complete=settled, problem=problem)
+
+
+def _holdings(answer: Any) -> tuple[Holding, ...]:
+    found: dict[tuple[str, str, str, str], list[str]] = {}
+    for pod in answer.pod_resources:
+        for container in pod.containers:
+            # v1 gives one entry a NUMA node.
+            for device in container.devices:
+                key = (pod.namespace, pod.name, container.name, device.resource_name)
+                found.setdefault(key, []).extend(device.device_ids)
+    return tuple(
+        Holding(namespace=namespace, pod=pod, container=container, resource=resource, device_ids=tuple(ids))
+        for (namespace, pod, container, resource), ids in found.items()
+    )
