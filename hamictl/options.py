@@ -15,9 +15,9 @@ import typer
 from msgspec import Struct
 from msgspec.structs import fields
 
-from hamictl.exits import Exit, exit_code
 from hamictl.session import Output, Session, Shared
 from hamid.core.errors import HamiError, UsageError
+from hamid.core.exits import Exit, exit_code
 
 Sim = Annotated[
     str | None,

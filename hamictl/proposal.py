@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from msgspec import Struct
 
-from hamictl.exits import Exit
 from hamictl.render.change import change_page, plan_as_change
 from hamictl.render.steps import step_text
 from hamid.core.change import Change
 from hamid.core.document import change_document, outcome_document
 from hamid.core.errors import UsageError
+from hamid.core.exits import Exit
 from hamid.core.plan import Plan
 from hamid.core.saved_plan import ClaimSeat, SavedPlan, encode_plan
 from hamid.core.steps import Step

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hamictl.exits import Exit
 from hamictl.options import noun, verb
 from hamictl.render import library
 from hamictl.session import Session
 from hamid.core.errors import UsageError
+from hamid.core.exits import Exit
 from hamid.core.library_documents import collection_document, status_document, sync_document, verification_document
 from hamid.core.library_gc import KEEP
 

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from hamictl.commands import mig_care, mig_change
-from hamictl.exits import Exit
 from hamictl.options import Gpus, noun, verb
 from hamictl.render import inventory
 from hamictl.render.plan import plan_page
@@ -15,6 +14,7 @@ from hamictl.session import Session
 from hamid.core.assume import assume_occupied
 from hamid.core.decide import decide
 from hamid.core.document import instances_document, plan_document, profiles_document, templates_document
+from hamid.core.exits import Exit
 from hamid.core.plan import Plan
 from hamid.core.snapshot import select_gpus
 from hamid.core.template_fit import fit_table

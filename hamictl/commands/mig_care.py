@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hamictl.exits import Exit
 from hamictl.options import Gpus, verb
 from hamictl.proposal import ConfirmOptions, confirm
 from hamictl.render.tables import table
 from hamictl.session import Session
 from hamid.core.document import Document, envelope
 from hamid.core.errors import UsageError
+from hamid.core.exits import Exit
 from hamid.core.snapshot import Snapshot, select_gpus
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from hamictl import local
-from hamictl.exits import Exit
 from hamictl.options import Gpus, verb
 from hamictl.proposal import Proposal, RunOptions, carry_out, propose_change, propose_plan, propose_saved
 from hamictl.render.plan import plan_page
@@ -21,6 +20,7 @@ from hamid.core.claims import operator_name
 from hamid.core.decide import decide
 from hamid.core.document import change_document, plan_document
 from hamid.core.errors import UsageError
+from hamid.core.exits import Exit
 from hamid.core.geometry import LayoutItem, parse_layout
 from hamid.core.plan import Refusal
 from hamid.core.saved_plan import decode_plan

@@ -24,7 +24,7 @@
         LedgerUntrusted       the ledger was lost and made anew; not every instance is explained yet
 
 Expected outcomes (a request that does not fit, a configuration with problems) are values, not errors.
-The class name is the stable code of an error in JSON. hamictl/exits.py maps classes to exit codes.
+The class name is the stable code of an error in JSON. hamid/core/exits.py maps classes to exit codes.
 """
 
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from hamictl.exits import Exit
+from hamid.core.exits import Exit
 
 CHECK = "version: v1\nmig-configs: {all: [{devices: all, mig-enabled: true, mig-devices: {1g.6gb: 4}}]}\n"
 

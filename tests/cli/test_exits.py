@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import hamid.core.marked  # noqa: F401  # brings its error class into the tree
-from hamictl.exits import exit_code
 from hamid.core.errors import DriverMissing, GpuLost, HamiError, NodeError, NotPermitted, NvmlFailed, UsageError
+from hamid.core.exits import exit_code
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "errors.md"
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hamictl.exits import Exit
+from hamid.core.exits import Exit
 
 # Numbers and texts that break what takes them for granted.
 POISON = st.one_of(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hamictl.exits import Exit
+from hamid.core.exits import Exit
 
 PROGRAM = str(Path(sys.executable).with_name("hamictl"))
 WAIT_SECONDS = 20

@@ -21,7 +21,7 @@ from hamid.core.errors import (
 
 
 class Exit(IntEnum):
-    """What hamictl's exit status means; documented in docs/cli/exit-codes.md."""
+    """What the exit status of hamictl and hamid means; documented in docs/cli/exit-codes.md."""
 
     OK = 0
     FAILURE = 1

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hamid's arguments, and the node that they mean: real, or a simulation that can never touch the real one."""
+
+import argparse
+import contextlib
+import importlib.metadata
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from hamid.core.errors import UsageError
+from hamid.node import simulation, simulator
+from hamid.node.paths import Paths
+
+_SPEC: Final = re.compile(r"[0-9]+x")
+_KUBELET: Final = "/var/lib/kubelet"
+_ABOUT: Final = """\
+The GPU daemon of a node: kubelet's device plugin for nvidia.com/gpu, MIG instances on demand, shares by libvgpu.
+It is configured by /etc/hami/hamid.yaml, its drop-ins and HAMi's own files; SIGHUP reads them anew."""
+_EXAMPLES: Final = """\
+examples:
+  hamid                                      serve this node (as hamid.service does)
+  hamid --check-config                       say what is wrong with the configuration, and end
+  hamid --once                               restore and release what is due, and end
+  hamid --sim 2xA100-SXM4-40GB --kubelet-root /tmp/kubelet
+                                             serve a throw-away simulated node
+
+exit codes: 0 ended as asked, 1 failure, 2 usage or invalid configuration, 4 not permitted, 6 no driver (--once),
+7 another hamid or hamictl holds the node"""
+
+
+class Options(Struct, frozen=True, kw_only=True):
+    """The command line."""
+
+    root: str | None = None
+    sim: str | None = None
+    kubelet_root: str | None = None
+    once: bool = False
+    check_config: bool = False
+
+
+class Setup(Struct, frozen=True, kw_only=True):
+    """The node that this process serves."""
+
+    paths: Paths
+    kubelet_dir: str
+    simulated: bool
+
+
+def parse_arguments(arguments: Sequence[str]) -> Options:
+    """The options; ends the process with status 2 for what is none."""
+    parser = argparse.ArgumentParser(
+        prog="hamid", description=_ABOUT, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--root", metavar="DIR", help="every path of the node lies below this directory")
+    parser.add_argument("--sim", metavar="SPEC|STATE", help="a simulated node: 2xA30, or the file of 'hamictl sim up'")
+    parser.add_argument("--kubelet-root", metavar="DIR", help=f"kubelet's directory instead of {_KUBELET}")
+    parser.add_argument("--once", action="store_true", help="do what is due once, without any socket, and end")
+    parser.add_argument("--check-config", action="store_true", help="say what is wrong with the configuration, and end")
+    parser.add_argument("--version", action="version", version=f"hamid {importlib.metadata.version('hami-node')}")
+    found = parser.parse_args(arguments)
+    return Options(**vars(found))
+
+
+@contextlib.contextmanager
+def prepare(options: Options) -> Iterator[Setup]:
+    """The node for the time of the block; raises UsageError. A throw-away one is gone after it."""
+    stray = sorted(name for name in os.environ if name.startswith("HAMI_SIM_"))
+    if options.sim is None and stray:
+        raise UsageError(
+            f"{', '.join(stray)} is set, which would put a simulated driver in the place of the real one",
+            "unset it, or say --sim",
+        )
+    if options.sim is None:
+        yield _setup(options, options.root or "/", simulated=False)
+    elif _SPEC.match(options.sim):
+        with _throw_away(options.sim) as state:
+            yield _simulated(options, state)
+    else:
+        simulator.check_state(options.sim)
+        yield _simulated(options, Path(options.sim).resolve())
+
+
+@contextlib.contextmanager
+def _throw_away(spec: str) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="hamid-sim-"))
+    try:
+        simulation.up(folder / "node", spec)
+        yield folder / "node"
+        simulation.down(folder / "node")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _simulated(options: Options, state: Path) -> Setup:
+    os.environ.pop("HAMI_SIM_NODE", None)
+    os.environ["HAMI_SIM_STATE"] = str(state)
+    simulator.preload()
+    return _setup(options, options.root or str(simulation.root_of(state)), simulated=True)
+
+
+def _setup(options: Options, root: str, *, simulated: bool) -> Setup:
+    paths = Paths(os.path.abspath(root))  # noqa: PTH100
+    kubelet_dir = options.kubelet_root or paths.under(_KUBELET)
+    return Setup(paths=paths, kubelet_dir=os.path.abspath(kubelet_dir), simulated=simulated)  # noqa: PTH100

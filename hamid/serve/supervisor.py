@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop that keeps the engine going: start, reconcile, reload; its calls run on threads, the loop never waits.
+
+`beat` is set with every turn, whether or not the driver answered, so that the watchdog proves the loop and this
+supervisor and not a driver call. One turn at a time: a turn that hangs is waited for, beside a beating heart.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from hamid.core.errors import HamiError
+from hamid.engine.node import Node
+from hamid.engine.reload import Reloader
+
+Result = TypeVar("Result")
+
+_BEAT_SECONDS: Final = 1.0
+# A driver that is not there yet is looked for so often.
+_RETRY_SECONDS: Final = 2.0
+_POLL_FILES_SECONDS: Final = 2.0
+
+
+class Supervisor:
+    """Runs the engine of one node. `started` is set once every promise was restored."""
+
+    def __init__(self, node: Node, reloader: Reloader, log: Any, *, changed: Callable[[], None]) -> None:
+        self._node = node
+        self._reloader = reloader
+        self._log = log
+        self._changed = changed
+        self._asked = asyncio.Event()
+        self.started = asyncio.Event()
+        self.beat = time.monotonic()
+        self.waits_for = ""
+        self.needs_restart: tuple[str, ...] = ()
+
+    def reload_soon(self) -> None:
+        """Somebody asked for a reload (SIGHUP)."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Until cancelled: start the node, then reconcile it."""
+        while not self.started.is_set():
+            if await self._guarded(self._start):
+                self.started.set()
+            else:
+                await self._rest(_RETRY_SECONDS)
+        while True:
+            began = time.monotonic()
+            await self._guarded(self._node.reconcile)
+            await self._rest(max(self._reloader.config.reconcile_seconds - (time.monotonic() - began), 0.0))
+
+    async def watch_files(self, before: Callable[[], None], after: Callable[[], None]) -> None:
+        """Until cancelled: reload when files changed or somebody asked; `before` and `after` tell the manager."""
+        while True:
+            asked = await self._wait_for_request()
+            if not asked and not await asyncio.to_thread(self._reloader.changed):
+                continue
+            before()
+            await self._reload()
+            after()
+
+    async def _wait_for_request(self) -> bool:
+        try:
+            await asyncio.wait_for(self._asked.wait(), _POLL_FILES_SECONDS)
+        except TimeoutError:
+            return False
+        self._asked.clear()
+        return True
+
+    async def _reload(self) -> None:
+        counters = self._node.live.counters
+        outcome = await asyncio.to_thread(self._reloader.reload)
+        if outcome is None:
+            counters.add("hamid_config_reloads_total", result="refused")
+            return
+        self.needs_restart = outcome.waiting
+        names = [each.name for each in outcome.changed]
+        counters.add("hamid_config_reloads_total", result="applied" if names else "unchanged")
+        self._log.info("config_reloaded", changed=names, needs_restart=list(outcome.waiting))
+        if names:
+            await self._guarded(lambda: self._node.reconfigure(outcome.config))
+            self._changed()
+
+    def _start(self) -> list[str]:
+        messages = self._node.start()
+        for text in messages:
+            self._log.info("restored", text=text)
+        return messages
+
+    async def _guarded(self, call: Callable[[], Any]) -> bool:
+        """The call on a thread; an error of the node is a state to wait in, shown and logged when it is another one."""
+        work = asyncio.ensure_future(asyncio.to_thread(call))
+        while not work.done():
+            self.beat = time.monotonic()
+            await asyncio.wait({work}, timeout=_BEAT_SECONDS)
+        self.beat = time.monotonic()
+        try:
+            work.result()
+        except HamiError as error:
+            if error.message != self.waits_for:
+                self._log.warning("node_waits", error=error.message, hint=error.hint)
+            self.waits_for = error.message
+            return False
+        if self.waits_for:
+            self._log.info("node_goes_on", waited_for=self.waits_for)
+        self.waits_for = ""
+        return True
+
+    async def _rest(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.beat = time.monotonic()
+            await asyncio.sleep(min(left, _BEAT_SECONDS))
