@@ -3,6 +3,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -44,8 +45,8 @@ class _Spec(Struct, rename="camel"):
 
 
 class _State(Struct, rename="camel"):
-    running: msgspec.Raw | None = None
-    terminated: msgspec.Raw | None = None
+    running: dict[str, Any] | None = None
+    terminated: dict[str, Any] | None = None
 
 
 class _ContainerStatus(Struct, rename="camel"):

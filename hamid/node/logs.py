@@ -16,6 +16,8 @@ _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical
 # syslog(3): what journald reads from the <N> at the beginning of a line.
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 _STDERR: Final = 2
+# A tuple: a value of a field may be a list, which no set can be asked for.
+_NOTHING: Final[tuple[Any, ...]] = (None, "", [])
 
 
 class Form(StrEnum):
@@ -94,7 +96,7 @@ def _level(method: str) -> str:
 
 def _shared(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:  # noqa: ARG001  # structlog's signature
     """The level, and nothing where a field has nothing to say."""
-    fields = {key: value for key, value in event.items() if value not in {None, ""} or key == "event"}
+    fields = {key: value for key, value in event.items() if key == "event" or value not in _NOTHING}
     return {"event": fields.pop("event"), "level": _level(method), **fields}
 
 

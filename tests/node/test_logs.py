@@ -25,7 +25,7 @@ logging.getLogger("grpc").error("from a %s", "library")
 logs.set_level("error")
 log.warning("unseen")
 logs.set_level("debug")
-log.debug("seen")
+log.debug("seen", devices=["a"])
 """
 
 

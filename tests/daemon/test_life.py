@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hamid as a process: it starts, serves, reloads, restarts and ends."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+from running import until
+
+from hamid.node import simulator
+from hamid.testing.kubelet import AdmissionError
+
+
+def waiting(name, memory):
+    """A pod of a list, which has not got its device yet."""
+    limits = {"nvidia.com/gpu": "1", "nvidia.com/gpumem": str(memory)}
+    container = {"name": "main", "resources": {"limits": limits}}
+    return {"metadata": {"uid": name, "name": name}, "spec": {"containers": [container]}}
+
+
+def test_a_pod_gets_an_instance_that_did_not_exist_and_gives_it_back(hamid):
+    """The main job: cut at Allocate, held while the pod lives, gone when it is over."""
+    node = hamid().start()
+    node.kubelet.wait_for(20)
+    assert node.instances() == {}
+    uid = node.add("job", memory=8000, count=2)
+    assert len(node.uuids(uid)) == 2
+    assert set(node.uuids(uid)) == set(node.instances())
+    assert {each.profile for each in node.instances().values()} == {"2g.10gb"}
+    until(lambda: all(claim.owner.confirmed for claim in node.facts().claims))
+    node.kubelet.finish_pod(uid)
+    until(lambda: node.instances() == {})
+    assert node.facts().claims == ()
+    assert node.stop() == 0
+
+
+def test_a_restart_keeps_what_was_granted(hamid):
+    """Ended or killed, hamid comes back to the same claims and instances, and serves again within seconds."""
+    node = hamid().start()
+    node.kubelet.wait_for(20)
+    uid = node.add("job")
+    before = node.uuids(uid)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        node.stop(number)
+        node.start()
+        node.kubelet.wait_for(19)
+        assert sorted(node.instances()) == sorted(before)
+        assert node.kubelet.restart_container(uid, "main")["NVIDIA_VISIBLE_DEVICES"] == ",".join(before)
+    node.add("next")
+    assert len(node.instances()) == 2
+
+
+def test_kubelet_comes_and_goes(hamid):
+    """Absent at first, restarted with its folder wiped, without our socket: hamid is registered again each time."""
+    node = hamid(kubelet=False).start()
+    until(lambda: node.events("not_registered"))
+    assert node.get("/readyz")[0] == 503
+    assert node.get("/livez") == (200, "ok\n")
+    node.kubelet.start()
+    node.kubelet.wait_for(20)
+    assert node.get("/readyz") == (200, "ok\n")
+    node.kubelet.restart()
+    assert node.kubelet.wait_for(20) < 5
+    (node.kubelet.folder / "hami-gpu.sock").unlink()
+    until(lambda: node.kubelet.registrations == 3)
+    assert node.add("job")
+
+
+def test_a_second_hamid_is_refused_with_the_first_ones_pid(hamid):
+    """Two masters of one node would undo each other's work."""
+    node = hamid().start()
+    node.kubelet.wait_for(20)
+    for words in ((), ("--once",)):
+        other = node.run(*words)
+        assert other.returncode == 7
+        assert str(node.process.pid) in other.stderr
+
+
+def test_once_does_what_is_due_without_a_kubelet(hamid):
+    """Modes are set, nothing is served, exit code 0."""
+    node = hamid(kubelet=False)
+    found = node.run("--once")
+    assert found.returncode == 0, found.stderr
+    assert '"gpus": 2' in found.stderr
+    assert node.run("--once").returncode == 0
+
+
+def test_a_simulated_driver_is_never_slipped_under_a_real_node(hamid):
+    """Variables of the simulator without --sim are refused."""
+    node = hamid(kubelet=False)
+    words = [each for each in node.command("--root", str(node.root)) if each not in {"--sim", str(node.state)}]
+    found = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    assert found.returncode == 2
+    assert "HAMI_SIM_STATE" in found.stderr
+
+
+def test_a_bad_configuration_ends_hamid_before_it_starts(hamid):
+    """With file, line and key on stderr and exit code 2; --check-config says the same."""
+    node = hamid(kubelet=False)
+    assert node.run("--check-config").returncode == 0
+    node.configure(mode="fast")
+    for words in ((), ("--check-config",)):
+        found = node.run(*words)
+        assert found.returncode == 2
+        assert "hamid.yaml" in found.stderr
+        assert "mode" in found.stderr
+
+
+def test_a_reload_changes_what_can_change_and_a_bad_file_changes_nothing(hamid):
+    """By SIGHUP and by the file alone; the older values hold while the files cannot be used."""
+    node = hamid().start()
+    node.kubelet.wait_for(20)
+    node.configure(split_count=3)
+    node.process.send_signal(signal.SIGHUP)
+    until(lambda: len(node.kubelet.healthy) == 6)
+    node.configure(split_count=0)
+    until(lambda: node.events("config_refused"))
+    assert "split_count" in node.get("/readyz?verbose")[1]
+    assert "hamid_config_problem 1.0" in node.get("/metrics")[1]
+    node.configure(split_count=5, hook_path="/opt")
+    until(lambda: len(node.kubelet.healthy) == 10)
+    assert "hook_path changed; restart hamid" in node.get("/readyz?verbose")[1]
+
+
+def test_a_device_that_a_pod_holds_stays_advertised(hamid):
+    """Fewer parts per GPU withdraw the free ones; a held one goes when it is free."""
+    node = hamid("1xA30").start()
+    node.kubelet.wait_for(10)
+    uids = [node.add(f"job{number}") for number in range(2)]
+    held = {each for uid in uids for each in node.kubelet.device_ids(uid, "main")}
+    node.configure(split_count=1)
+    until(lambda: len(node.kubelet.healthy) <= 3)
+    assert held <= node.kubelet.healthy
+    for uid in uids:
+        node.kubelet.finish_pod(uid)
+    until(lambda: len(node.kubelet.healthy) == 1)
+
+
+def test_a_driver_that_comes_late_is_waited_for(hamid):
+    """Ready for systemd at once, not ready for Kubernetes until the driver answers."""
+    node = hamid()
+    simulator.add_fault("nvmlInit*=error:9", state=str(node.state))
+    node.start()
+    until(lambda: node.events("node_waits"))
+    status, text = node.get("/readyz")
+    assert status == 503
+    assert "driver" in text
+    simulator.clear_faults(state=str(node.state))
+    node.kubelet.wait_for(20)
+    assert node.get("/readyz")[0] == 200
+
+
+def test_a_busy_port_is_a_problem_and_no_end(hamid):
+    """Everything else goes on, and /readyz elsewhere would say so."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        node = hamid()
+        node.configure(metrics_address=f"127.0.0.1:{other.getsockname()[1]}")
+        node.start()
+        node.kubelet.wait_for(20)
+        until(lambda: node.events("metrics_not_served"))
+        assert node.add("job")
+
+
+def test_two_that_ask_for_different_things_are_not_guessed(hamid, tmp_path):
+    """Allocate fails with what each of them asks; the node stays as it is."""
+    node = hamid()
+    pods = tmp_path / "pods.json"
+    node.configure(pods_file=str(pods))
+    pods.write_text(json.dumps([waiting("small", 4000), waiting("large", 9000)]))
+    node.start()
+    node.kubelet.wait_for(20)
+    with pytest.raises(AdmissionError, match="ask for different things"):
+        node.add("job")
+    assert node.instances() == {}
+    pods.write_text(json.dumps([waiting("large", 9000)]))
+    node.add("job")
+    assert [each.profile for each in node.instances().values()] == ["2g.10gb"]
+
+
+def test_the_manager_is_told(hamid, tmp_path):
+    """READY with a status, a sign of life, RELOADING and READY, STOPPING."""
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        manager.settimeout(10)
+        node = hamid().start(NOTIFY_SOCKET=address, WATCHDOG_USEC="30000000")
+        said = []
+
+        def heard(word):
+            while not any(word in each for each in said):
+                said.append(manager.recv(4096).decode())
+            said.clear()
+            return True
+
+        assert heard("READY=1")
+        assert heard("WATCHDOG=1")
+        assert heard("20 devices offered")
+        node.process.send_signal(signal.SIGHUP)
+        assert heard("RELOADING=1")
+        assert heard("READY=1")
+        node.process.send_signal(signal.SIGTERM)
+        assert heard("STOPPING=1")
+        assert node.process.wait(10) == 0
+
+
+def test_its_end_takes_its_socket_with_it(hamid):
+    """Kubelet finds nothing where nobody serves."""
+    node = hamid().start()
+    node.kubelet.wait_for(20)
+    began = time.monotonic()
+    assert node.stop() == 0
+    assert time.monotonic() - began < 10
+    assert not os.path.lexists(node.kubelet.folder / "hami-gpu.sock")
+
+
+def test_metrics_are_hamis_and_ours(hamid):
+    """The worked example's series, by HAMi's old and new names."""
+    node = hamid().start()
+    node.kubelet.wait_for(20)
+    node.add("job", memory=20000)
+    text = node.get("/metrics")[1]
+    assert 'migname="3g.20gb-0",nodeid=' in text.replace(", ", ",")
+    assert 'zone="vGPU"} 1.0' in text
+    assert 'hami_node_gpu_mig_instance_info{compute_instance_id="0"' in text
+    assert 'hamid_allocate_total{mode="mig",result="granted"} 1.0' in text
+    assert node.get("/nothing")[0] == 404
