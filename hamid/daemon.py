@@ -27,6 +27,7 @@ from hamid.engine.library_sync import sync
 from hamid.engine.node import Node
 from hamid.engine.reload import Reloader
 from hamid.node import logs
+from hamid.node.checkpoint import Checkpoint
 from hamid.node.cluster import pod_source
 from hamid.node.holdings import KubeletHoldings
 from hamid.node.systemd import Notifier
@@ -81,6 +82,7 @@ def _open(setup: Setup, reloader: Reloader, log: Any) -> Iterator[Node]:
         identify=identifier(lambda: reloader.config, known=lambda: known),
         pods=pod_source(config, setup.kubelet_dir),
         holdings=KubeletHoldings(setup.kubelet_dir, config.kubelet_settle_seconds),
+        memory=Checkpoint(f"{setup.kubelet_dir}/device-plugins"),
     )
     try:
         _install_library(setup, log)
