@@ -43,6 +43,7 @@ class Options(Struct, frozen=True, kw_only=True):
     kubelet_root: str | None = None
     once: bool = False
     check_config: bool = False
+    takeover: bool = False
 
 
 class Setup(Struct, frozen=True, kw_only=True):
@@ -51,6 +52,7 @@ class Setup(Struct, frozen=True, kw_only=True):
     paths: Paths
     kubelet_dir: str
     simulated: bool
+    takeover: bool
 
 
 def parse_arguments(arguments: Sequence[str]) -> Options:
@@ -63,6 +65,7 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
     parser.add_argument("--kubelet-root", metavar="DIR", help=f"kubelet's directory instead of {_KUBELET}")
     parser.add_argument("--once", action="store_true", help="do what is due once, without any socket, and end")
     parser.add_argument("--check-config", action="store_true", help="say what is wrong with the configuration, and end")
+    parser.add_argument("--takeover", action="store_true", help="serve although another master of the GPUs was found")
     parser.add_argument("--version", action="version", version=f"hamid {importlib.metadata.version('hami-node')}")
     found = parser.parse_args(arguments)
     return Options(**vars(found))
@@ -108,4 +111,9 @@ def _simulated(options: Options, state: Path) -> Setup:
 def _setup(options: Options, root: str, *, simulated: bool) -> Setup:
     paths = Paths(os.path.abspath(root))  # noqa: PTH100
     kubelet_dir = options.kubelet_root or paths.under(_KUBELET)
-    return Setup(paths=paths, kubelet_dir=os.path.abspath(kubelet_dir), simulated=simulated)  # noqa: PTH100
+    return Setup(
+        paths=paths,
+        kubelet_dir=os.path.abspath(kubelet_dir),  # noqa: PTH100
+        simulated=simulated,
+        takeover=options.takeover,
+    )

@@ -20,10 +20,13 @@ from hamid.commandline import Options, Setup, parse_arguments, prepare
 from hamid.core.config import PodsSource
 from hamid.core.errors import HamiError
 from hamid.core.exits import Exit, exit_code
+from hamid.core.health import rules
 from hamid.core.identify import identifier
 from hamid.core.samples import Facts, families
+from hamid.engine.health import HealthKeeper
 from hamid.engine.library_care import container_library
 from hamid.engine.library_sync import sync
+from hamid.engine.masters import Masters
 from hamid.engine.node import Node
 from hamid.engine.reload import Reloader
 from hamid.node import logs
@@ -31,7 +34,7 @@ from hamid.node.checkpoint import Checkpoint
 from hamid.node.cluster import pod_source
 from hamid.node.holdings import KubeletHoldings
 from hamid.node.systemd import Notifier
-from hamid.serve.device_plugin import DevicePlugin
+from hamid.serve.device_plugin import DevicePlugin, socket_name
 from hamid.serve.supervisor import Supervisor
 from hamid.serve.web import Answer, Web, checks, metrics
 
@@ -136,10 +139,16 @@ class _Life:
     async def run(self) -> int:
         """Serves until a signal ends it; the exit status."""
         config = self._reloader.config
+        gate = self._masters(config.resources.count).reason
         self._plugin = DevicePlugin(
-            self._node, kubelet_dir=Path(self._setup.kubelet_dir), log=self._log, resource=config.resources.count
+            self._node,
+            kubelet_dir=Path(self._setup.kubelet_dir),
+            log=self._log,
+            resource=config.resources.count,
+            gate=gate,
         )
-        self._supervisor = Supervisor(self._node, self._reloader, self._log, changed=self._changed)
+        self._supervisor = Supervisor(self._node, self._reloader, self._log, changed=self._changed, gate=gate)
+        self._health = HealthKeeper(self._node, lambda: rules(self._reloader.config, os.environ), self._log)
         self._web = Web(config.metrics_address, self._routes(), self._log) if config.metrics_address else None
         self._node.listen(self._plugin.changed)
         self._changed()
@@ -156,6 +165,17 @@ class _Life:
         self._notifier.close()
         return Exit.OK
 
+    def _masters(self, resource: str) -> Masters:
+        setup = self._setup
+        # A simulated node has no processes of its own; the machine's are none of its business.
+        return Masters(
+            setup.paths,
+            setup.kubelet_dir,
+            socket_name(resource),
+            takeover=setup.takeover,
+            processes=not setup.simulated,
+        )
+
     def _loops(self) -> Iterator[Any]:
         yield self._supervisor.run()
         yield self._supervisor.watch_files(self._notifier.reloading, lambda: self._notifier.ready(self._status()))
@@ -167,6 +187,7 @@ class _Life:
     async def _serve(self) -> None:
         """The device plugin, once every promise of before has been kept."""
         await self._supervisor.started.wait()
+        self._health.start()
         await self._plugin.run()
 
     async def _tell(self) -> None:
@@ -190,6 +211,7 @@ class _Life:
         self._log.info("stopping")
         self._notifier.stopping("stopping: calls in flight end or are undone")
         self._node.drain()
+        self._health.stop()
         self._notifier.extend(2 * _STOP_SECONDS)
         await self._plugin.drain(_STOP_SECONDS)
         for task in tasks:

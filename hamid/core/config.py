@@ -144,6 +144,7 @@ class Config(Struct, frozen=True, kw_only=True):
 
     health_checks: bool = True
     ignored_xids: tuple[int, ...] = ()
+    health_recovery_seconds: float = 600.0
 
     metrics_address: str = "0.0.0.0:9394"
     legacy_metrics: LegacyMetrics = LegacyMetrics.AUTO

@@ -18,6 +18,7 @@
         ModePending           MIG mode would wait for a reset; the request was taken back
         ForeignInstance       somebody else's instance lies where ours should; it was left alone
         DriverHung            a driver call passed its deadline; that GPU is left alone until it answers
+        OtherMaster           another plugin or manager has this node's GPUs; nothing is changed beside it
         KubeletFailed         kubelet or a device plugin did not answer on its socket, or what it said is unusable
         LedgerBusy            another process writes the ledger; its pid and command are named
         LedgerFailed          the ledger could not be read or written
@@ -107,6 +108,10 @@ class ForeignInstance(NodeError):  # noqa: N818
 
 class DriverHung(NodeError):  # noqa: N818
     """A driver call did not come back before its deadline; that GPU is left alone until it answers."""
+
+
+class OtherMaster(NodeError):  # noqa: N818
+    """Another plugin or manager has this node's GPUs; nothing is changed beside it."""
 
 
 class KubeletFailed(NodeError):  # noqa: N818

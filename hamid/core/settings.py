@@ -140,6 +140,11 @@ SETTINGS: Final = (
     _S(name="kubelet_client_key_file", text="The key of that certificate", change=Change.RESTART),
     _S(name="kubelet_insecure", text="Talk to kubelet whatever its certificate says", change=Change.RESTART),
     _S(name="health_checks", text="Watch the driver's events for sick GPUs", change=Change.RESTART),
+    _S(
+        name="health_recovery_seconds",
+        text="A sick GPU that was quiet for so long serves again; 0: not before a new start",
+        high=_DAY,
+    ),
     _S(name="ignored_xids", text="Xids that do not make a GPU sick, beside HAMi's own list", high=1_000_000),
     _S(name="metrics_address", text="HOST:PORT of /metrics, /livez, /readyz; empty is none", change=Change.RESTART),
     _S(name="legacy_metrics", text="Serve HAMi's older metric names too"),

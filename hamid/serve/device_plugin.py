@@ -57,6 +57,11 @@ class _Server(Struct, frozen=True, kw_only=True):
     identity: plugin_socket.Identity
 
 
+def socket_name(resource: str) -> str:
+    """The name of our socket among kubelet's device plugins."""
+    return f"hami-{resource.rpartition('/')[2]}.sock"
+
+
 class DevicePlugin:
     """Serves `resource` from a socket in `kubelet_dir`/device-plugins. Constructed within the running loop.
 
@@ -76,7 +81,7 @@ class DevicePlugin:
         self._kubelet = os.path.join(self._folder, "kubelet.sock")  # noqa: PTH118
         self._log = log
         self._resource = resource
-        self._name = f"hami-{resource.rpartition('/')[2]}.sock"
+        self._name = socket_name(resource)
         self._gate = gate
         self._calls = PluginCalls(node, log)
         self._feed = DeviceFeed(lambda: self._calls.run(node.devices))

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from hamid.core.errors import HamiError
+from hamid.core.errors import HamiError, OtherMaster
 from hamid.engine.node import Node
 from hamid.engine.reload import Reloader
 
@@ -23,10 +23,16 @@ _POLL_FILES_SECONDS: Final = 2.0
 
 
 class Supervisor:
-    """Runs the engine of one node. `started` is set once every promise was restored."""
+    """Runs the engine of one node. `started` is set once every promise was restored.
 
-    def __init__(self, node: Node, reloader: Reloader, log: Any, *, changed: Callable[[], None]) -> None:
+    `gate` gives a reason, in words, why nothing may be changed here yet.
+    """
+
+    def __init__(
+        self, node: Node, reloader: Reloader, log: Any, *, changed: Callable[[], None], gate: Callable[[], str] = str
+    ) -> None:
         self._node = node
+        self._gate = gate
         self._reloader = reloader
         self._log = log
         self._changed = changed
@@ -85,6 +91,10 @@ class Supervisor:
             self._changed()
 
     def _start(self) -> list[str]:
+        reason = self._gate()
+        if reason:
+            self._node.observe()
+            raise OtherMaster(reason, "stop it, or start hamid with --takeover")
         messages = self._node.start()
         for text in messages:
             self._log.info("restored", text=text)

@@ -70,10 +70,10 @@ class Hamid:
             env={**os.environ, **environment},
         )
 
-    def start(self, **environment):
+    def start(self, *words, **environment):
         """Hamid as a daemon."""
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command(), stderr=log, env={**os.environ, **environment})
+            self.process = subprocess.Popen(self.command(*words), stderr=log, env={**os.environ, **environment})
         return self
 
     def stop(self, number=signal.SIGTERM, seconds=15):

@@ -67,6 +67,7 @@ def test_kubelet_comes_and_goes(hamid):
     assert node.kubelet.wait_for(20) < 5
     (node.kubelet.folder / "hami-gpu.sock").unlink()
     until(lambda: node.kubelet.registrations == 3)
+    node.kubelet.wait_for(20)
     assert node.add("job")
 
 

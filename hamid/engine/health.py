@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Watches the driver's events on a thread of its own and tells the node which GPUs are sick."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from hamid.core.errors import HamiError
+from hamid.core.health import HealthEvent, HealthRules, Sickness
+from hamid.engine.node import Node
+from hamid.node.health import HealthWatch
+
+_WAIT_MS: Final = 1000
+_RETRY_SECONDS: Final = 5.0
+
+
+class HealthKeeper:
+    """Runs until `stop`; nobody waits for its thread, since a driver call in it may hang."""
+
+    def __init__(
+        self, node: Node, rules: Callable[[], HealthRules], log: Any, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._node = node
+        self._rules = rules
+        self._log = log
+        self._clock = clock
+        self._sick = Sickness()
+        self._ended = threading.Event()
+        self._problem = ""
+
+    def start(self) -> None:
+        """Begin to listen, where that is wanted."""
+        if self._rules().enabled:
+            threading.Thread(target=self._run, name="health", daemon=True).start()
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self._ended.set()
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self._listen()
+            except HamiError as error:
+                if error.message != self._problem:
+                    self._problem = error.message
+                    self._log.warning("health_not_watched", error=error.message, hint=error.hint)
+                self._ended.wait(_RETRY_SECONDS)
+
+    def _listen(self) -> None:
+        """Until the set of GPUs is another one."""
+        indices = self._indices()
+        watch = HealthWatch(indices)
+        self._problem = ""
+        if watch.silent:
+            self._log.info("gpu_without_events", gpu_indices=list(watch.silent))
+        try:
+            while not self._ended.is_set() and self._indices() == indices:
+                event = watch.wait(_WAIT_MS)
+                if event is not None:
+                    self.hear(event)
+                self.recover()
+        finally:
+            watch.close()
+
+    def _indices(self) -> tuple[int, ...]:
+        return tuple(each.gpu.index for each in self._node.view.gpus)
+
+    def hear(self, event: HealthEvent) -> None:
+        """One event."""
+        critical = self._rules().is_critical(event)
+        self._node.live.counters.add("hamid_health_events_total", kind="critical" if critical else "ignored")
+        self._log.warning("health_event", gpu=event.gpu_uuid, text=str(event), critical=critical)
+        if not critical:
+            return
+        uuids = [each.gpu.uuid for each in self._node.view.gpus if event.gpu_uuid in {"", each.gpu.uuid}]
+        for uuid in uuids:
+            self._sick = self._sick.after(uuid, event, self._clock())
+            self._node.set_health(uuid, f"{event}: see dmesg; it serves again after a reset and a restart of hamid")
+
+    def recover(self) -> None:
+        """GPUs that were quiet for long enough are well again."""
+        well = self._sick.recovered(self._rules(), self._clock())
+        self._sick = self._sick.without(well)
+        for uuid in well:
+            self._node.set_health(uuid, "")
+            self._node.live.counters.add("hamid_health_events_total", kind="recovered")
+            self._log.info("gpu_recovered", gpu=uuid)
