@@ -41,8 +41,9 @@ from hamid.serve.web import Answer, Web, checks, metrics
 _STATUS_SECONDS: Final = 1.0
 # Without a beat for so long the supervisor is stuck, and the watchdog is to end us.
 _STUCK_SECONDS: Final = 15.0
-# Of the 10 s within which calls in flight end or are undone.
-_STOP_SECONDS: Final = 8.0
+# Together below the 10 s within which calls in flight end or are undone.
+_STOP_SECONDS: Final = 5.0
+_CLOSE_SECONDS: Final = 3.0
 _VERSION: Final = importlib.metadata.version("hami-node")
 
 
@@ -91,7 +92,7 @@ def _open(setup: Setup, reloader: Reloader, log: Any) -> Iterator[Node]:
         _install_library(setup, log)
         yield node
     finally:
-        node.close()
+        node.close(_CLOSE_SECONDS)
 
 
 def _install_library(setup: Setup, log: Any) -> None:
@@ -212,7 +213,7 @@ class _Life:
         self._notifier.stopping("stopping: calls in flight end or are undone")
         self._node.drain()
         self._health.stop()
-        self._notifier.extend(2 * _STOP_SECONDS)
+        self._notifier.extend(2 * (_STOP_SECONDS + _CLOSE_SECONDS))
         await self._plugin.drain(_STOP_SECONDS)
         for task in tasks:
             task.cancel()

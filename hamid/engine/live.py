@@ -69,7 +69,8 @@ class Live:
         if self._closed:
             return
         self._closed = True
-        if self.session.workers.parked or self.is_changing():
+        # Giving the driver back would wait for a reading that hangs, however early in its deadline.
+        if self.session.workers.parked or self.is_changing() or self.is_reading():
             self.session.workers.abandon()
         try:
             if self.attached:
@@ -208,6 +209,10 @@ class Live:
         """True while a run of this process is on its way."""
         with self._guard:
             return bool(self._flights)
+
+    def is_reading(self) -> bool:
+        """True while a driver call is on its way."""
+        return self.session.workers.busy
 
     def flying(self, run: int) -> bool:
         """True while a thread of this process works on a run."""

@@ -147,6 +147,9 @@ class Node:
         self.drain()
         self._reconciler.close()
         until = time.monotonic() + grace_seconds
-        while (self._allocator.inside or self.live.is_changing()) and (left := until - time.monotonic()) > 0:
+        while self._is_busy() and (left := until - time.monotonic()) > 0:
             self.live.wait_for_news(self.live.serial(), min(left, _POLL_SECONDS))
         self.live.close()
+
+    def _is_busy(self) -> bool:
+        return bool(self._allocator.inside or self.live.is_changing() or self.live.is_reading())

@@ -16,6 +16,8 @@ from hamid.core.errors import DriverHung
 Result = TypeVar("Result")
 
 
+# Long enough for an idle thread; whoever is in a driver call now is a daemon and ends with the process.
+_END_SECONDS = 1.0
 _ENDING = DriverHung("this process is ending and begins nothing new", "try again when it has started again")
 
 
@@ -62,7 +64,7 @@ class Worker:
         """No more tasks; an idle worker's thread is gone when this returns."""
         if self._thread is not None and not self.parked:
             self._tasks.put(None)
-            self._thread.join()
+            self._thread.join(_END_SECONDS)
 
     def call(self, label: str, function: Callable[..., Result], *arguments: object, **options: object) -> Result:
         """One driver call on this worker's own thread, under the deadline."""
@@ -91,6 +93,11 @@ class Worker:
         """Why somebody does not wait for it any more."""
         doing = f"{self._label} on {self.name}" if self.deadline is not None else f"what {self.name} has to do before"
         return DriverHung(f"{doing} did not end in the time that was left", "what was begun is taken back; try again")
+
+    @property
+    def busy(self) -> bool:
+        """True while it is in a driver call that somebody waits for."""
+        return self.deadline is not None and not self.parked
 
     @property
     def ended(self) -> bool:
@@ -184,6 +191,12 @@ class Workers:
                     if key not in outcomes and workers[key].check(time.monotonic()):
                         outcomes[key] = Outcome(error=workers[key].hung)
         return dict(outcomes)
+
+    @property
+    def busy(self) -> bool:
+        """True while any of them is busy."""
+        with self._condition:
+            return any(worker.busy for worker in self._workers.values())
 
     def abandon(self) -> None:
         """Nobody waits any more: each worker stops after the call that it is in."""

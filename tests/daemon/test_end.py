@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How hamid ends: whatever the driver does, within ten seconds, with nothing half-given."""
+
+import socket
+import threading
+import time
+
+import pytest
+from running import until
+
+from hamid.node import simulator
+from hamid.testing.kubelet import AdmissionError
+
+
+@pytest.fixture
+def manager(tmp_path):
+    """A service manager's end of NOTIFY_SOCKET."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as end:
+        end.bind(str(tmp_path / "notify"))
+        yield end
+
+
+def heard(manager):
+    """Everything that was said since the last time."""
+    said = []
+    while True:
+        try:
+            said.append(manager.recv(4096).decode())
+        except BlockingIOError:
+            return said
+
+
+def timed_stop(node):
+    began = time.monotonic()
+    assert node.stop() == 0
+    return time.monotonic() - began
+
+
+def test_a_driver_that_hangs_starves_no_watchdog_and_delays_no_end(hamid, manager):
+    """While a reading hangs the manager hears signs of life, /livez is ok, and SIGTERM ends hamid within 10 s."""
+    node = hamid()
+    node.start(NOTIFY_SOCKET=manager.getsockname(), WATCHDOG_USEC="30000000")
+    node.kubelet.wait_for(20)
+    simulator.add_fault("nvmlDeviceGetMigMode=hang", state=str(node.state))
+    time.sleep(1.0)
+    heard(manager)
+    time.sleep(3.0)
+    assert sum("WATCHDOG=1" in each for each in heard(manager)) >= 2
+    assert node.get("/livez") == (200, "ok\n")
+    assert timed_stop(node) < 10
+    assert any("STOPPING=1" in each for each in heard(manager))
+
+
+@pytest.mark.parametrize("slow", ["latency:1500", "latency:20000"], ids=["ends in time", "does not"])
+def test_an_allocate_in_flight_is_finished_or_undone(hamid, slow):
+    """SIGTERM within Allocate: kubelet gets an answer or an error, within 10 s, and nobody's instance stays."""
+    node = hamid().start()
+    node.kubelet.wait_for(20)
+    kept = node.uuids(node.add("kept"))
+    simulator.add_fault(f"nvmlGpuInstanceCreateComputeInstance={slow}", state=str(node.state))
+    outcome = []
+
+    def admit():
+        try:
+            outcome.append(node.add("late"))
+        except AdmissionError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=admit)
+    thread.start()
+    until(lambda: any(claim.pending for claim in node.facts().claims))
+    assert timed_stop(node) < 10
+    thread.join(30)
+    simulator.clear_faults(state=str(node.state))
+    node.start()
+    node.kubelet.wait_for(1)
+    granted = kept if isinstance(outcome[0], AdmissionError) else [*kept, *node.uuids(outcome[0])]
+    until(lambda: sorted(node.instances()) == sorted(granted))
+    until(lambda: len(node.facts().claims) == len(granted))
