@@ -153,6 +153,7 @@ class _Life:
         self._web = Web(config.metrics_address, self._routes(), self._log) if config.metrics_address else None
         self._node.listen(self._plugin.changed)
         self._changed()
+        self._reloader.publish()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -163,6 +164,7 @@ class _Life:
             self._log.info("ready", version=_VERSION, root=self._setup.paths.root, simulated=self._setup.simulated)
             await self._stop.wait()
             await self._end(tasks)
+        self._reloader.withdraw()
         self._notifier.close()
         return Exit.OK
 

@@ -25,6 +25,8 @@ _TYPES: Final = typing.get_type_hints(Config)
 _RESOURCE: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9][A-Za-z0-9.-]*/[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})", re.ASCII)
 _MOST_PORT: Final = 65_535
+# By `Config.mode_of`: an index, or a whole UUID.
+_GPU: Final = re.compile(r"0|[1-9][0-9]{0,3}|GPU-[0-9A-Za-z-]{1,80}", re.ASCII)
 _NODE_KEYS: Final = frozenset({"name", "operatingmode", "migstrategy", "filterdevices"})
 _ABSOLUTE: Final = frozenset(
     {
@@ -72,12 +74,24 @@ def parse(
         work.device_config(device_config)
     if node_config is not None:
         work.node_config(node_config, str(name))
-    values, origins = {**work.values, **ours[0]}, {**work.origins, **ours[1]}
+    values, origins = _merged(work.values, ours[0]), {**work.origins, **ours[1]}
+    values["resources"] = ResourceNames(**values.get("resources", {}))
+    values["gpu_modes"] = types.MappingProxyType(values.get("gpu_modes", {}))
     config = Config(**{**values, "node_name": name, "templates": templates})
     problems = [*work.problems, *_together(config, origins)]
     if problems:
         raise ConfigError(problems)
     return Parsed(config=config, origins=origins, notes=tuple(work.notes))
+
+
+def _merged(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Later values win; mappings are taken together, key by key."""
+    both = {
+        name: {**before[name], **value}
+        for name, value in after.items()
+        if isinstance(value, dict) and isinstance(before.get(name), dict)
+    }
+    return {**before, **after, **both}
 
 
 class _Work:
@@ -121,7 +135,7 @@ class _Work:
                 what = "is for HAMi's scheduler" if key in CLUSTER_KEYS else "is no key that hamid knows"
                 self.notes.append(f"{source.path}:{node.line}: {where} {what}")
         if names:
-            self.values["resources"] = ResourceNames(**names)
+            self.values["resources"] = names
         self.problems.extend(reader.problems)
 
     def node_config(self, source: Source, node_name: str) -> None:
@@ -158,7 +172,7 @@ class _Work:
         """A value for a setting, or a problem."""
         value = _read(reader, setting, node, key)
         if value is not None:
-            self.values[setting.name] = value
+            self.values = _merged(self.values, {setting.name: value})
             self.origins[setting.name] = f"{reader.path}:{node.line}"
 
     @staticmethod
@@ -183,8 +197,10 @@ def _read(reader: Reader, setting: Setting, node: Marked, key: str) -> Any:
 
 def _choice(reader: Reader, kind: EnumMeta, node: Marked, key: str) -> Any:
     legal = [str(each.value) for each in kind]  # type: ignore[var-annotated]
-    if isinstance(node.value, str) and node.value in legal:
-        return kind(node.value)
+    # YAML reads the bare words on and off as true and false.
+    value = {True: "on", False: "off"}[node.value] if isinstance(node.value, bool) else node.value
+    if isinstance(value, str) and value in legal:
+        return kind(value)
     reader.complain(node, key, f"is {shown(node)}", f"one of {', '.join(legal)}")
     return None
 
@@ -252,7 +268,7 @@ def _list(reader: Reader, setting: Setting, node: Marked, key: str) -> tuple[Any
     return tuple(texts) if len(reader.problems) == before else None
 
 
-def _resources(reader: Reader, node: Marked, key: str) -> ResourceNames | None:
+def _resources(reader: Reader, node: Marked, key: str) -> dict[str, str] | None:
     fields = reader.mapping(node, key)
     if fields is None:
         return None
@@ -261,7 +277,7 @@ def _resources(reader: Reader, node: Marked, key: str) -> ResourceNames | None:
     for name in sorted(fields.keys() - names):
         reader.complain(fields[name], f"{key}.{name[:40]}", "is no resource", f"known: {', '.join(sorted(names))}")
     read = {name: _resource(reader, each, f"{key}.{name}") for name, each in fields.items() if name in names}
-    return ResourceNames(**{name: text for name, text in read.items() if text is not None})
+    return {name: text for name, text in read.items() if text is not None}
 
 
 def _resource(reader: Reader, node: Marked, key: str) -> str | None:
@@ -271,13 +287,16 @@ def _resource(reader: Reader, node: Marked, key: str) -> str | None:
     return None
 
 
-def _gpu_modes(reader: Reader, node: Marked, key: str) -> Mapping[str, Mode] | None:
+def _gpu_modes(reader: Reader, node: Marked, key: str) -> dict[str, Mode] | None:
     fields = reader.mapping(node, key)
     if fields is None:
         return None
     before = len(reader.problems)
+    for name, each in fields.items():
+        if not _GPU.fullmatch(name):
+            reader.complain(each, f"{key}.{name[:60]}", "is no GPU", "an index such as 0 or a UUID such as GPU-5d9b")
     modes = {name: _choice(reader, Mode, each, f"{key}.{name[:60]}") for name, each in fields.items()}
-    return types.MappingProxyType(modes) if len(reader.problems) == before else None
+    return modes if len(reader.problems) == before else None
 
 
 def _together(config: Config, origins: Mapping[str, str]) -> list[Problem]:

@@ -9,6 +9,8 @@ from hamid.core.errors import UsageError
 
 Plain = None | bool | int | float | str
 _SHOWN = 60
+# Python refuses to write out integers of more than 4300 digits; nobody reads one of more than a few.
+_MOST_BITS = 128
 
 
 class Marked(Struct, frozen=True):
@@ -35,7 +37,7 @@ class Problem(Struct, frozen=True):
 
     def __str__(self) -> str:
         hint = f" ({self.hint})" if self.hint else ""
-        return f"{self.path}:{self.line}: {self.key}: {self.message}{hint}"
+        return printable(f"{self.path}:{self.line}: {self.key}: {self.message}{hint}")
 
 
 class ConfigError(UsageError):
@@ -96,6 +98,15 @@ class Reader:
 
 
 def shown(node: Marked) -> str:
-    """A scalar as it appears in a message: short, whatever the file held."""
-    text = str(node.value) if not isinstance(node.value, dict | tuple) else node.kind
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    """A scalar as it appears in a message: short and printable, whatever the file held."""
+    if isinstance(node.value, dict | tuple):
+        return node.kind
+    if isinstance(node.value, int) and node.value.bit_length() > _MOST_BITS:
+        return f"a number of {node.value.bit_length()} bits"
+    text = printable(str(node.value))
+    return (text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...") or "''"
+
+
+def printable(text: str) -> str:
+    """Text on one line without control characters, which would do something to a terminal or a log."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

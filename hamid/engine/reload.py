@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration while hamid runs: read anew when a file changes or somebody asks; a bad one changes nothing."""
+"""The configuration while hamid runs: read anew when a file changes or somebody asks; a bad one changes nothing.
 
+What is in force is written to /run/hami/config.json, for `hamictl config diff`, by the process that serves.
+"""
+
+import contextlib
 import os
 import tempfile
 from collections.abc import Mapping
@@ -11,12 +15,24 @@ from msgspec import Struct
 
 from hamid.core.config import Config
 from hamid.core.config_change import Changed, compare, document, within_reach
-from hamid.core.errors import HamiError
+from hamid.core.errors import HamiError, NodeError
 from hamid.core.settings import Change
 from hamid.node import configdir
 from hamid.node.paths import Paths
+from hamid.node.processes import started_at
 
 RUNNING: Final = "config.json"
+_MOST_BYTES: Final = 1024 * 1024
+
+
+class Running(Struct, frozen=True, kw_only=True):
+    """What a serving hamid wrote down: who it is, its configuration, and what is wrong with newer files."""
+
+    pid: int
+    started: str
+    version: int
+    problem: str
+    settings: dict[str, Any]
 
 
 class Reloaded(Struct, frozen=True, kw_only=True):
@@ -47,7 +63,7 @@ class Reloader:
         """The configuration to begin with; raises ConfigError or UsageError."""
         self._signature = configdir.signature(self._paths)
         self.config = self._read()
-        self._keep()
+        self.version = 1
         return self.config
 
     def changed(self) -> bool:
@@ -59,17 +75,21 @@ class Reloader:
 
     def reload(self) -> Reloaded | None:
         """Read the files; None when they cannot be used, and what is in force stays so."""
+        # Unknown until it was read: files that come back as they were are read again.
+        self._signature = None
         try:
             self._signature = configdir.signature(self._paths)
             wanted = self._read()
         except HamiError as error:
             self.problem = error.message
+            self.publish()
             self._log.error("config_refused", problems=error.message.splitlines(), in_force=self.version)
             return None
         changed = compare(self.config, wanted)
         self.problem = ""
         self.config = within_reach(self.config, wanted)
-        self._keep()
+        self.version += 1
+        self.publish()
         return Reloaded(config=self.config, changed=changed)
 
     def _read(self) -> Config:
@@ -78,10 +98,16 @@ class Reloader:
             self._log.info("config_note", text=note)
         return parsed.config
 
-    def _keep(self) -> None:
-        """Write down what is in force, for `hamictl config diff`; a node without /run/hami has no such file."""
-        self.version += 1
-        text = msgspec.json.format(msgspec.json.encode(document(self.config)))
+    def publish(self) -> None:
+        """Write down what is in force; only the process that holds the ledger may. A failure is logged, no more."""
+        found = Running(
+            pid=os.getpid(),
+            started=started_at(os.getpid()),
+            version=self.version,
+            problem=self.problem,
+            settings=document(self.config),
+        )
+        text = msgspec.json.format(msgspec.json.encode(found))
         try:
             os.makedirs(self._paths.run_dir, mode=0o755, exist_ok=True)  # noqa: PTH103
             with tempfile.NamedTemporaryFile(dir=self._paths.run_dir, delete=False) as file:
@@ -90,6 +116,24 @@ class Reloader:
             os.replace(file.name, running_file(self._paths))  # noqa: PTH105
         except OSError as error:
             self._log.warning("config_not_written_down", error=str(error))
+
+    def withdraw(self) -> None:
+        """Nothing is in force any more."""
+        with contextlib.suppress(OSError):
+            os.unlink(running_file(self._paths))  # noqa: PTH108
+
+
+def in_force(paths: Paths) -> Running | None:
+    """What a hamid that runs now wrote down; None without one. Raises NodeError when that cannot be read."""
+    path = running_file(paths)
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            found = msgspec.json.decode(file.read(_MOST_BYTES), type=Running)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise NodeError(f"cannot read '{path}': {error}", "restart hamid, which writes it anew") from error
+    return found if found.started and started_at(found.pid) == found.started else None
 
 
 def running_file(paths: Paths) -> str:

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration files become values or problems that name file, line and key."""
 
-from contextlib import suppress
+import json
+import re
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from msgspec.structs import fields
+from msgspec.structs import astuple, fields
 
 from hamid.core.config import Config, Mode, PodsSource
 from hamid.core.config_change import compare, document, within_reach
 from hamid.core.marked import ConfigError
-from hamid.core.settings import BY_NAME, SETTINGS, Change
+from hamid.core.settings import BY_NAME, RESOURCE_KEYS, SETTINGS, Change
 from hamid.node.configdir import read_config, signature
 from hamid.node.paths import Paths
 
@@ -108,6 +109,12 @@ def test_resource_names_come_from_hami_too(etc, read):
         ("filter_uuids: GPU-1", "hamid.yaml:1: filter_uuids", "not a list"),
         ("filter_indexes: [1, a]", "hamid.yaml:1: filter_indexes[1]", "not a number"),
         ("gpu_modes: {0: fast}", "hamid.yaml:1: gpu_modes.0", "one of"),
+        ("gpu_modes: {gpu0: mig}", "hamid.yaml:1: gpu_modes.gpu0", "is no GPU"),
+        ("mode: off", "hamid.yaml:1: mode", "is False (one of"),
+        ("split_count: 0x" + "f" * 50_000, "hamid.yaml:1: split_count", "a number of 200000 bits"),
+        ("memory_scaling: 0x" + "f" * 50_000, "hamid.yaml:1: memory_scaling", "a number of 200000 bits"),
+        ('"a\\nb\\e[2Jc": 1', "hamid.yaml:1: a\\nb\\x1b[2Jc", "is no setting"),
+        ('mode: "\\e]0;x"', "hamid.yaml:1: mode", "is \\x1b]0;x"),
         ("resources: {gpu: x}", "hamid.yaml:1: resources.gpu", "is no resource"),
         ("resources: {count: gpu}", "hamid.yaml:1: resources.count", "extended resource"),
         ("resources: {count: a/b, memory: a/b}", "hamid.yaml:1: resources", "one name"),
@@ -126,6 +133,26 @@ def test_problems_name_file_line_and_key(etc, read, text, where, what):
     (etc / "hamid.yaml").write_text(text)
     problems = refused(read)
     assert any(where in each and what in each for each in problems), problems
+
+
+def test_mappings_are_taken_together_over_files(etc, read):
+    """A drop-in for one GPU leaves the other's mode alone; a resource renamed there leaves HAMi's other names alone."""
+    (etc / "device-config.yaml").write_text(
+        "nvidia: {resourceMemoryName: acme.com/mem, resourceCountName: acme.com/x}\n"
+    )
+    (etc / "hamid.yaml").write_text("gpu_modes: {0: mig, 1: mps}\n")
+    (etc / "hamid.yaml.d").mkdir()
+    (etc / "hamid.yaml.d/a.yaml").write_text("gpu_modes: {1: hami-core}\nresources: {count: acme.com/gpu}\n")
+    config = read().config
+    assert dict(config.gpu_modes) == {"0": Mode.MIG, "1": Mode.HAMI_CORE}
+    assert (config.resources.count, config.resources.memory) == ("acme.com/gpu", "acme.com/mem")
+
+
+def test_the_bare_words_on_and_off_are_words(etc, read):
+    """YAML reads them as true and false; where they are legal words they mean themselves."""
+    for word in ("on", "off", "auto"):
+        (etc / "hamid.yaml").write_text(f"legacy_metrics: {word}\n")
+        assert read().config.legacy_metrics == word
 
 
 def test_all_problems_are_told_at_once(etc, read):
@@ -171,18 +198,50 @@ def test_a_reload_keeps_what_needs_a_new_start():
     assert {each.name for each in compare(reached, wanted)} == {"pods_file", "pods_source"}
 
 
-VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=30), st.lists(st.integers(), max_size=3)
+HUGE = "0x" + "f" * 5000  # YAML's way to write more digits than Python writes out
+PLAIN = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.sampled_from(["0x1f", HUGE]), st.floats(), st.text(max_size=30)
 )
+VALUES = st.recursive(
+    PLAIN,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+NODE_KEYS = [each.node for each in SETTINGS if each.node]
+HAMI_KEYS = [each.hami for each in SETTINGS if each.hami]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
-@given(st.dictionaries(st.sampled_from([*BY_NAME, "x"]), VALUES, max_size=6), st.binary(max_size=80))
-def test_any_file_is_a_configuration_or_problems(etc, read, values, noise):
-    """No value of any setting, and no bytes, raise anything else; what is accepted is within bounds."""
-    text = "".join(f"{key}: {value!r}\n" for key, value in values.items())
-    (etc / "hamid.yaml").write_bytes(text.encode(errors="surrogateescape") + noise)
-    with suppress(ConfigError):
-        config = read().config
-        assert 1 <= config.split_count <= 1000
-        assert config.reconcile_seconds <= 5
+def mapping(*names):
+    return st.dictionaries(st.sampled_from(names), VALUES, max_size=6)
+
+
+def flow(values):
+    """JSON, which is YAML too, with bare numbers in hex."""
+    return re.sub(r'"(0x[0-9a-f]+)"', r"\1", json.dumps(values))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@given(
+    own=mapping(*BY_NAME, "x"),
+    hami=mapping(*HAMI_KEYS, *RESOURCE_KEYS, "knownMigGeometries", "x"),
+    node=mapping(*NODE_KEYS, "filterdevices", "migstrategy"),
+    noise=st.just(b"") | st.binary(max_size=80),
+)
+def test_any_files_are_a_configuration_or_problems(etc, read, own, hami, node, noise):
+    """No value of any setting in any file, and no bytes, raise anything else; what is accepted is within bounds."""
+    (etc / "hamid.yaml").write_bytes(flow(own).encode() + b"\n" + noise)
+    (etc / "device-config.yaml").write_text(flow({"nvidia": hami}))
+    (etc / "config.json").write_text(flow({"nodeconfig": [{**node, "name": "n1"}]}))
+    config, problems = outcome(read)
+    assert all(each.path.startswith(str(etc)) and str(each).isprintable() for each in problems)
+    for each in SETTINGS if config else ():
+        value, default = getattr(config, each.name), getattr(Config(), each.name)
+        assert not each.high or not isinstance(value, int | float) or value == default or each.low <= value <= each.high
+    assert config is None or len(set(astuple(config.resources))) == 5
+
+
+def outcome(read):
+    try:
+        return read().config, ()
+    except ConfigError as error:
+        return None, error.problems
