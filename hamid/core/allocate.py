@@ -16,7 +16,7 @@ from hamid.core.decide import decide
 from hamid.core.devices import gpu_of
 from hamid.core.gpu import Gpu, Health
 from hamid.core.grant import Denial, DenialCode
-from hamid.core.plan import Action, GpuPlan, Plan, PlannedInstance, Refusal
+from hamid.core.plan import Action, GpuPlan, Plan, PlannedInstance, Reason, ReasonCode, Refusal
 from hamid.core.request import GpuPolicy, Request
 from hamid.core.sharing import ShareSize, choose_shares, rooms
 from hamid.core.snapshot import Snapshot
@@ -257,7 +257,7 @@ def _refused(refusals: Sequence[Refusal], able: Sequence[Gpu], reasons: Sequence
         for reason in refusal.reasons:
             if reason.gpu in ours and not (reason.gpu in by_gpu and reason.code == "Excluded"):
                 by_gpu[reason.gpu] = reason.message
-                hint = hint or reason.hint
+                hint = hint or _hint(reason)
     wanted = refusals[-1].request.wanted if refusals else "an instance"
     told = [f"GPU {index}: {message}" for index, message in sorted(by_gpu.items())]
     return Denial(
@@ -266,6 +266,14 @@ def _refused(refusals: Sequence[Refusal], able: Sequence[Gpu], reasons: Sequence
         hint=hint or _NOBODY,
         reasons=(*told, *reasons),
     )
+
+
+def _hint(reason: Reason) -> str:
+    # What the planner says to an operator's own request; who waits here is kubelet.
+    if reason.code is not ReasonCode.FOREIGN_INSTANCE:
+        return reason.hint
+    command = f"hamictl mig repair --reclaim-idle -i {reason.gpu}"
+    return f"set foreign_instances: reclaim, or stop hamid, run '{command}' and start it again"
 
 
 # -- shares --

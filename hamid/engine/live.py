@@ -105,8 +105,12 @@ class Live:
         """Without a driver nothing is known of the GPUs but what was read last."""
         self.problems["driver"] = f"{error.message}; {error.hint}" if error.hint else error.message
         if isinstance(error, DriverMissing) and self.attached:
-            self.attached = False
-            self.session.detach()
+            # Instances, and on some GPUs the MIG mode, go with the driver.
+            self.attached = self.restored = False
+            try:
+                self.session.detach()
+            except HamiError as failed:
+                self.log.info("driver_not_given_back", error=str(failed))
         self.publish()
 
     def _read_all(self, patience_seconds: float) -> None:
@@ -299,7 +303,7 @@ class Live:
         lost = "" if gpu.health is Health.OK else f"the driver does not serve it: {gpu.note}"
         with self._guard:
             pending = self._pending_modes.get(gpu.uuid, "")
-        sick = lost or problems.get(gpu.uuid, "")
+        sick = lost or problems.get(gpu.uuid, "") or ("" if self.attached else self.problems.get("driver", ""))
         closed = ""
         if (mode is Mode.MIG) != gpu.mig_enabled:
             closed = pending or f"MIG mode is {'on' if gpu.mig_enabled else 'off'}, the configuration says {mode}"

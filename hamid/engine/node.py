@@ -113,8 +113,12 @@ class Node:
     def reconcile(self) -> None:
         """Confirm and release claims, end what was left open; by one thread at a time, every few seconds.
 
-        Raises the driver's error when the node could not be read, after all the rest.
+        Where `start` has not succeeded yet, or the driver was gone since, it starts first. Raises the driver's error
+        when the node could not be read, after all the rest.
         """
+        if not self.live.restored:
+            for message in self.start():
+                self.live.log.info("started", text=message)
         self._reconciler.run()
 
     def reconfigure(self, config: Config) -> list[str]:

@@ -72,10 +72,6 @@ class Scene:
         """The node starts anew."""
         simulation.reboot(self.state)
 
-    def reset(self) -> None:
-        """The first GPU is reset."""
-        simulator.reset_gpu(self.observe().gpus[0].uuid, state=self.state)
-
     def use(self, uuid: str) -> subprocess.Popen:
         """A process of ours that uses a GPU or instance until it is ended."""
         user = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)

@@ -4,13 +4,15 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from crash_cases import reach
 from nodes import World, ids, install_library, open_node
 from scene import apart
 
-from hamid.core.config import Mode
+from hamid.core.config import ForeignInstances, Mode
 from hamid.core.grant import Denial, DenialCode, Grant
 from hamid.core.pods import Container
 from hamid.node import simulator
+from hamid.node.ledger import Ledger
 
 ONE, WHOLE = 4000, 40000
 
@@ -205,6 +207,12 @@ def test_equal_ids_are_a_repeat_only_while_nobody_confirmed(make_node):
     second = node.allocate(chosen)
     assert isinstance(second, Grant)
     assert second.envs != first.envs
+    world.hold("two", chosen)
+    node.reconcile()
+    # Kubelet lost its own account and admits the same container anew: that is no repeat.
+    again = node.allocate(chosen)
+    assert isinstance(again, Grant)
+    assert again.envs != second.envs
     agree(node)
 
 
@@ -264,3 +272,101 @@ def test_a_share_needs_an_installed_library(make_node):
     assert outcome.code is DenialCode.LIBRARY
     assert "hamictl lib sync" in outcome.hint
     assert node.view.claims == ()
+
+
+def foreign(layout):
+    """Prepares instances on the first GPU that somebody else made."""
+
+    def prepare(scene):
+        reach({0: layout})(scene)
+        ledger = Ledger.open(scene.paths)
+        for own in ledger.instances():
+            ledger.forget(own.seat)
+        ledger.close()
+
+    return prepare
+
+
+SEVEN = ",".join(f"1g.5gb@{start}" for start in range(7))
+
+
+def uuids(node):
+    """The instances of the first GPU by start."""
+    return {each.placement.start: each.mig_uuid for each in node.scene.observe().gpus[0].instances}
+
+
+def test_an_idle_foreign_instance_is_given_away_and_stays(make_node):
+    """Reuse: who asks gets the instance that somebody else made; when the claim ends the instance is still there."""
+    node = make_node("1xA100-SXM4-40GB", prepare=foreign("1g.5gb@3"))
+    before = uuids(node)
+    granted = node.allocate(ids(node))
+    assert isinstance(granted, Grant)
+    assert granted.envs["NVIDIA_VISIBLE_DEVICES"] == before[3]
+    node.undo(granted.claim)
+    assert uuids(node) == before
+
+
+def test_foreign_instances_are_kept_where_the_operator_says_so(make_node):
+    """Keep: nobody gets them, they are not destroyed for room, and the refusal tells who is in the way."""
+    keep = {"foreign_instances": ForeignInstances.KEEP}
+    node = make_node("1xA100-SXM4-40GB", prepare=foreign("1g.5gb@3"), **keep)
+    before = uuids(node)
+    granted = node.allocate(ids(node))
+    assert isinstance(granted, Grant)
+    assert granted.envs["NVIDIA_VISIBLE_DEVICES"] not in before.values()
+    node.undo(granted.claim)
+    assert uuids(node) == before
+
+
+def test_foreign_instances_in_the_way_are_named_with_the_command(make_node):
+    """Reuse: idle ones that do not fit are left, and the refusal says what would reclaim them."""
+    node = make_node("1xA100-SXM4-40GB", world=World(memory_mib=19000), prepare=foreign(SEVEN))
+    before = uuids(node)
+    outcome = node.allocate(ids(node))
+    assert isinstance(outcome, Denial)
+    assert "hamictl mig repair --reclaim-idle -i 0" in outcome.hint
+    assert uuids(node) == before
+
+
+def test_idle_foreign_instances_are_reclaimed_where_the_operator_says_so(make_node):
+    """Reclaim: idle ones give way, one that a process uses does not."""
+    reclaim = {"foreign_instances": ForeignInstances.RECLAIM}
+    node = make_node("1xA100-SXM4-40GB", world=World(memory_mib=19000), prepare=foreign(SEVEN), **reclaim)
+    before = uuids(node)
+    node.scene.use(before[0])
+    node.observe()
+    granted = node.allocate(ids(node))
+    assert isinstance(granted, Grant), granted
+    after = uuids(node)
+    assert after[0] == before[0]
+    assert granted.envs["NVIDIA_VISIBLE_DEVICES"] == after[4]
+    assert set(after) <= {0, 1, 2, 3, 4}
+
+
+def test_kubelet_is_steered_to_the_gpu_that_the_planner_takes(make_node):
+    """GetPreferredAllocation: the GPU in use that still has room, and Allocate then stays on it."""
+    world = World()
+    node = make_node("3xA100-SXM4-40GB", world=world)
+    assert isinstance(node.allocate(ids(node, gpu=1)), Grant)
+    available = tuple(each.device_id for each in node.devices())[::-1]
+    (chosen,) = node.prefer(available, (), 1)
+    assert chosen.startswith(node.view.gpus[1].gpu.uuid)
+    granted = node.allocate([chosen])
+    assert isinstance(granted, Grant)
+    assert {each[0] for each in node.scene.instances()} == {1}
+    # What does not fit there any more goes elsewhere.
+    world.memory_mib = 39000
+    (chosen,) = node.prefer(available, (), 1)
+    assert not chosen.startswith(node.view.gpus[1].gpu.uuid)
+
+
+def test_preference_keeps_what_must_be_included_and_spreads_shares(make_node):
+    """The required id is in the answer, two shares are on two GPUs, and no id is invented or repeated."""
+    node = make_node("3xA30", mode=Mode.HAMI_CORE, prepare=install_library)
+    available = tuple(each.device_id for each in node.devices())
+    must = (available[-1],)
+    answer = node.prefer(available, must, 2)
+    assert must[0] in answer
+    assert len({each.rpartition("-")[0] for each in answer}) == 2
+    assert set(answer) <= set(available)
+    assert node.prefer(available[:2], (), 5) == available[:2]

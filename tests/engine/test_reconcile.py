@@ -3,6 +3,7 @@
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from msgspec.structs import replace
@@ -10,7 +11,7 @@ from nodes import World, grant, ids, install_library, names, open_node, remember
 from scene import apart
 
 from hamid.core.config import Mode
-from hamid.core.errors import LedgerBusy
+from hamid.core.errors import DriverMissing, LedgerBusy
 from hamid.core.grant import Denial, DenialCode, Grant
 from hamid.engine.apply import apply
 from hamid.engine.restore import release
@@ -84,6 +85,51 @@ def test_an_instance_in_use_keeps_its_claim_and_delays_nobody(make_node):
     node.reconcile()
     assert names(node) == ["a"]
     user.communicate()
+    node.reconcile()
+    assert names(node) == []
+
+
+def cgroup_of(scene, version):
+    """The cgroup of pod a, with a process in it, as one of kubelet's drivers makes it."""
+    if version == 2:
+        folder = scene.root / "sys/fs/cgroup/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-poduid_a.slice"
+        file, text = folder / "cgroup.events", "populated 1\nfrozen 0\n"
+    else:
+        folder = scene.root / "sys/fs/cgroup/memory/kubepods/burstable/poduid-a"
+        file, text = folder / "c1/cgroup.procs", "4711\n"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_pod_whose_cgroup_has_processes_keeps_its_claim(make_node, version):
+    """Kubelet calls the pod over while its cgroup is populated: nothing goes until it is empty."""
+    world = World()
+    node = make_node("1xA100-SXM4-40GB", world=world)
+    grant(node, world, "a")
+    file = cgroup_of(node.scene, version)
+    world.end("a")
+    node.reconcile()
+    assert names(node) == ["a"]
+    file.write_text("populated 0\n" if version == 2 else "")
+    node.reconcile()
+    assert names(node) == []
+
+
+def test_an_open_capability_node_keeps_the_claim(make_node):
+    """Somebody has the instance's device node open, though nothing computes there: nothing goes until it is closed."""
+    world = World()
+    node = make_node("1xA100-SXM4-40GB", world=world)
+    outcome = grant(node, world, "a")
+    (path, *_) = [each.host_path for each in outcome.devices if "nvidia-caps" in each.host_path]
+    descriptor = os.open(path, os.O_PATH)
+    try:
+        world.end("a")
+        node.reconcile()
+        assert names(node) == ["a"]
+    finally:
+        os.close(descriptor)
     node.reconcile()
     assert names(node) == []
 
@@ -242,14 +288,17 @@ def test_a_promise_outlives_its_gpus_mode(make_node, spec):
     assert all(each.healthy for each in again.devices())
 
 
-def test_a_start_brings_the_mode_back_that_a_reset_took(make_node):
-    """Somebody resets an idle Hopper GPU while hamid runs: the next start has mode and instance again."""
+def test_a_start_brings_the_mode_back_that_somebody_took(make_node):
+    """Somebody clears an idle Hopper GPU while hamid runs: the next start has mode and instance again."""
     world = World()
     node = make_node("1xH100-80GB-SXM5", world=world)
     grant(node, world, "a")
     (claim,) = node.view.claims
-    node.scene.reset()
-    assert node.scene.instances() == []
+    destroy(node.scene)
+    mutations.start_driver()
+    mutations.set_mode(claim.seats[0].seat.gpu_uuid, 0, enabled=False)
+    mutations.stop_driver()
+    assert not node.scene.observe().gpus[0].mig_enabled
     assert node.prestart(claim.owner.device_ids) is None
     assert len(node.scene.instances()) == 1
 
@@ -303,6 +352,81 @@ def test_without_a_source_of_pods_an_init_container_keeps_its_claim(make_node):
     remember(node.scene)
     pass_time(world, node)
     assert node.view.claims == ()
+
+
+def test_a_driver_that_goes_and_comes_back(make_node):
+    """While the driver is gone its GPUs are unhealthy and nothing is granted; when it is back, promises are there."""
+    world = World()
+    node = make_node("1xH100-80GB-SXM5", world=world)
+    outcome = grant(node, world, "a")
+    simulator.add_fault("nvml*=error:9", state=node.scene.state)
+    for _ in range(2):
+        with pytest.raises(DriverMissing):
+            node.reconcile()
+    assert not node.view.ready
+    assert not any(each.healthy for each in node.devices())
+    assert isinstance(node.allocate(ids(node)), Denial)
+    assert names(node) == ["a"]
+    simulator.clear_faults(state=node.scene.state)
+    node.scene.reboot()
+    node.reconcile()
+    assert node.view.ready
+    assert all(each.healthy for each in node.devices())
+    (instance,) = node.view.snapshot.gpus[0].instances
+    assert instance.mig_uuid == outcome.envs["NVIDIA_VISIBLE_DEVICES"]
+
+
+def test_a_pod_that_is_over_makes_room_for_one_that_waits(make_node):
+    """On a full GPU with a pod that just ended an Allocate waits for the release instead of failing."""
+    world = World()
+    node = make_node("1xA100-SXM4-40GB", world=world, allocate_deadline_seconds=8.0)
+    for name in "abcdefg":
+        grant(node, world, name)
+    world.end("c")
+    world.add("new")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(node.allocate, ids(node))
+        time.sleep(0.3)
+        assert not waiting.done()
+        node.reconcile()
+        assert isinstance(waiting.result(), Grant)
+    assert "new" in names(node)
+
+
+def test_a_start_waits_until_promises_are_restored(make_node):
+    """A container starts while hamid still restores after a reboot: it waits, and then its instance is there."""
+    world = World()
+    node = make_node("1xH100-80GB-SXM5", world=world)
+    grant(node, world, "a")
+    chosen = node.view.claims[0].owner.device_ids
+    node.close()
+    node.scene.reboot()
+    again = open_node(node.scene, world)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(again.prestart, chosen)
+        time.sleep(0.3)
+        assert not waiting.done()
+        again.start()
+        assert waiting.result() is None
+    assert len(again.view.snapshot.gpus[0].instances) == 1
+    again.close()
+
+
+def test_closing_ends_what_is_on_its_way_and_leaves_nothing(make_node):
+    """An Allocate is inside the driver when hamid ends: it is granted or undone, and the next hamid finds no trace."""
+    world = World()
+    world.add("a")
+    node = make_node("1xA100-SXM4-40GB", world=world)
+    simulator.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement#1=latency:1000", state=node.scene.state)
+    with ThreadPoolExecutor(1) as pool:
+        outcome = pool.submit(node.allocate, ids(node))
+        time.sleep(0.3)
+        node.close()
+        granted = outcome.result()
+    assert len(node.scene.instances()) == (1 if isinstance(granted, Grant) else 0)
+    again = make_node(world=world, scene=node.scene)
+    assert again.live.ledger.open_runs() == ()
+    assert len(again.view.claims) == len(node.scene.instances())
 
 
 def test_ids_that_are_given_anew_speak_for_the_newer_claim(make_node):
