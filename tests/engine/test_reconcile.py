@@ -7,25 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from msgspec.structs import replace
-from nodes import World, grant, ids, install_library, names, open_node, remember
-from scene import apart
+from nodes import World, grant, ids, names, remember
 
-from hamid.core.config import Mode
-from hamid.core.errors import DriverMissing, LedgerBusy
-from hamid.core.grant import Denial, DenialCode, Grant
-from hamid.engine.apply import apply
-from hamid.engine.restore import release
-from hamid.node import mutations, simulator
-
-
-def destroy(scene):
-    """Somebody else destroys every instance of the first GPU."""
-    gpu = scene.observe().gpus[0]
-    mutations.start_driver()
-    for each in gpu.instances:
-        mutations.destroy_compute_instance(gpu.uuid, gpu.index, each.profile_id, each.placement.start)
-        mutations.destroy_gpu_instance(gpu.uuid, gpu.index, each.profile_id, each.placement.start)
-    mutations.stop_driver()
+from hamid.core.grant import Grant
 
 
 def test_a_pod_that_is_over_gives_its_instance_back_and_neighbours_keep_theirs(make_node):
@@ -170,139 +154,6 @@ def test_ids_that_kubelet_says_are_held_keep_their_claim(make_node):
     assert len(node.view.claims) == 1
 
 
-@pytest.mark.parametrize("spec", ["1xA100-SXM4-40GB", "1xH100-80GB-SXM5"])
-def test_what_was_promised_is_there_again_after_a_reboot(make_node, spec):
-    """The node reboots: modes and instances are back at their placement before anything is granted."""
-    world = World()
-    node = make_node(spec, world=world)
-    grant(node, world, "a")
-    grant(node, world, "b", count=2)
-    seats = sorted(each.seat for claim in node.view.claims for each in claim.seats)
-    node.close()
-    node.scene.reboot()
-    again = make_node(world=world, scene=node.scene)
-    there = sorted(
-        (gpu.uuid, each.profile_id, each.placement.start)
-        for gpu in again.view.snapshot.gpus
-        for each in gpu.instances
-        if each.claim
-    )
-    assert there == [(seat.gpu_uuid, seat.profile_id, seat.start) for seat in seats]
-    assert names(again) == ["a", "b"]
-    for claim in again.view.claims:
-        assert again.prestart(claim.owner.device_ids) is None
-
-
-def test_a_start_brings_a_lost_instance_back_or_says_that_it_is_another(make_node):
-    """The instance vanished: the start restores it under its name; under another name the start is refused."""
-    world = World()
-    node = make_node("1xA100-SXM4-40GB", world=world)
-    outcome = grant(node, world, "a")
-    (claim,) = node.view.claims
-    destroy(node.scene)
-    assert node.prestart(claim.owner.device_ids) is None
-    (instance,) = node.scene.observe().gpus[0].instances
-    assert instance.mig_uuid == outcome.envs["NVIDIA_VISIBLE_DEVICES"]
-    destroy(node.scene)
-    simulator.set_knob("uuids", "fresh", state=node.scene.state)
-    denial = node.prestart(claim.owner.device_ids)
-    assert isinstance(denial, Denial)
-    assert denial.code is DenialCode.LOST
-    assert "delete the pod" in denial.hint
-
-
-def test_a_start_of_unknown_ids_is_refused(make_node):
-    """Ids that no claim holds: the pod was granted them by somebody else, or long ago."""
-    node = make_node("1xA100-SXM4-40GB")
-    denial = node.prestart(ids(node))
-    assert isinstance(denial, Denial)
-    assert denial.code is DenialCode.LOST
-
-
-def test_fifty_exits_of_a_container_change_nothing(make_node):
-    """A container that exits and starts again keeps its instance and its UUID."""
-    world = World()
-    node = make_node("1xA30", world=world)
-    grant(node, world, "a")
-    (before,) = node.view.snapshot.gpus[0].instances
-    (claim,) = node.view.claims
-    for _ in range(50):
-        assert node.prestart(claim.owner.device_ids) is None
-    node.reconcile()
-    (after,) = node.view.snapshot.gpus[0].instances
-    assert (after.mig_uuid, after.generation) == (before.mig_uuid, before.generation)
-
-
-def test_held_ids_stay_advertised_when_the_split_count_shrinks(make_node):
-    """After a reload only free ids are withdrawn; a held one goes when it is free."""
-    world = World()
-    world.add("a")
-    node = make_node("1xA30", world=world, split_count=10)
-    last = node.devices()[9].device_id
-    assert isinstance(node.allocate([last]), Grant)
-    node.reconfigure(replace(node.view.config, split_count=4))
-    assert len(node.devices()) == 5
-    assert last in {each.device_id for each in node.devices()}
-    world.end("a")
-    node.reconcile()
-    assert len(node.devices()) == 4
-
-
-def test_a_mode_that_cannot_change_now_is_shown_and_changed_when_it_can(make_node):
-    """A GPU with a share is to become a MIG GPU: nothing happens to the share, and afterwards the mode changes."""
-    world = World()
-    world.add("a")
-    node = make_node("1xH100-80GB-SXM5", world=world, mode=Mode.HAMI_CORE, prepare=install_library)
-    outcome = node.allocate(ids(node))
-    assert isinstance(outcome, Grant)
-    node.reconfigure(replace(node.view.config, mode=Mode.MIG))
-    assert "promised" in node.view.gpus[0].pending
-    assert not node.view.snapshot.gpus[0].mig_enabled
-    world.end("a")
-    node.reconcile()
-    node.reconfigure(node.view.config)
-    assert node.view.snapshot.gpus[0].mig_enabled
-    assert node.view.gpus[0].pending == ""
-
-
-@pytest.mark.parametrize("spec", ["1xA100-SXM4-40GB", "1xH100-80GB-SXM5"])
-def test_a_promise_outlives_its_gpus_mode(make_node, spec):
-    """MIG is configured away while a pod has an instance: its ids stay healthy, free ones not; a reboot restores it."""
-    world = World()
-    node = make_node(spec, world=world)
-    outcome = grant(node, world, "a")
-    (claim,) = node.view.claims
-    node.reconfigure(replace(node.view.config, mode=Mode.HAMI_CORE))
-    assert claim.name in node.view.gpus[0].pending
-    assert [each.device_id for each in node.devices() if each.healthy] == list(claim.owner.device_ids)
-    assert isinstance(node.allocate(ids(node)), Denial)
-    node.scene.reboot()
-    again = make_node(world=world, scene=node.scene, mode=Mode.HAMI_CORE)
-    assert again.prestart(claim.owner.device_ids) is None
-    (instance,) = again.view.snapshot.gpus[0].instances
-    assert instance.mig_uuid == outcome.envs["NVIDIA_VISIBLE_DEVICES"]
-    world.end("a")
-    again.reconcile()
-    again.reconfigure(again.view.config)
-    assert not again.view.snapshot.gpus[0].mig_enabled
-    assert all(each.healthy for each in again.devices())
-
-
-def test_a_start_brings_the_mode_back_that_somebody_took(make_node):
-    """Somebody clears an idle Hopper GPU while hamid runs: the next start has mode and instance again."""
-    world = World()
-    node = make_node("1xH100-80GB-SXM5", world=world)
-    grant(node, world, "a")
-    (claim,) = node.view.claims
-    destroy(node.scene)
-    mutations.start_driver()
-    mutations.set_mode(claim.seats[0].seat.gpu_uuid, 0, enabled=False)
-    mutations.stop_driver()
-    assert not node.scene.observe().gpus[0].mig_enabled
-    assert node.prestart(claim.owner.device_ids) is None
-    assert len(node.scene.instances()) == 1
-
-
 def anonymous_grant(make_node, spec="1xA100-SXM4-40GB"):
     """A node that is told of no pods, and one claim of nobody knows whom."""
     world = World()
@@ -354,28 +205,6 @@ def test_without_a_source_of_pods_an_init_container_keeps_its_claim(make_node):
     assert node.view.claims == ()
 
 
-def test_a_driver_that_goes_and_comes_back(make_node):
-    """While the driver is gone its GPUs are unhealthy and nothing is granted; when it is back, promises are there."""
-    world = World()
-    node = make_node("1xH100-80GB-SXM5", world=world)
-    outcome = grant(node, world, "a")
-    simulator.add_fault("nvml*=error:9", state=node.scene.state)
-    for _ in range(2):
-        with pytest.raises(DriverMissing):
-            node.reconcile()
-    assert not node.view.ready
-    assert not any(each.healthy for each in node.devices())
-    assert isinstance(node.allocate(ids(node)), Denial)
-    assert names(node) == ["a"]
-    simulator.clear_faults(state=node.scene.state)
-    node.scene.reboot()
-    node.reconcile()
-    assert node.view.ready
-    assert all(each.healthy for each in node.devices())
-    (instance,) = node.view.snapshot.gpus[0].instances
-    assert instance.mig_uuid == outcome.envs["NVIDIA_VISIBLE_DEVICES"]
-
-
 def test_a_pod_that_is_over_makes_room_for_one_that_waits(make_node):
     """On a full GPU with a pod that just ended an Allocate waits for the release instead of failing."""
     world = World()
@@ -391,42 +220,6 @@ def test_a_pod_that_is_over_makes_room_for_one_that_waits(make_node):
         node.reconcile()
         assert isinstance(waiting.result(), Grant)
     assert "new" in names(node)
-
-
-def test_a_start_waits_until_promises_are_restored(make_node):
-    """A container starts while hamid still restores after a reboot: it waits, and then its instance is there."""
-    world = World()
-    node = make_node("1xH100-80GB-SXM5", world=world)
-    grant(node, world, "a")
-    chosen = node.view.claims[0].owner.device_ids
-    node.close()
-    node.scene.reboot()
-    again = open_node(node.scene, world)
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(again.prestart, chosen)
-        time.sleep(0.3)
-        assert not waiting.done()
-        again.start()
-        assert waiting.result() is None
-    assert len(again.view.snapshot.gpus[0].instances) == 1
-    again.close()
-
-
-def test_closing_ends_what_is_on_its_way_and_leaves_nothing(make_node):
-    """An Allocate is inside the driver when hamid ends: it is granted or undone, and the next hamid finds no trace."""
-    world = World()
-    world.add("a")
-    node = make_node("1xA100-SXM4-40GB", world=world)
-    simulator.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement#1=latency:1000", state=node.scene.state)
-    with ThreadPoolExecutor(1) as pool:
-        outcome = pool.submit(node.allocate, ids(node))
-        time.sleep(0.3)
-        node.close()
-        granted = outcome.result()
-    assert len(node.scene.instances()) == (1 if isinstance(granted, Grant) else 0)
-    again = make_node(world=world, scene=node.scene)
-    assert again.live.ledger.open_runs() == ()
-    assert len(again.view.claims) == len(node.scene.instances())
 
 
 def test_ids_that_are_given_anew_speak_for_the_newer_claim(make_node):
@@ -447,35 +240,3 @@ def test_ids_that_are_given_anew_speak_for_the_newer_claim(make_node):
     assert names(node) == ["b"]
     (instance,) = node.view.snapshot.gpus[0].instances
     assert instance.mig_uuid == new.envs["NVIDIA_VISIBLE_DEVICES"]
-
-
-def test_a_change_beside_hamid_is_refused_with_its_pid(make_node):
-    """Hamictl finds the ledger held, and says by whom; reading goes on."""
-    node = make_node("1xA30")
-    with pytest.raises(LedgerBusy, match=str(os.getpid())):
-        release(node.scene.paths, "job")
-    with pytest.raises(LedgerBusy):
-        apply(node.scene.paths, (), fingerprint="")
-    assert node.scene.facts().trusted
-
-
-def test_a_gpu_that_answers_late_is_taken_back_into_service(make_scene):
-    """A call that came back after its GPU was given up: the next reconciliations undo it and serve the GPU again."""
-    scene = make_scene("1xA100-SXM4-40GB")
-
-    def work():
-        node = open_node(scene, driver_timeout_seconds=0.4, allocate_deadline_seconds=2.0)
-        node.start()
-        simulator.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement#1=latency:1500", state=scene.state)
-        outcome = node.allocate(ids(node))
-        assert isinstance(outcome, Denial), outcome
-        time.sleep(2)
-        for _ in range(5):
-            node.reconcile()
-        assert node.live.ledger.open_runs() == ()
-        assert node.view.claims == ()
-        assert scene.instances() == []
-        assert isinstance(node.allocate(ids(node)), Grant)
-        node.close()
-
-    apart(work)
