@@ -13,6 +13,7 @@ from hamictl.options import Form, Root, Sim, remember
 
 _NOUNS: Final[Mapping[str, str]] = {
     "gpu": "hamictl.commands.gpu",
+    "config": "hamictl.commands.config",
     "lib": "hamictl.commands.lib",
     "mig": "hamictl.commands.mig",
     "sim": "hamictl.commands.sim",

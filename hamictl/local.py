@@ -16,6 +16,7 @@ from hamid.node.paths import Paths
 
 if TYPE_CHECKING:
     from hamid.core.claims import Claim
+    from hamid.core.config_parse import Parsed
     from hamid.core.marked import Marked
     from hamid.core.saved_plan import ClaimSeat
     from hamid.core.snapshot import Snapshot
@@ -25,9 +26,20 @@ if TYPE_CHECKING:
     from hamid.engine.library_care import Collection, Drift, LibraryState
     from hamid.engine.library_sync import SyncReport
     from hamid.engine.recover import Finding
+    from hamid.engine.reload import Running
     from hamid.engine.restore import RestoreReport
+    from hamid.node.configdir import Files
 
-__all__ = ["LocalBackend", "LocalLibrary", "environment", "is_spec", "root_for", "simulation", "simulator"]
+__all__ = [
+    "LocalBackend",
+    "LocalConfig",
+    "LocalLibrary",
+    "environment",
+    "is_spec",
+    "root_for",
+    "simulation",
+    "simulator",
+]
 
 _SPEC = re.compile(r"[0-9]+x")
 
@@ -161,6 +173,32 @@ def _enter_simulation(sim: str) -> None:
 def environment(name: str) -> str | None:
     """A variable of this process's environment."""
     return os.environ.get(name)
+
+
+class LocalConfig:
+    """The configuration of this node: its files, and what the hamid that runs was told by them."""
+
+    def __init__(self, *, sim: str | None, root: str | None, node_name: str | None = None) -> None:
+        self.paths = Paths(root_for(sim, root))
+        self._environment = {**os.environ, **({"NODE_NAME": node_name} if node_name else {})}
+
+    def files(self, path: str | None) -> "Files":
+        """The files of `path`, or those of the node."""
+        from hamid.node.configdir import files_in, files_of  # noqa: PLC0415  # only this noun needs them
+
+        return files_in(self.paths.config_dir) if path is None else files_of(path)
+
+    def read(self, files: "Files") -> "Parsed":
+        """What the files come to; raises ConfigError with every problem."""
+        from hamid.node.configdir import read_files  # noqa: PLC0415
+
+        return read_files(files, self._environment)
+
+    def running(self) -> "Running | None":
+        """What the hamid that serves this node has in force."""
+        from hamid.engine.reload import running  # noqa: PLC0415
+
+        return running(self.paths)
 
 
 class LocalLibrary:

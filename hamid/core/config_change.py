@@ -2,6 +2,7 @@
 """What differs between two configurations, what each difference needs, and what holds when not all of it can now."""
 
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -31,6 +32,22 @@ def compare(before: Config, after: Config) -> tuple[Changed, ...]:
         sources = before.templates.source, after.templates.source
         found.append(Changed(name="templates", before=sources[0], after=sources[1], change=Change.NOW))
     return tuple(found)
+
+
+def compare_plain(before: Mapping[str, Any], after: Config) -> list[tuple[str, Any, Any, Change]]:
+    """The same for a configuration that was written down (`document`); a setting that it lacks counts as changed."""
+    wanted = document(after)
+    return [
+        (each.name, before.get(each.name), wanted[each.name], each.change)
+        for each in SETTINGS
+        if before.get(each.name) != wanted[each.name]
+    ]
+
+
+def templates_mark(config: Config) -> str:
+    """The template table in a few words that are others for another table."""
+    table = config.templates
+    return f"{table.source} ({sha256(msgspec.json.encode((table.entries, table.aliases))).hexdigest()[:12]})"
 
 
 def within_reach(running: Config, wanted: Config) -> Config:

@@ -5,7 +5,6 @@ Later sources win: what is built in, HAMi's device-config.yaml (its nvidia secti
 config.json, hamid.yaml, its drop-ins in the order of their names. The first three are HAMi's own order.
 """
 
-import difflib
 import re
 import types
 import typing
@@ -18,7 +17,7 @@ from msgspec import Struct
 
 from hamid.core.config import Config, Mode, PodsSource, ResourceNames
 from hamid.core.marked import ConfigError, Marked, Problem, Reader, shown
-from hamid.core.settings import BY_NAME, CLUSTER_KEYS, OTHER_KEYS, RESOURCE_KEYS, SETTINGS, Setting
+from hamid.core.settings import BY_NAME, CLUSTER_KEYS, OTHER_KEYS, RESOURCE_KEYS, SETTINGS, Setting, nearest
 from hamid.core.templates import TemplateTable
 
 _TYPES: Final = typing.get_type_hints(Config)
@@ -109,8 +108,7 @@ class _Work:
         for key, node in self._mapping(reader, source.root, "document").items():
             setting = BY_NAME.get(key)
             if setting is None:
-                near = difflib.get_close_matches(key, BY_NAME, n=1)
-                hint = f"did you mean {near[0]}?" if near else "hamictl config show lists every setting"
+                hint = nearest(key) or "hamictl config show lists every setting"
                 reader.complain(node, key[:80], "is no setting", hint)
             else:
                 self.take(reader, setting, node, key)

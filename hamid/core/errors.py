@@ -20,6 +20,7 @@
         DriverHung            a driver call passed its deadline; that GPU is left alone until it answers
         OtherMaster           another plugin or manager has this node's GPUs; nothing is changed beside it
         KubeletFailed         kubelet or a device plugin did not answer on its socket, or what it said is unusable
+        DaemonMissing         no hamid runs on this node
         LedgerBusy            another process writes the ledger; its pid and command are named
         LedgerFailed          the ledger could not be read or written
         LedgerUntrusted       the ledger was lost and made anew; not every instance is explained yet
@@ -123,6 +124,10 @@ class KubeletFailed(NodeError):  # noqa: N818
     def __init__(self, message: str, hint: str = "", *, unimplemented: bool = False) -> None:
         super().__init__(message, hint)
         self.unimplemented = unimplemented
+
+
+class DaemonMissing(NodeError):  # noqa: N818
+    """No hamid runs on this node."""
 
 
 class LedgerBusy(NodeError):  # noqa: N818

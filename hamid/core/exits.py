@@ -4,6 +4,7 @@
 from enum import IntEnum
 
 from hamid.core.errors import (
+    DaemonMissing,
     DriverMissing,
     ForeignInstance,
     HamiError,
@@ -39,6 +40,7 @@ class Exit(IntEnum):
 _BY_CLASS: tuple[tuple[type[HamiError], Exit], ...] = (
     (UsageError, Exit.USAGE),
     (NotPermitted, Exit.NOT_PERMITTED),
+    (DaemonMissing, Exit.DAEMON),
     (DriverMissing, Exit.NO_DRIVER),
     (LibraryBusy, Exit.REFUSED),
     (LibraryRefused, Exit.REFUSED),

@@ -4,6 +4,7 @@
 Types and defaults stand in `Config`; here is what a value may be, where HAMi keeps it, and what a change of it needs.
 """
 
+import difflib
 from enum import StrEnum
 from typing import Final
 
@@ -163,3 +164,9 @@ RESOURCE_KEYS: Final = {
 CLUSTER_KEYS: Final = frozenset({"overwriteEnv", "defaultGPUNum", "runtimeClassName"})
 # Read elsewhere (templates), or known and without use here.
 OTHER_KEYS: Final = frozenset({"knownMigGeometries", "migProfileAllowlist"})
+
+
+def nearest(name: str) -> str:
+    """A question that may help who mistyped a setting, or nothing."""
+    near = difflib.get_close_matches(name[:80], BY_NAME, n=1)
+    return f"did you mean {near[0]}?" if near else ""

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from hamid.core.config import Config
-from hamid.core.config_change import Changed, compare, document, within_reach
+from hamid.core.config_change import Changed, compare, document, templates_mark, within_reach
 from hamid.core.errors import HamiError, NodeError
 from hamid.core.settings import Change
 from hamid.node import configdir
@@ -33,6 +33,7 @@ class Running(Struct, frozen=True, kw_only=True):
     version: int
     problem: str
     settings: dict[str, Any]
+    templates: str
 
 
 class Reloaded(Struct, frozen=True, kw_only=True):
@@ -106,6 +107,7 @@ class Reloader:
             version=self.version,
             problem=self.problem,
             settings=document(self.config),
+            templates=templates_mark(self.config),
         )
         text = msgspec.json.format(msgspec.json.encode(found))
         try:
@@ -123,7 +125,7 @@ class Reloader:
             os.unlink(running_file(self._paths))  # noqa: PTH108
 
 
-def in_force(paths: Paths) -> Running | None:
+def running(paths: Paths) -> Running | None:
     """What a hamid that runs now wrote down; None without one. Raises NodeError when that cannot be read."""
     path = running_file(paths)
     try:

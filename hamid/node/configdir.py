@@ -45,8 +45,51 @@ def templates(paths: Paths, file: str | None) -> TemplateTable:
     return _table(root, node_file) if has_geometries(root) else builtin_templates()
 
 
+class Files(Struct, frozen=True):
+    """The files of a configuration: ours in the order in which they win, and HAMi's two; those missing are left out."""
+
+    own: tuple[str, ...] = ()
+    device: str = ""
+    node: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, the weakest first."""
+        return tuple(each for each in (self.device, self.node, *self.own) if each)
+
+
+def files_in(folder: str) -> Files:
+    """The files of a directory like /etc/hami; raises UsageError when it cannot be read."""
+    own = [each for each in _own_files(folder) if os.path.lexists(each)]
+    device, node = (os.path.join(folder, name) for name in (DEVICE_CONFIG, NODE_CONFIG))  # noqa: PTH118
+    return Files(tuple(own), device if os.path.lexists(device) else "", node if os.path.lexists(node) else "")
+
+
+def files_of(path: str) -> Files:
+    """A file or directory that somebody names; what a file is for is told by its keys.
+
+    Raises UsageError for what cannot be read.
+    """
+    if os.path.isdir(path):  # noqa: PTH112
+        return files_in(path)
+    try:
+        root = _read_yaml(path)
+    except ConfigError:
+        # What is wrong with it is told when it is read as a configuration.
+        return Files(own=(path,))
+    keys = root.value.keys() if isinstance(root.value, dict) else set[str]()
+    if "nodeconfig" in keys:
+        return Files(node=path)
+    return Files(device=path) if "nvidia" in keys or has_geometries(root) else Files(own=(path,))
+
+
 def read_config(paths: Paths, environment: Mapping[str, str]) -> "Parsed":
-    """The configuration as the files under `paths.config_dir` have it; raises ConfigError with every problem.
+    """The configuration as the files under `paths.config_dir` have it; raises as `read_files`, and UsageError."""
+    return read_files(files_in(paths.config_dir), environment)
+
+
+def read_files(files: Files, environment: Mapping[str, str]) -> "Parsed":
+    """The configuration that these files make; raises ConfigError with every problem.
 
     A file that is there and cannot be read is a problem, never a default.
     """
@@ -54,12 +97,12 @@ def read_config(paths: Paths, environment: Mapping[str, str]) -> "Parsed":
     from hamid.core.config_parse import parse  # noqa: PLC0415
 
     problems: list[Problem] = []
-    own = [_source(path, problems) for path in _own_files(paths)]
-    device = _source(_in(paths, DEVICE_CONFIG), problems)
-    node = _source(_in(paths, NODE_CONFIG), problems)
+    own = [_source(path, problems) for path in files.own]
+    device = _source(files.device, problems) if files.device else None
+    node = _source(files.node, problems) if files.node else None
     table = builtin_templates()
     try:
-        table = templates(paths, None) if device is not None else table
+        table = _table(device.root, device.path) if device is not None and has_geometries(device.root) else table
     except ConfigError as error:
         problems.extend(error.problems)
     try:
@@ -68,7 +111,7 @@ def read_config(paths: Paths, environment: Mapping[str, str]) -> "Parsed":
             device_config=device,
             node_config=node,
             templates=table,
-            node_name=environment.get("NODE_NAME") or socket.gethostname(),
+            node_name=default_name(environment),
         )
     except ConfigError as error:
         problems.extend(error.problems)
@@ -77,9 +120,15 @@ def read_config(paths: Paths, environment: Mapping[str, str]) -> "Parsed":
     return parsed
 
 
+def default_name(environment: Mapping[str, str]) -> str:
+    """The node's name where no file has it."""
+    return environment.get("NODE_NAME") or socket.gethostname()
+
+
 def signature(paths: Paths) -> Signature:
     """Another value whenever a file of the configuration is another one, also when a link on its way was turned."""
-    files = [*_own_files(paths), _in(paths, DEVICE_CONFIG), _in(paths, NODE_CONFIG)]
+    folder = paths.config_dir
+    files = [*_own_files(folder), *(os.path.join(folder, name) for name in (DEVICE_CONFIG, NODE_CONFIG))]  # noqa: PTH118
     return tuple((path, *_state(path)) for path in files)
 
 
@@ -91,10 +140,10 @@ def _state(path: str) -> tuple[str, ...]:
     return tuple(map(str, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)))
 
 
-def _own_files(paths: Paths) -> Iterator[str]:
+def _own_files(config_dir: str) -> Iterator[str]:
     """hamid.yaml and its drop-ins by name; names that begin with a dot are no drop-ins."""
-    yield _in(paths, OWN)
-    folder = _in(paths, DROP_INS)
+    yield os.path.join(config_dir, OWN)  # noqa: PTH118
+    folder = os.path.join(config_dir, DROP_INS)  # noqa: PTH118
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208
     except FileNotFoundError:
@@ -102,10 +151,6 @@ def _own_files(paths: Paths) -> Iterator[str]:
     except OSError as error:
         raise UsageError(f"cannot read '{folder}': {error.strerror}", "make it a readable directory") from error
     yield from (os.path.join(folder, name) for name in names if name.endswith(".yaml") and name[0] != ".")  # noqa: PTH118
-
-
-def _in(paths: Paths, name: str) -> str:
-    return os.path.join(paths.config_dir, name)  # noqa: PTH118
 
 
 def _source(path: str, problems: list[Problem]) -> "Source | None":

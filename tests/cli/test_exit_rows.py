@@ -51,6 +51,11 @@ def not_permitted(hamictl, a30, tmp_path):
     return a30("mig", "apply", "--layout", "0=1g.6gb", "--yes")
 
 
+def no_daemon(hamictl, a30, tmp_path):
+    """Nobody serves the node."""
+    return a30("config", "diff")
+
+
 def no_driver(hamictl, a30, tmp_path):
     """The kernel driver is not loaded."""
     assert hamictl.run("sim", "inject", "set", "driver", "absent", "--state", a30.state).exit_code == 0
@@ -83,6 +88,7 @@ def partial(hamictl, a30, tmp_path):
         (usage, Exit.USAGE),
         (differs, Exit.PENDING),
         (not_permitted, Exit.NOT_PERMITTED),
+        (no_daemon, Exit.DAEMON),
         (no_driver, Exit.NO_DRIVER),
         (busy, Exit.REFUSED),
         (no_fit, Exit.NO_FIT),

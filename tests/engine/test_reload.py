@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hamid.core.errors import NodeError
-from hamid.engine.reload import Reloader, in_force, running_file
+from hamid.engine.reload import Reloader, running, running_file
 from hamid.node.paths import Paths
 
 
@@ -41,13 +41,13 @@ def reloader(paths):
 
 def test_reading_a_configuration_claims_nothing(paths, reloader):
     """Only the hamid that serves writes down what is in force; --check-config beside it must not."""
-    assert in_force(paths) is None
+    assert running(paths) is None
     reloader.publish()
-    found = in_force(paths)
+    found = running(paths)
     assert (found.pid, found.version, found.problem) == (os.getpid(), 1, "")
     assert found.settings["node_name"] == "n1"
     reloader.withdraw()
-    assert in_force(paths) is None
+    assert running(paths) is None
 
 
 def test_what_a_dead_process_left_is_not_in_force(paths, reloader):
@@ -55,7 +55,7 @@ def test_what_a_dead_process_left_is_not_in_force(paths, reloader):
     reloader.publish()
     file = Path(running_file(paths))
     file.write_text(file.read_text().replace('"started": "', '"started": "1'))
-    assert in_force(paths) is None
+    assert running(paths) is None
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "\xff"])
@@ -64,7 +64,7 @@ def test_a_damaged_record_is_an_error_in_words(paths, reloader, text):
     reloader.publish()
     Path(running_file(paths)).write_text(text)
     with pytest.raises(NodeError, match="cannot read"):
-        in_force(paths)
+        running(paths)
 
 
 def test_a_bad_file_keeps_what_is_in_force(paths, file, reloader):
@@ -77,7 +77,7 @@ def test_a_bad_file_keeps_what_is_in_force(paths, file, reloader):
     assert reloader.reload() is None
     assert not reloader.changed()
     assert (reloader.config.split_count, reloader.version) == (4, 2)
-    assert "hamid.yaml:1: split_count" in in_force(paths).problem
+    assert "hamid.yaml:1: split_count" in running(paths).problem
     file.write_text("split_count: 4\n")
     assert reloader.changed()
     assert reloader.reload().changed == ()

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hamictl config: what hamid is configured to do, and what is wrong with it."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hamictl.options import noun, verb
+from hamictl.render import configuration
+from hamictl.session import Session
+from hamid.core.config_change import templates_mark
+from hamid.core.config_document import check_document, difference_document, settings_document
+from hamid.core.errors import DaemonMissing, UsageError
+from hamid.core.exits import Exit
+from hamid.core.marked import ConfigError
+from hamid.core.settings import BY_NAME, nearest
+
+if TYPE_CHECKING:
+    from hamictl.local import LocalConfig
+
+app = noun("config", "Show, check and compare the configuration of hamid.")
+
+NodeName = Annotated[
+    str | None, typer.Option("--node", metavar="NAME", help="Read HAMi's config.json as the node of this name.")
+]
+Path = Annotated[
+    str | None,
+    typer.Argument(metavar="[PATH]", help="A file or a directory like /etc/hami (default: that of the node)."),
+]
+
+
+@verb(app, "show")
+def show(
+    session: Session,
+    setting: Annotated[list[str] | None, typer.Argument(metavar="[SETTING]...", help="Only these settings.")] = None,
+    origin: Annotated[
+        bool, typer.Option("--origin", help="Show the file and line that each value comes from.")
+    ] = False,
+    node: NodeName = None,
+) -> None:
+    """Show every setting as the node's files have it, HAMi's own files included.
+
+    \b
+    Examples:
+      hamictl config show --origin
+      hamictl config show mode gpu_modes -o json
+    """
+    for name in setting or ():
+        if name not in BY_NAME:
+            raise UsageError(f"'{name[:80]}' is no setting", nearest(name) or "hamictl config show lists every setting")
+    store = _store(session, node)
+    files = store.files(None)
+    document = settings_document(store.read(files), files.names, tuple(setting or ()))
+
+    _tell(document["notes"])
+    session.emit(document, lambda: configuration.settings_page(document, origin=origin, wide=session.wide))
+
+
+@verb(app, "check")
+def check(session: Session, path: Path = None, node: NodeName = None) -> int:
+    """Say whether hamid could run with the configuration, and everything that is wrong with it; nothing is changed.
+
+    \b
+    Examples:
+      hamictl config check
+      hamictl config check ./hamid.yaml
+      hamictl config check ./config.json --node gpu-worker-7 -o json
+
+    \b
+    Exit code 2 for a configuration that hamid would refuse.
+    """
+    store = _store(session, node)
+    files = store.files(path)
+    try:
+        document = check_document((), files.names, store.read(files).notes)
+    except ConfigError as error:
+        document = check_document(error.problems, files.names, ())
+
+    session.emit(document, lambda: configuration.check_page(document))
+    return Exit.OK if document["valid"] else Exit.USAGE
+
+
+@verb(app, "diff")
+def compare(session: Session, path: Path = None) -> int:
+    """Compare the configuration in force with the files, and say what each difference needs.
+
+    \b
+    Examples:
+      hamictl config diff
+      hamictl config diff ./new-etc-hami
+
+    \b
+    Exit codes: 0 no difference, 2 the files are invalid, 3 they differ, 5 no hamid runs here.
+    """
+    store = _store(session, None)
+    running = store.running()
+    if running is None:
+        raise DaemonMissing(
+            "no hamid runs on this node, so nothing is in force", "start hamid.service, or see: hamictl config show"
+        )
+    # As the daemon's own environment names the node; ours may have no NODE_NAME.
+    store = _store(session, str(running.settings.get("node_name", "")) or None)
+    wanted = store.read(store.files(path)).config
+    templates = (running.templates, templates_mark(wanted))
+    document = difference_document(
+        running.settings, wanted, templates, pid=running.pid, version=running.version, problem=running.problem
+    )
+
+    session.emit(document, lambda: configuration.difference_page(document))
+    return Exit.PENDING if document["changes"] else Exit.OK
+
+
+def _store(session: Session, node: str | None) -> "LocalConfig":
+    from hamictl.local import LocalConfig  # noqa: PLC0415  # engine and node cost start-up
+
+    return LocalConfig(sim=session.sim, root=session.root, node_name=node)
+
+
+def _tell(notes: list[str]) -> None:
+    for note in notes:
+        sys.stderr.write(f"note: {note}\n")

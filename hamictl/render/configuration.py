@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration for people. Rendered from the documents."""
+
+import json
+from typing import Any
+
+from hamictl.render.tables import table
+from hamid.core.marked import Problem, printable
+
+
+def settings_page(document: dict[str, Any], *, origin: bool, wide: bool) -> str:
+    """A line a setting; `origin` shows where each value comes from, `wide` also what it means."""
+    columns = ["SETTING", "VALUE"] + (["ORIGIN"] if origin or wide else []) + (["MEANING"] if wide else [])
+    keys = ["origin"] * (origin or wide) + ["text"] * wide
+    rows = [[each["name"], written(each["value"]), *(each[key] for key in keys)] for each in document["settings"]]
+    return table(columns, rows)
+
+
+def check_page(document: dict[str, Any]) -> str:
+    """One line a problem, as compilers write them."""
+    problems = [f"{Problem(**each)}\n" for each in document["problems"]]
+    notes = [f"note: {each}\n" for each in document["notes"]]
+    files = ", ".join(document["files"]) or "no files, so the defaults hold"
+    end = f"{len(problems)} problems; hamid would refuse this" if problems else f"valid: {files}"
+    return "".join([*notes, *problems, f"{end}\n"])
+
+
+def difference_page(document: dict[str, Any]) -> str:
+    """A line a setting that differs, and what it needs."""
+    head = f"hamid {document['pid']} has configuration {document['version']} in force\n"
+    if document["problem"]:
+        problems = "".join(f"  {line}\n" for line in map(printable, document["problem"].splitlines()))
+        head += f"It refused newer files:\n{problems}"
+    if not document["changes"]:
+        return head + "The files say the same.\n"
+    rows = [
+        [each["name"], written(each["running"]), written(each["files"]), each["needs"]] for each in document["changes"]
+    ]
+    return f"{head}\n{table(['SETTING', 'IN FORCE', 'FILES', 'NEEDS'], rows)}"
+
+
+def written(value: Any) -> str:
+    """A value as one would write it in hamid.yaml."""
+    if isinstance(value, str):
+        return printable(value) or '""'
+    return "-" if value is None else json.dumps(value, ensure_ascii=False)
