@@ -81,8 +81,8 @@ class PodOwner(Struct, frozen=True, kw_only=True):
     """The container that a claim was granted to, what it asked, and the device ids by which kubelet counts it.
 
     Where nobody could tell the pod, `uid` and the names are empty. `confirmed`: kubelet said that this container holds
-    these ids; before that it may be another one that asked for the same. `folder` names its directory, which it keeps
-    when the owner turns out to be another. `granted_at` is Unix time.
+    these ids; before that it may be another one that asked for the same, unless it was the only one (`sure`).
+    `folder` names its directory, which it keeps when the owner turns out to be another. `granted_at` is Unix time.
     """
 
     uid: str = ""
@@ -93,6 +93,7 @@ class PodOwner(Struct, frozen=True, kw_only=True):
     device_ids: tuple[str, ...]
     asked: Asked
     folder: str = ""
+    sure: bool = True
     confirmed: bool = False
     granted_at: float
     boot_id: str

@@ -56,7 +56,7 @@ def judge(
         pod = by_uid.get(owner.uid) if owner.known else None
         if pod is not None:
             why = ending(pod)
-            if why is not None:
+            if why is not None and (holdings.complete or not _may_be_anothers(owner, known, pods)):
                 over[claim.name] = why
             continue
         since = missing.get(claim.name)
@@ -68,6 +68,16 @@ def judge(
         else:
             still[claim.name] = now if since is None else since
     return Verdicts(over=over, missing=still)
+
+
+def _may_be_anothers(owner: PodOwner, claims: Iterable[Claim], pods: PodList) -> bool:
+    """True when two containers asked for the same at once, kubelet has not told which is which, and one goes on."""
+    if owner.confirmed or owner.sure:
+        return False
+    others = [claim.owner for claim in claims if claim.owner is not None and claim.owner is not owner]
+    alike = {each.uid for each in others if not each.confirmed and not each.sure and each.asked == owner.asked}
+    listed = {pod.uid: pod for pod in pods.pods}
+    return any(ending(listed[uid]) is None if uid in listed else not pods.complete for uid in alike)
 
 
 def ending(pod: Pod) -> Why | None:
@@ -127,10 +137,10 @@ def confirmed(
 
 
 def _kept(owner: PodOwner, pods: PodList, remembered: RememberedList) -> PodOwner | None:
-    """By the checkpoint, which knows init containers and pods that no list names; for an owner that has no uid yet."""
+    """By the checkpoint, which knows init containers and pods that no list names; for an owner that is not sure."""
     kept = [x for x in remembered.of(owner.resource, owner.device_ids) if set(x.device_ids) == set(owner.device_ids)]
     uids = {each.pod_uid for each in kept}
-    if owner.known or len(uids) != 1:
+    if len(uids) != 1 or (owner.known and (owner.sure or owner.confirmed)):
         return None
     pod = next((pod for pod in pods.pods if pod.uid in uids), None)
     return replace(

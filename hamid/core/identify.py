@@ -55,7 +55,7 @@ def identify(
         return _ambiguous(found)
     if isinstance(first.asked, BadAsk):
         return Denial(code=DenialCode.BAD_REQUEST, message=first.asked.text, hint="mend the pod and create it anew")
-    return Identified(pod=first.pod, container=first.container, asked=first.asked)
+    return Identified(pod=first.pod, container=first.container, asked=first.asked, sure=len(found) == 1)
 
 
 def identifier(config: Callable[[], Config], *, known: Callable[[], bool]) -> Identify:

@@ -31,11 +31,15 @@ def is_folder_name(name: str) -> bool:
 
 
 class Identified(Struct, frozen=True, kw_only=True):
-    """The container and what it asks; `pod` and `container` are None where nobody knows the pods."""
+    """The container and what it asks; `pod` and `container` are None where nobody knows the pods.
+
+    Not `sure`: others that ask for the same wait too, and it may be any of them.
+    """
 
     pod: Pod | None
     container: Container | None
     asked: Asked
+    sure: bool = True
 
     def owner(
         self, *, resource: str, device_ids: Sequence[str], granted_at: float, boot_id: str, token: str
@@ -51,6 +55,7 @@ class Identified(Struct, frozen=True, kw_only=True):
             device_ids=tuple(device_ids),
             asked=self.asked,
             folder=folder or f"unidentified-{token}",
+            sure=self.sure,
             granted_at=granted_at,
             boot_id=boot_id,
         )

@@ -38,6 +38,8 @@ class World:
         self.complete = True
         self.now = 1000.0
         self.silent = False
+        self.held_complete = True
+        self.sure = True
 
     def clock(self):
         return self.now
@@ -48,12 +50,12 @@ class World:
         return PodList(pods=tuple(self.known.values()), complete=self.complete)
 
     def holdings(self):
-        return HoldingList(holdings=tuple(self.held), complete=self.complete)
+        return HoldingList(holdings=tuple(self.held), complete=self.complete and self.held_complete)
 
     def identify(self, pods, holdings, claims, device_ids):
         pod, container = self.asking or (None, None)
         asked = Asked(count=len(device_ids), memory_mib=self.memory_mib, cores_percent=self.cores_percent)
-        return Identified(pod=pod, container=container, asked=asked)
+        return Identified(pod=pod, container=container, asked=asked, sure=self.sure)
 
     def add(self, name, *containers, phase="Running"):
         """A pod; the last of its containers asks next."""

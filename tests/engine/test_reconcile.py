@@ -142,6 +142,35 @@ def test_a_provisional_identity_is_corrected_by_the_ids(make_node):
     assert instance.claim.startswith("default/a/main:")
 
 
+@pytest.mark.parametrize("told", ["nothing", "checkpoint"])
+def test_of_two_that_may_be_each_other_none_goes_before_kubelet_tells(make_node, told):
+    """Two equal pods asked at once: when one ends its claim may be the other's, until both end or kubelet tells."""
+    world = World()
+    world.sure = False
+    node = make_node("1xA100-SXM4-40GB", world=world)
+    outcomes = {}
+    for name in "ab":
+        world.add(name)
+        chosen = ids(node)
+        outcomes[name] = (chosen, node.allocate(chosen))
+    # Kubelet's list of holdings cannot be had.
+    world.end("a")
+    world.held_complete = False
+    node.reconcile()
+    assert names(node) == ["a", "b"]
+    if told == "checkpoint":
+        # It was the other way round.
+        remember(node.scene, ("uid-b", "main", *outcomes["a"]), ("uid-a", "main", *outcomes["b"]))
+        pass_time(world, node, 15)
+        assert names(node) == ["b"]
+        (instance,) = node.view.snapshot.gpus[0].instances
+        assert instance.mig_uuid == outcomes["a"][1].envs["NVIDIA_VISIBLE_DEVICES"]
+    else:
+        world.end("b")
+        node.reconcile()
+        assert names(node) == []
+
+
 def test_ids_that_kubelet_says_are_held_keep_their_claim(make_node):
     """The pod seems to be over, but kubelet has the ids at another container: nothing is released."""
     world = World()
