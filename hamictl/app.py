@@ -12,6 +12,7 @@ from typer.main import get_command
 from hamictl.options import Form, Root, Sim, remember
 
 _NOUNS: Final[Mapping[str, str]] = {
+    "alloc": "hamictl.commands.alloc",
     "gpu": "hamictl.commands.gpu",
     "config": "hamictl.commands.config",
     "lib": "hamictl.commands.lib",

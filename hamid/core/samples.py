@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from hamid.core.claim_documents import Standing, standing_of
 from hamid.core.claims import Claim, instance_at
 from hamid.core.config import LegacyMetrics, Mode
 from hamid.core.counted import COUNTED, SECONDS, Tally
@@ -259,20 +260,12 @@ def _mig(instance: Instance) -> _LABELS:
 
 
 def _claims(view: View) -> Iterator[Family]:
-    kinds = Counter(_kind(claim) for claim in view.claims)
+    kinds = Counter(standing_of(claim) for claim in view.claims)
     yield _gauge(
         "hamid_claims",
         "Claims by what is known of who holds them",
-        [({"kind": kind}, kinds[kind]) for kind in ("confirmed", "provisional", "pending", "operator")],
+        [({"kind": kind.value}, kinds[kind]) for kind in Standing],
     )
-
-
-def _kind(claim: Claim) -> str:
-    if claim.owner is None:
-        return "operator"
-    if claim.pending:
-        return "pending"
-    return "confirmed" if claim.owner.confirmed else "provisional"
 
 
 def _counted(tallies: Sequence[Tally]) -> Iterator[Family]:

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hamictl alloc: what was promised to whom, as the ledger has it; beside a running hamid too."""
+
+from typing import Annotated, Any
+
+import typer
+
+from hamictl.options import noun, verb
+from hamictl.render import claims as page
+from hamictl.session import Session
+from hamid.core.claim_documents import claims_document
+from hamid.core.claims import Claim
+from hamid.core.errors import HamiError, UsageError
+
+app = noun("alloc", "Show which container or operator holds which part of the GPUs.")
+
+
+@verb(app, "list")
+def list_claims(session: Session) -> None:
+    """List claims: what containers were granted, and what operators hold by name.
+
+    `provisional`: kubelet has not said yet that this container holds the devices. `-o wide` adds device ids and
+    pod uids.
+
+    \b
+    Examples:
+      hamictl alloc list
+      hamictl alloc list -o json
+    """
+    document = _document(session, session.node.claims())
+    session.emit(document, lambda: page.claims_table(document, wide=session.wide))
+
+
+@verb(app, "show")
+def show_claim(
+    session: Session,
+    claim: Annotated[str, typer.Argument(metavar="CLAIM|POD", help="A claim, a pod's uid, or NAMESPACE/POD.")],
+) -> None:
+    """Show claims in full, by their name or by the pod that holds them.
+
+    \b
+    Examples:
+      hamictl alloc show training
+      hamictl alloc show default/job
+    """
+    known = session.node.claims()
+    found = [each for each in known if claim in _names(each)]
+    if not found:
+        names = ", ".join(each.name for each in known) or "none"
+        raise UsageError(f"no claim or pod '{claim}' holds anything", f"claims here: {names}")
+    document = _document(session, found)
+    session.emit(document, lambda: "\n".join(page.claim_page(each) for each in document["claims"]))
+
+
+def _names(claim: Claim) -> tuple[str, ...]:
+    owner = claim.owner
+    if owner is None or not owner.known:
+        return (claim.name,)
+    return (claim.name, owner.uid, f"{owner.namespace}/{owner.name}", str(owner))
+
+
+def _document(session: Session, claims: "list[Claim] | tuple[Claim, ...]") -> dict[str, Any]:
+    try:
+        snapshot = session.snapshot()
+    except HamiError:
+        # Claims outlive a driver that is missing; then GPUs have no numbers.
+        return claims_document(claims, {}, simulated=session.sim is not None)
+    return claims_document(claims, {gpu.uuid: gpu.index for gpu in snapshot.gpus}, simulated=snapshot.simulated)
