@@ -54,7 +54,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--limit", action="append", default=[], metavar="NAME=QUANTITY")
     run.add_argument("--annotation", action="append", default=[], metavar="NAME=VALUE")
     run.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
-    for word, what in (("restart-container", "the container exits and starts again"), ("delete", "the pod is gone")):
+    for word, what in (
+        ("restart-container", "the container exits and starts again"),
+        ("finish", "the pod's containers end; it stays in the list as Succeeded"),
+        ("delete", "the pod is gone"),
+    ):
         words.add_parser(word, help=what).add_argument("pod")
     words.add_parser("restart", help="kubelet goes down and comes back")
     wait = words.add_parser("wait", help="until so many healthy devices are offered")
@@ -137,6 +141,11 @@ def _restart_container(kubelet: Kubelet, request: Request) -> str:
     return _received(kubelet, uid)
 
 
+def _finish(kubelet: Kubelet, request: Request) -> str:
+    kubelet.finish_pod(_uid(kubelet, request))
+    return f"{request['pod']} finished"
+
+
 def _delete(kubelet: Kubelet, request: Request) -> str:
     kubelet.delete_pod(_uid(kubelet, request))
     return f"{request['pod']} deleted"
@@ -154,6 +163,7 @@ def _wait(kubelet: Kubelet, request: Request) -> str:
 _WORDS: Final[dict[str, Callable[[Kubelet, Request], str]]] = {
     "run": _run,
     "restart-container": _restart_container,
+    "finish": _finish,
     "delete": _delete,
     "restart": _restart,
     "wait": _wait,
