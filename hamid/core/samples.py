@@ -208,7 +208,17 @@ class _Node:
                 "GPUDeviceCoreAllocated",
                 lambda each: sum(cores for _, cores in self._users[each.gpu.uuid]),
             ),
+            (
+                "hami_node_gpu_memory_allocated_ratio",
+                "Share of a GPU's memory that is allocated, 0 to 1",
+                "nodeGPUMemoryPercentage",
+                self._memory_ratio,
+            ),
         )
+
+    def _memory_ratio(self, each: GpuView) -> float:
+        whole = self._memory(each)
+        return BYTES_PER_MIB * sum(memory for memory, _ in self._users[each.gpu.uuid]) / whole if whole else 0.0
 
     def _memory(self, each: GpuView) -> float:
         config = self._view.config
