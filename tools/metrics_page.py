@@ -74,6 +74,21 @@ def _tallies() -> list[Tally]:
     ]
 
 
+def _owner() -> PodOwner:
+    return PodOwner(
+        uid="uid",
+        namespace="default",
+        name="job",
+        container="main",
+        resource="nvidia.com/gpu",
+        device_ids=("GPU-0-0",),
+        asked=Asked(count=1),
+        confirmed=True,
+        granted_at=950.0,
+        boot_id="boot",
+    )
+
+
 def _view(legacy: LegacyMetrics) -> View:
     """A GPU with an instance that a container holds, and one with a share."""
     seat = Seat("GPU-0", 19, 0)
@@ -90,21 +105,9 @@ def _view(legacy: LegacyMetrics) -> View:
     )
     split = Gpu(index=0, uuid="GPU-0", name="NVIDIA A100", memory_mib=40960, mig_enabled=True, instances=(instance,))
     shared = Gpu(index=1, uuid="GPU-1", name="NVIDIA A100", memory_mib=40960)
-    owner = PodOwner(
-        uid="uid",
-        namespace="default",
-        name="job",
-        container="main",
-        resource="nvidia.com/gpu",
-        device_ids=("GPU-0-0",),
-        asked=Asked(count=1),
-        confirmed=True,
-        granted_at=950.0,
-        boot_id="boot",
-    )
     claims = (
-        Claim(name="a:1", owner=owner, seats=(ClaimedSeat(seat=seat, profile="1g.5gb", size=1, made=True),)),
-        Claim(name="b:2", owner=owner, shares=(ClaimedShare(gpu_uuid="GPU-1", memory_mib=4000, sm_percent=30),)),
+        Claim(name="a:1", owner=_owner(), seats=(ClaimedSeat(seat=seat, profile="1g.5gb", size=1, made=True),)),
+        Claim(name="b:2", owner=_owner(), shares=(ClaimedShare(gpu_uuid="GPU-1", memory_mib=4000, sm_percent=30),)),
     )
     return View(
         snapshot=Snapshot(gpus=(split, shared)),
