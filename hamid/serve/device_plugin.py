@@ -36,6 +36,8 @@ _LONGEST_PAUSE_SECONDS: Final = 1.0
 _STREAM_SECONDS: Final = 2.0
 # Kubelet's goroutine that sees an old stream end must have run before the new client gets the name.
 _SETTLE_SECONDS: Final = 0.1
+# Ten times what kubelet sends for the largest node; each byte may take a hundred once it is read.
+_MOST_BYTES: Final = 1024 * 1024
 
 
 class PluginState(Struct, frozen=True, kw_only=True):
@@ -169,7 +171,7 @@ class DevicePlugin:
         self._retire(DRAIN_SECONDS)
         self._registered_with = None
         temporary, final = plugin_socket.place(self._folder, self._name)
-        server = grpc.aio.server(options=(("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 1 << 22)))
+        server = grpc.aio.server(options=(("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", _MOST_BYTES)))
         service = PluginService(self._calls, self._feed)
         server.add_generic_rpc_handlers((handlers(service),))
         try:

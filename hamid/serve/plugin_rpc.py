@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol, TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from hamid.core.devices import PluginDevice
 from hamid.core.errors import HamiError
@@ -165,11 +166,12 @@ class PluginService:
     async def GetPreferredAllocation(self, request: Any, context: Any) -> Any:  # noqa: N802
         """For each container the ids that the planner would take."""
         containers = request.container_requests
+        await _check_count(context, containers)
         for each in containers:
-            ids = (*each.available_deviceIDs, *each.must_include_deviceIDs)
-            if not 0 <= each.allocation_size <= len(each.available_deviceIDs):
+            await _check_ids(context, each.available_deviceIDs)
+            await _check_ids(context, each.must_include_deviceIDs)
+            if not len(each.must_include_deviceIDs) <= each.allocation_size <= len(each.available_deviceIDs):
                 await context.abort(answers.Status.INVALID_ARGUMENT, "allocation_size is not within what is available")
-            await _check(context, len(containers), ids)
         chosen = [await self._engine(context, self._prefer, each) for each in containers]
         answer = deviceplugin_pb2.ContainerPreferredAllocationResponse
         return deviceplugin_pb2.PreferredAllocationResponse(
@@ -178,11 +180,12 @@ class PluginService:
 
     async def Allocate(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Grants for every container of the request, or a refusal that says what to do."""
-        requests = [tuple(each.devices_ids) for each in request.container_requests]
-        for ids in requests:
-            await _check(context, len(requests), ids)
-            if not ids:
+        await _check_count(context, request.container_requests)
+        for each in request.container_requests:
+            await _check_ids(context, each.devices_ids)
+            if not each.devices_ids:
                 await context.abort(answers.Status.INVALID_ARGUMENT, "a container request names no device")
+        requests = [tuple(each.devices_ids) for each in request.container_requests]
         left = context.time_remaining()
         seconds = self._calls.deadline_seconds if left is None else min(left, self._calls.deadline_seconds)
         outcome = await self._guarded(context, self._calls.allocate(requests, seconds))
@@ -192,9 +195,8 @@ class PluginService:
 
     async def PreStartContainer(self, request: Any, context: Any) -> Any:  # noqa: N802
         """What the ids stand for is there, or the start is refused."""
-        ids = tuple(request.devices_ids)
-        await _check(context, 1, ids)
-        denial = await self._engine(context, self._calls.node.prestart, ids)
+        await _check_ids(context, request.devices_ids)
+        denial = await self._engine(context, self._calls.node.prestart, tuple(request.devices_ids))
         if denial is not None:
             await context.abort(*answers.of_denial(denial))
         return deviceplugin_pb2.PreStartContainerResponse()
@@ -228,12 +230,31 @@ def options(preferred_allocation: bool) -> Any:  # noqa: FBT001  # one flag of t
     )
 
 
-async def _check(context: Any, containers: int, ids: tuple[str, ...]) -> None:
-    """Ends the call when it asks for more than any kubelet would."""
-    if containers > _MAX_CONTAINERS or len(ids) > _MAX_IDS:
-        await context.abort(answers.Status.INVALID_ARGUMENT, "more containers or devices than a node can have")
+async def _check_count(context: Any, containers: Any) -> None:
+    """Ends the call when it is for more containers than any kubelet would ask for at once."""
+    if len(containers) > _MAX_CONTAINERS:
+        await context.abort(answers.Status.INVALID_ARGUMENT, f"more than {_MAX_CONTAINERS} containers in one request")
+
+
+async def _check_ids(context: Any, ids: Any) -> None:
+    """Ends the call when it names more devices than a node has, or such as cannot be ours."""
+    if len(ids) > _MAX_IDS:
+        await context.abort(answers.Status.INVALID_ARGUMENT, f"more than {_MAX_IDS} devices for one container")
     if any(len(each) > _MAX_ID_BYTES for each in ids):
         await context.abort(answers.Status.INVALID_ARGUMENT, "a device id is longer than any of ours")
+
+
+def _parsed(method: Callable[[Any, Any], Any], message: Any) -> Callable[[bytes, Any], Any]:
+    """The method over the bytes of its request; what is no such message is the caller's fault and said to be."""
+
+    async def call(data: bytes, context: Any) -> Any:
+        try:
+            request = message.FromString(data)
+        except DecodeError as error:
+            await context.abort(answers.Status.INVALID_ARGUMENT, f"no {message.DESCRIPTOR.name}: {error}")
+        return await method(request, context)
+
+    return call
 
 
 def handlers(service: PluginService) -> Any:
@@ -246,10 +267,13 @@ def handlers(service: PluginService) -> Any:
         "PreStartContainer": (messages.PreStartContainerRequest, messages.PreStartContainerResponse),
     }
     methods = {
-        name: grpc.unary_unary_rpc_method_handler(getattr(service, name), asked.FromString, answered.SerializeToString)
+        name: grpc.unary_unary_rpc_method_handler(
+            _parsed(getattr(service, name), asked), None, answered.SerializeToString
+        )
         for name, (asked, answered) in unary.items()
     }
+    # Its request is an empty message, in which nothing is to be read.
     methods["ListAndWatch"] = grpc.unary_stream_rpc_method_handler(
-        service.ListAndWatch, messages.Empty.FromString, messages.ListAndWatchResponse.SerializeToString
+        service.ListAndWatch, None, messages.ListAndWatchResponse.SerializeToString
     )
     return grpc.method_handlers_generic_handler("v1beta1.DevicePlugin", methods)
