@@ -6,12 +6,13 @@ name is no instance of this container.
 """
 
 import time
+from collections.abc import Iterable
 
 from hamid.core.allocate import Choice
 from hamid.core.claims import Claim
 from hamid.core.config import Mode
 from hamid.core.errors import HamiError, LibraryMissing
-from hamid.core.grant import Denial, DenialCode
+from hamid.core.grant import Denial, DenialCode, DeviceNode
 from hamid.core.identity import started_by
 from hamid.core.mig_grant import visible_devices
 from hamid.engine import folders
@@ -20,6 +21,7 @@ from hamid.engine.ending import carry
 from hamid.engine.granting import Granting
 from hamid.engine.live import Live
 from hamid.engine.starting import steps_for
+from hamid.node.devicenodes import CAPABILITIES
 
 # Kubelet waits 30 s for the answer.
 SECONDS = 27.0
@@ -122,14 +124,22 @@ class Prestart:
 
     def _told_otherwise(self, claim: Claim, until: float) -> Denial | None:
         choice = Choice(mode=Mode.MIG, seats=claim.seats)
-        uuids = self._granting.look(choice, claim.name, until, idle=False).uuids
+        made = self._granting.look(choice, claim.name, until, idle=False)
         granted = self._live.ledger.granted(claim.name)
-        gone = sorted(set(visible_devices(granted) if granted else ()) - set(uuids.values()))
+        if granted is None:
+            return None
+        # Another capability may be another container's instance by now.
+        gone = sorted(set(visible_devices(granted)) - set(made.uuids.values()))
+        gone += sorted(_capabilities(granted.devices) - _capabilities(made.nodes))
         if not gone:
             return None
-        there = ", ".join(f"{each.profile}@{each.seat.start} is {uuids[each.seat]}" for each in claim.seats)
+        there = ", ".join(f"{each.profile}@{each.seat.start} is {made.uuids[each.seat]}" for each in claim.seats)
         return Denial(
             code=DenialCode.LOST,
             message=f"the container was told {', '.join(gone)}, which is gone: {there or 'nothing is left'}",
             hint=_NEW_POD,
         )
+
+
+def _capabilities(nodes: Iterable[DeviceNode]) -> set[str]:
+    return {each.container_path for each in nodes if each.container_path.startswith(CAPABILITIES)}

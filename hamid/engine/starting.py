@@ -6,6 +6,8 @@ all, and each on its own.
 """
 
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from hamid.core.claims import Claim, Seat, instance_at
 from hamid.core.config import Mode
@@ -50,22 +52,28 @@ def bring_back(live: Live, over: Collection[str] = ()) -> list[str]:
 
 
 def set_modes(live: Live) -> list[str]:
-    """Bring idle GPUs to their configured mode; what could not be done now is shown as pending."""
-    messages: list[str] = []
-    for gpu in live.gpus():
-        configured = live.config.mode_of(gpu) is Mode.MIG
-        promised = _promised_mode(live, gpu)
-        wanted = configured if promised is None else promised
-        problem = f"it is promised to {_holders(live, gpu)}" if wanted != configured else ""
-        # A GPU that is not served is left as it is, unless somebody has a promise on it.
-        if gpu.health is Health.OK and gpu.mig_enabled != wanted and (promised is not None or live.config.serves(gpu)):
-            told, obstacle = _set_mode(live, gpu, wanted=wanted)
-            messages += told
-            problem = problem or obstacle
-        pending = problem and live.config.serves(gpu)
-        live.set_pending(gpu.uuid, f"MIG mode {'on' if configured else 'off'} waits: {problem}" if pending else "")
+    """Bring idle GPUs to their configured mode, each on its own; what could not be done now is shown as pending."""
+    gpus = live.gpus()
+    with ThreadPoolExecutor(max(len(gpus), 1), "mode") as pool:
+        told = list(pool.map(partial(_set_mode_of, live), gpus))
     live.publish()
-    return messages
+    return [message for messages in told for message in messages]
+
+
+def _set_mode_of(live: Live, gpu: Gpu) -> list[str]:
+    configured = live.config.mode_of(gpu) is Mode.MIG
+    promised = _promised_mode(live, gpu)
+    wanted = configured if promised is None else promised
+    served = live.config.serves(gpu)
+    problem = f"it is promised to {_holders(live, gpu)}" if wanted != configured else ""
+    told: list[str] = []
+    # A GPU that is not served is left as it is, unless somebody has a promise on it.
+    if gpu.health is Health.OK and gpu.mig_enabled != wanted and (promised is not None or served):
+        told, obstacle = _set_mode(live, gpu, wanted=wanted)
+        problem = problem or obstacle
+    waits = f"MIG mode {'on' if configured else 'off'} waits: {problem}"
+    live.set_pending(gpu.uuid, waits if problem and served else "")
+    return told
 
 
 def _promised_mode(live: Live, gpu: Gpu) -> bool | None:

@@ -14,7 +14,7 @@ from hamid.core.grant import DeviceNode
 from hamid.node.paths import Paths
 
 _CAPABILITIES = "/proc/driver/nvidia/capabilities"
-_FOLDER = "/dev/nvidia-caps"
+CAPABILITIES = "/dev/nvidia-caps"
 _MODPROBE_SECONDS = 20
 _COMMON = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset")
 
@@ -24,7 +24,7 @@ def ensure(paths: Paths, gpu_minor: int | None, gi_id: int, ci_id: int | None) -
     for file in _files(gpu_minor, gi_id, ci_id):
         problem = _ensure(paths, file)
         if problem:
-            return f"device nodes below {paths.under(_FOLDER)} were not made: {problem}"
+            return f"device nodes below {paths.under(CAPABILITIES)} were not made: {problem}"
     return ""
 
 
@@ -36,7 +36,7 @@ def of_gpu(paths: Paths, gpu_minor: int | None) -> tuple[DeviceNode, ...]:
 def of_instance(paths: Paths, gpu_minor: int | None, gi_id: int, ci_id: int | None) -> tuple[DeviceNode, ...]:
     """The capability nodes of an instance, those that the node has."""
     found = [_read(paths, file) for file in _files(gpu_minor, gi_id, ci_id)]
-    return _present(paths, [f"{_FOLDER}/nvidia-cap{each[0]}" for each in found if each is not None])
+    return _present(paths, [f"{CAPABILITIES}/nvidia-cap{each[0]}" for each in found if each is not None])
 
 
 def numbers(paths: Paths, gpu_minor: int | None, gi_id: int, ci_id: int | None) -> frozenset[int]:
@@ -67,7 +67,7 @@ def _ensure(paths: Paths, file: str) -> str:
         return f"{paths.under(file) if wanted is None else paths.under('/proc/devices')} does not name one"
     minor, mode = wanted
     device = os.makedev(major, minor)
-    path = paths.under(f"{_FOLDER}/nvidia-cap{minor}")
+    path = paths.under(f"{CAPABILITIES}/nvidia-cap{minor}")
     if _is_there(path, device):
         return ""
     if paths.root == "/" and _modprobe(file) and _is_there(path, device):

@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Allocate on the simulated driver: what a container gets, what is left of a refusal, what others notice of it."""
 
+import itertools
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from crash_cases import reach
 from nodes import World, ids, install_library, open_node
 from scene import apart
 
-from hamid.core.config import ForeignInstances, Mode
+from hamid.core.config import Mode
 from hamid.core.grant import Denial, DenialCode, Grant
 from hamid.core.pods import Container
 from hamid.node import simulator
-from hamid.node.ledger import Ledger
 
 ONE, WHOLE = 4000, 40000
 
@@ -93,6 +92,34 @@ def test_mixed_sizes_at_once_leave_nothing_behind(make_node):
         list(pool.map(lambda each: node.undo(each.claim), [each for each in outcomes if isinstance(each, Grant)]))
     agree(node)
     assert node.scene.instances() == []
+
+
+def test_mixed_sizes_to_saturation_and_refill(make_node):
+    """Whatever sizes come until nothing fits, then every other one goes and others come: never two in one place."""
+    world = World()
+    node = make_node("2xA100-SXM4-40GB,1xA30", world=world, allocate_deadline_seconds=1.0)
+    held = {}
+    for turn in range(3):
+        refused = 0
+        for size in itertools.islice(itertools.cycle((4000, 19000, 9000, 5000, 11000, 4000)), turn, None):
+            world.memory_mib = size
+            free = next(each for gpu in range(3) for each in ids(node, 1, gpu))
+            outcome = node.allocate([free])
+            if isinstance(outcome, Denial):
+                refused += 1
+                assert outcome.code is DenialCode.NO_FIT
+                assert len(outcome.reasons) == 3
+            else:
+                held[outcome.claim] = outcome.envs["NVIDIA_VISIBLE_DEVICES"]
+            if refused == 6:
+                break
+        agree(node)
+        assert len(set(held.values())) == len(held) == len(node.scene.instances())
+        for name in list(held)[::2]:
+            node.undo(name)
+            del held[name]
+        there = {each.mig_uuid for gpu in node.view.snapshot.gpus for each in gpu.instances}
+        assert there == set(held.values())
 
 
 def test_a_slow_gpu_delays_only_itself(make_node):
@@ -272,75 +299,6 @@ def test_a_share_needs_an_installed_library(make_node):
     assert outcome.code is DenialCode.LIBRARY
     assert "hamictl lib sync" in outcome.hint
     assert node.view.claims == ()
-
-
-def foreign(layout):
-    """Prepares instances on the first GPU that somebody else made."""
-
-    def prepare(scene):
-        reach({0: layout})(scene)
-        ledger = Ledger.open(scene.paths)
-        for own in ledger.instances():
-            ledger.forget(own.seat)
-        ledger.close()
-
-    return prepare
-
-
-SEVEN = ",".join(f"1g.5gb@{start}" for start in range(7))
-
-
-def uuids(node):
-    """The instances of the first GPU by start."""
-    return {each.placement.start: each.mig_uuid for each in node.scene.observe().gpus[0].instances}
-
-
-def test_an_idle_foreign_instance_is_given_away_and_stays(make_node):
-    """Reuse: who asks gets the instance that somebody else made; when the claim ends the instance is still there."""
-    node = make_node("1xA100-SXM4-40GB", prepare=foreign("1g.5gb@3"))
-    before = uuids(node)
-    granted = node.allocate(ids(node))
-    assert isinstance(granted, Grant)
-    assert granted.envs["NVIDIA_VISIBLE_DEVICES"] == before[3]
-    node.undo(granted.claim)
-    assert uuids(node) == before
-
-
-def test_foreign_instances_are_kept_where_the_operator_says_so(make_node):
-    """Keep: nobody gets them, they are not destroyed for room, and the refusal tells who is in the way."""
-    keep = {"foreign_instances": ForeignInstances.KEEP}
-    node = make_node("1xA100-SXM4-40GB", prepare=foreign("1g.5gb@3"), **keep)
-    before = uuids(node)
-    granted = node.allocate(ids(node))
-    assert isinstance(granted, Grant)
-    assert granted.envs["NVIDIA_VISIBLE_DEVICES"] not in before.values()
-    node.undo(granted.claim)
-    assert uuids(node) == before
-
-
-def test_foreign_instances_in_the_way_are_named_with_the_command(make_node):
-    """Reuse: idle ones that do not fit are left, and the refusal says what would reclaim them."""
-    node = make_node("1xA100-SXM4-40GB", world=World(memory_mib=19000), prepare=foreign(SEVEN))
-    before = uuids(node)
-    outcome = node.allocate(ids(node))
-    assert isinstance(outcome, Denial)
-    assert "hamictl mig repair --reclaim-idle -i 0" in outcome.hint
-    assert uuids(node) == before
-
-
-def test_idle_foreign_instances_are_reclaimed_where_the_operator_says_so(make_node):
-    """Reclaim: idle ones give way, one that a process uses does not."""
-    reclaim = {"foreign_instances": ForeignInstances.RECLAIM}
-    node = make_node("1xA100-SXM4-40GB", world=World(memory_mib=19000), prepare=foreign(SEVEN), **reclaim)
-    before = uuids(node)
-    node.scene.use(before[0])
-    node.observe()
-    granted = node.allocate(ids(node))
-    assert isinstance(granted, Grant), granted
-    after = uuids(node)
-    assert after[0] == before[0]
-    assert granted.envs["NVIDIA_VISIBLE_DEVICES"] == after[4]
-    assert set(after) <= {0, 1, 2, 3, 4}
 
 
 def test_kubelet_is_steered_to_the_gpu_that_the_planner_takes(make_node):

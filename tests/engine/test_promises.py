@@ -69,6 +69,25 @@ def test_a_start_brings_a_lost_instance_back_or_says_that_it_is_another(make_nod
     assert "delete the pod" in denial.hint
 
 
+def test_a_start_with_another_instances_device_node_is_refused(make_node):
+    """After a reboot the GI ids are swapped: the UUIDs are the same, but the nodes that were told lead elsewhere."""
+    world = World(9000)
+    node = make_node("1xA100-SXM4-40GB", world=world)
+    grant(node, world, "a")
+    world.memory_mib = 4000
+    grant(node, world, "b")
+    claims = node.view.claims
+    node.close()
+    simulator.set_knob("gi_ids", "swapped", state=node.scene.state)
+    node.scene.reboot()
+    again = make_node(world=world, scene=node.scene)
+    denials = [again.prestart(claim.owner.device_ids) for claim in claims]
+    assert any(denials)
+    for denial in filter(None, denials):
+        assert denial.code is DenialCode.LOST
+        assert "nvidia-cap" in denial.message
+
+
 def test_a_start_of_unknown_ids_is_refused(make_node):
     """Ids that no claim holds: the pod was granted them by somebody else, or long ago."""
     node = make_node("1xA100-SXM4-40GB")

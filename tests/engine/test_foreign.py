@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Instances that somebody else made: kept, given away or reclaimed, as the operator says."""
+
+from crash_cases import reach
+from nodes import World, ids
+
+from hamid.core.config import ForeignInstances
+from hamid.core.grant import Denial, Grant
+from hamid.node.ledger import Ledger
+
+
+def foreign(layout):
+    """Prepares instances on the first GPU that somebody else made."""
+
+    def prepare(scene):
+        reach({0: layout})(scene)
+        ledger = Ledger.open(scene.paths)
+        for own in ledger.instances():
+            ledger.forget(own.seat)
+        ledger.close()
+
+    return prepare
+
+
+SEVEN = ",".join(f"1g.5gb@{start}" for start in range(7))
+
+
+def uuids(node):
+    """The instances of the first GPU by start."""
+    return {each.placement.start: each.mig_uuid for each in node.scene.observe().gpus[0].instances}
+
+
+def test_an_idle_foreign_instance_is_given_away_and_stays(make_node):
+    """Reuse: who asks gets the instance that somebody else made; when the claim ends the instance is still there."""
+    node = make_node("1xA100-SXM4-40GB", prepare=foreign("1g.5gb@3"))
+    before = uuids(node)
+    granted = node.allocate(ids(node))
+    assert isinstance(granted, Grant)
+    assert granted.envs["NVIDIA_VISIBLE_DEVICES"] == before[3]
+    node.undo(granted.claim)
+    assert uuids(node) == before
+
+
+def test_foreign_instances_are_kept_where_the_operator_says_so(make_node):
+    """Keep: nobody gets them, they are not destroyed for room, and the refusal tells who is in the way."""
+    keep = {"foreign_instances": ForeignInstances.KEEP}
+    node = make_node("1xA100-SXM4-40GB", prepare=foreign("1g.5gb@3"), **keep)
+    before = uuids(node)
+    granted = node.allocate(ids(node))
+    assert isinstance(granted, Grant)
+    assert granted.envs["NVIDIA_VISIBLE_DEVICES"] not in before.values()
+    node.undo(granted.claim)
+    assert uuids(node) == before
+
+
+def test_foreign_instances_in_the_way_are_named_with_the_command(make_node):
+    """Reuse: idle ones that do not fit are left, and the refusal says what would reclaim them."""
+    node = make_node("1xA100-SXM4-40GB", world=World(memory_mib=19000), prepare=foreign(SEVEN))
+    before = uuids(node)
+    outcome = node.allocate(ids(node))
+    assert isinstance(outcome, Denial)
+    assert "hamictl mig repair --reclaim-idle -i 0" in outcome.hint
+    assert uuids(node) == before
+
+
+def test_idle_foreign_instances_are_reclaimed_where_the_operator_says_so(make_node):
+    """Reclaim: idle ones give way, one that a process uses does not."""
+    reclaim = {"foreign_instances": ForeignInstances.RECLAIM}
+    node = make_node("1xA100-SXM4-40GB", world=World(memory_mib=19000), prepare=foreign(SEVEN), **reclaim)
+    before = uuids(node)
+    node.scene.use(before[0])
+    node.observe()
+    granted = node.allocate(ids(node))
+    assert isinstance(granted, Grant), granted
+    after = uuids(node)
+    assert after[0] == before[0]
+    assert granted.envs["NVIDIA_VISIBLE_DEVICES"] == after[4]
+    assert set(after) <= {0, 1, 2, 3, 4}
