@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hamid killed by -9 at random instants, while pods come, restart and go."""
+
+import os
+import random
+import signal
+import threading
+
+import pytest
+from running import RESOURCE, until
+
+from hamid.node import simulator
+from hamid.testing.kubelet import AdmissionError, ContainerSpec, PodSpec
+
+# A start takes half a second; kills fall into it, into the work after it and between.
+LATEST_SECONDS = 0.9
+MOST_PODS = 8
+
+
+class Churn:
+    """Pods that come, restart and go, one step after the other; `pods` has the MIG UUIDs of those that live."""
+
+    def __init__(self, node, choose):
+        self.node = node
+        self.choose = choose
+        self.pods = {}
+        self.given = 0
+        self.refused = 0
+        self.quiet = threading.Event()
+        self.failure = None
+        self.thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        try:
+            while not self.quiet.wait(self.choose.uniform(0, 0.02)):
+                self.step()
+        except BaseException as error:
+            self.failure = error
+            raise
+
+    def step(self):
+        if len(self.pods) < MOST_PODS and self.choose.random() < 0.6:
+            self.come()
+        elif self.pods:
+            uid = self.choose.choice(sorted(self.pods))
+            if self.choose.random() < 0.5:
+                self.restart(uid)
+            else:
+                del self.pods[uid]
+                self.node.kubelet.finish_pod(uid)
+
+    def come(self):
+        spec = PodSpec(
+            name=f"p{self.given + self.refused}",
+            annotations={"nvidia.com/gpumem": self.choose.choice(["4000", "4000", "8000"])},
+            containers=[ContainerSpec(limits={RESOURCE: "1"})],
+        )
+        try:
+            uid = self.node.kubelet.add_pod(spec, start=False)
+        except AdmissionError:
+            self.refused += 1
+        else:
+            self.given += 1
+            self.pods[uid] = self.node.uuids(uid)
+            self.restart(uid)
+
+    def restart(self, uid):
+        """The container starts, for the first time or again."""
+        try:
+            environment = self.node.kubelet.start_container(uid, "main")
+        except AdmissionError:
+            return  # nobody answered; kubelet would try again
+        assert environment["NVIDIA_VISIBLE_DEVICES"].split(",") == self.pods[uid]
+
+
+def agree(node, churn):
+    """Nothing more and nothing less than the living pods' instances, in NVML and in the ledger."""
+    held = sorted(uuid for uuids in churn.pods.values() for uuid in uuids)
+
+    def same():
+        return sorted(node.instances()) == held and len(node.facts().claims) == len(churn.pods)
+
+    try:
+        until(same, 30)
+    except AssertionError:
+        claims = [(each.name, each.pending, each.seats) for each in node.facts().claims]
+        raise AssertionError((held, node.instances(), claims, node.log.read_text()[-4000:])) from None
+    assert {claim.owner.uid for claim in node.facts().claims} == set(churn.pods)
+    assert not any(claim.pending for claim in node.facts().claims)
+
+
+def killed(make, cycles, seed):
+    """So many lives that end by -9; every pod that was given something keeps it."""
+    choose = random.Random(seed)
+    node = make()
+    # Slow enough that a kill often falls between two calls of one change.
+    for function in ("nvmlDeviceCreateGpuInstanceWithPlacement", "nvmlGpuInstanceDestroy"):
+        simulator.add_fault(f"{function}=latency:15", state=str(node.state))
+    node.start()
+    node.kubelet.wait_for(20)
+    churn = Churn(node, random.Random(seed + 1))
+    churn.come()
+    ((uid, (used,)),) = churn.pods.items()
+    kept = {uid: churn.pods.pop(uid)}
+    simulator.add_process(used, os.getpid(), 100, state=str(node.state))
+    churn.thread.start()
+    for _ in range(cycles):
+        assert not churn.quiet.wait(choose.uniform(0, LATEST_SECONDS))
+        node.process.send_signal(signal.SIGKILL)
+        node.process.wait()
+        # Whatever was given and not given back is there, also with nobody to look after it.
+        living = list(churn.pods.items())
+        there = set(node.instances())
+        assert all(set(uuids) <= there for name, uuids in living if name in churn.pods)
+        assert [each.target for each in simulator.processes(str(node.state))] == [used]
+        node.start()
+    churn.quiet.set()
+    churn.thread.join(60)
+    assert churn.failure is None
+    churn.pods |= kept
+    node.kubelet.wait_for(1)
+    agree(node, churn)
+    assert churn.given > cycles / 4
+    simulator.remove_process(os.getpid(), state=str(node.state))
+    for name in list(churn.pods):
+        del churn.pods[name]
+        node.kubelet.finish_pod(name)
+    agree(node, churn)
+    assert node.stop() == 0
+    return churn
+
+
+def test_thirty_kills_lose_leak_and_harm_nothing(hamid):
+    """No claim of a living pod is lost, no instance leaks, none that is used goes; at the end the node is empty."""
+    killed(hamid, 30, seed=7)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+def test_a_thousand_kills_lose_leak_and_harm_nothing(hamid):
+    """The same a thousand times, with other instants."""
+    killed(hamid, 1000, seed=11)
