@@ -17,6 +17,7 @@ _NOUNS: Final[Mapping[str, str]] = {
     "config": "hamictl.commands.config",
     "lib": "hamictl.commands.lib",
     "mig": "hamictl.commands.mig",
+    "service": "hamictl.commands.service",
     "sim": "hamictl.commands.sim",
     "version": "hamictl.commands.version",
 }

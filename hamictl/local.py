@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from hamid.engine.reload import Running
     from hamid.engine.restore import RestoreReport
     from hamid.node.configdir import Files
+    from hamid.node.service import ServicePlan
 
 __all__ = [
     "LocalBackend",
     "LocalConfig",
     "LocalLibrary",
+    "LocalService",
     "environment",
     "is_spec",
     "root_for",
@@ -199,6 +201,31 @@ class LocalConfig:
         from hamid.engine.reload import running  # noqa: PLC0415
 
         return running(self.paths)
+
+
+class LocalService:
+    """hamid's files for systemd on this node."""
+
+    def __init__(self, *, sim: str | None, root: str | None) -> None:
+        self.paths = Paths(os.path.abspath(root_for(sim, root)))  # noqa: PTH100  # pathlib costs start-up
+
+    def plan_install(self, *, start: bool) -> "ServicePlan":
+        """What an installation would do."""
+        from hamid.node.service import plan_install  # noqa: PLC0415  # only this noun needs it
+
+        return plan_install(self.paths, start=start)
+
+    def plan_uninstall(self) -> "ServicePlan":
+        """What its end would do."""
+        from hamid.node.service import plan_uninstall  # noqa: PLC0415
+
+        return plan_uninstall(self.paths)
+
+    def carry_out(self, plan: "ServicePlan") -> None:
+        """Do it."""
+        from hamid.node.service import carry_out  # noqa: PLC0415
+
+        carry_out(plan)
 
 
 class LocalLibrary:
