@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -57,7 +58,7 @@ def _claims(connection: sqlite3.Connection) -> tuple[Claim, ...]:
     # A reader may meet the file of an earlier release.
     if ledger_schema.version(connection) >= ledger_schema.OWNERS:
         for name, encoded, pending in connection.execute("SELECT claim, owner, pending FROM owners"):
-            owners[name] = (_OWNER.decode(encoded), bool(pending))
+            owners[name] = (_owner(encoded), bool(pending))
         columns = "claim, gpu_uuid, memory_mib, sm_percent"
         for name, *share in connection.execute(f"SELECT {columns} FROM shares ORDER BY claim, position"):  # noqa: S608
             shares[name].append(ClaimedShare(gpu_uuid=share[0], memory_mib=share[1], sm_percent=share[2]))
@@ -65,6 +66,12 @@ def _claims(connection: sqlite3.Connection) -> tuple[Claim, ...]:
         Claim(name=name, seats=tuple(seats[name]), shares=tuple(shares[name]), **_owned(owners.get(name)))
         for (name,) in connection.execute("SELECT name FROM claims").fetchall()
     )
+
+
+# Every write reads all claims anew, and owners hardly change.
+@lru_cache(maxsize=4096)
+def _owner(encoded: bytes) -> PodOwner:
+    return _OWNER.decode(encoded)
 
 
 def _owned(owner: tuple[PodOwner, bool] | None) -> Mapping[str, Any]:
