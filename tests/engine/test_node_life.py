@@ -226,5 +226,5 @@ class TestLongNodeLife(Life.TestCase):
     """The same for longer."""
 
     settings = settings(
-        max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
     )
