@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What every hook that gives or takes memory does: take the bytes, let the driver act, keep or give back. */
+#ifndef VGPU_CHARGE_H
+#define VGPU_CHARGE_H
+
+#include "allocations.h"
+#include "vgpu.h"
+
+#define LINEAR_UNIT 512            /* CUDA aligns what it gives so */
+#define GRAPH_UNIT ((uint64_t)2 << 20)
+
+struct charge {
+    int device; /* -1: nothing is counted */
+    int ordinal;
+    uint64_t bytes, context;
+};
+
+/* Bytes rounded up to a unit; what would wrap stays as large as it is. */
+uint64_t charge_rounded(uint64_t bytes, uint64_t unit);
+
+/* Takes bytes on the current context's device, or on a device by its ordinal; false over the limit. */
+bool charge_current(struct charge *charge, uint64_t bytes);
+bool charge_device(struct charge *charge, int ordinal, uint64_t bytes);
+
+/* The real size is known now; false when it is more and that is over the limit. */
+bool charge_adjust(struct charge *charge, uint64_t bytes);
+
+/* The driver has answered: after a failure the bytes are given back, else they are kept under the key. False when there
+ * is no room to remember them; they are given back then, and the caller must undo. */
+bool charge_keep(const struct charge *charge, enum allocation_space space, uint64_t key, int result);
+
+void charge_drop(const struct charge *charge);
+
+/* Around a free: what is known of the key is taken out before the driver gives its number to somebody else. */
+bool charge_begin_free(struct allocation *entry, enum allocation_space space, uint64_t key);
+void charge_end_free(bool known, const struct allocation *entry, enum allocation_space space, uint64_t key, int result);
+
+/* A reference more or less of what is kept under the key; with the last one its bytes are given back. */
+void charge_refer(enum allocation_space space, uint64_t key, int change);
+
+/* Everything in a context ended with it. */
+void charge_end_context(uint64_t context);
+
+#endif

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "device.h"
+
+#include <ctype.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "../include/cuda_abi.h"
+#include "hook_table.h"
+#include "region.h"
+
+#define ORDINALS 64
+#define UUID_TEXT 96
+
+bool device_controlled(void)
+{
+    static atomic_int known; /* 0 not yet, 1 no, 2 yes */
+    int state = atomic_load_explicit(&known, memory_order_relaxed);
+    if (VGPU_UNLIKELY(state == 0)) {
+        const struct vgpu_environment *environment = region_environment();
+        bool wanted = environment->cache[0] != '\0';
+        for (int device = 0; device < VGPU_DEVICES; device++)
+            wanted = wanted || environment->memory_limit[device] != 0;
+        state = wanted && !environment->disabled ? 2 : 1;
+        atomic_store_explicit(&known, state, memory_order_relaxed);
+    }
+    return state == 2;
+}
+
+
+/* The entry of a comma list, trimmed; false beyond its end. */
+static bool list_entry(const char *list, int number, char *entry, size_t size)
+{
+    for (; list != NULL && number > 0; number--) {
+        list = strchr(list, ',');
+        list = list != NULL ? list + 1 : NULL;
+    }
+    if (list == NULL)
+        return false;
+    list += strspn(list, " ");
+    size_t length = strcspn(list, ", ");
+    if (length == 0 || length >= size)
+        return false;
+    memcpy(entry, list, length);
+    entry[length] = '\0';
+    return true;
+}
+
+static bool is_number(const char *text, int *value)
+{
+    *value = 0;
+    for (const char *digit = text; *digit != '\0'; digit++) {
+        if (!isdigit((unsigned char)*digit) || *value > 1000)
+            return false;
+        *value = *value * 10 + (*digit - '0');
+    }
+    return *text != '\0';
+}
+
+/* Where a UUID stands among the devices that the container was given. */
+static int place_in_container(const char *uuid)
+{
+    const char *given = getenv("NVIDIA_VISIBLE_DEVICES");
+    char entry[UUID_TEXT];
+    for (int place = 0; given != NULL && list_entry(given, place, entry, sizeof entry); place++)
+        if (strcasecmp(entry, uuid) == 0)
+            return place;
+    return -1;
+}
+
+static int index_by_nvml(const char *uuid)
+{
+    int (*initialise)(void) = DRIVER(nvmlInit_v2, int (*)(void));
+    int (*by_uuid)(const char *, void **) = DRIVER(nvmlDeviceGetHandleByUUID, int (*)(const char *, void **));
+    int (*index_of)(void *, unsigned *) = DRIVER(nvmlDeviceGetIndex, int (*)(void *, unsigned *));
+    int (*end)(void) = DRIVER(nvmlShutdown, int (*)(void));
+    void *handle;
+    unsigned index = 0;
+    if (initialise == NULL || by_uuid == NULL || index_of == NULL || end == NULL || initialise() != 0)
+        return -1;
+    bool found = by_uuid(uuid, &handle) == 0 && index_of(handle, &index) == 0;
+    end();
+    return found ? (int)index : -1;
+}
+
+static bool uuid_of(int ordinal, char *text)
+{
+    int (*get)(struct cu_uuid *, int) = DRIVER(cuDeviceGetUuid_v2, int (*)(struct cu_uuid *, int));
+    struct cu_uuid uuid;
+    if (get == NULL)
+        get = DRIVER(cuDeviceGetUuid, int (*)(struct cu_uuid *, int));
+    if (get == NULL || get(&uuid, ordinal) != CU_SUCCESS)
+        return false;
+    char *end = text + sprintf(text, "GPU-");
+    for (int i = 0; i < 16; i++)
+        end += sprintf(end, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", uuid.bytes[i]);
+    return true;
+}
+
+/* CUDA numbers what CUDA_VISIBLE_DEVICES leaves from 0 on; a UUID there is looked up in what the container was given. */
+static int resolve(int ordinal)
+{
+    char entry[UUID_TEXT], uuid[UUID_TEXT];
+    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+    int index;
+    if (visible == NULL || !list_entry(visible, ordinal, entry, sizeof entry))
+        return ordinal;
+    if (is_number(entry, &index))
+        return index;
+    index = place_in_container(entry);
+    if (index < 0 && uuid_of(ordinal, uuid))
+        index = place_in_container(uuid) >= 0 ? place_in_container(uuid) : index_by_nvml(uuid);
+    return index >= 0 ? index : ordinal;
+}
+
+static void name_in_region(int index, int ordinal)
+{
+    char uuid[UUID_TEXT];
+    struct region *region = region_get();
+    if (region == NULL || index >= VGPU_DEVICES || !uuid_of(ordinal, uuid))
+        return;
+    memcpy(region->shared->uuids[index], uuid, strlen(uuid) + 1);
+    if (region->shared->device_count < (uint64_t)index + 1)
+        region->shared->device_count = (uint64_t)index + 1;
+}
+
+int device_index(int ordinal)
+{
+    static _Atomic signed char known[ORDINALS]; /* index + 1; negative: none */
+    if (ordinal < 0 || ordinal >= ORDINALS)
+        return -1;
+    int index = atomic_load_explicit(&known[ordinal], memory_order_acquire);
+    if (VGPU_LIKELY(index != 0))
+        return index > 0 ? index - 1 : -1;
+    index = resolve(ordinal);
+    if (index < VGPU_DEVICES)
+        name_in_region(index, ordinal);
+    atomic_store_explicit(&known[ordinal], (signed char)(index < VGPU_DEVICES ? index + 1 : -1), memory_order_release);
+    return index < VGPU_DEVICES ? index : -1;
+}
+
+int device_current(int *ordinal, uint64_t *context)
+{
+    int (*device)(int *) = DRIVER(cuCtxGetDevice, int (*)(int *));
+    int (*current)(void **) = DRIVER(cuCtxGetCurrent, int (*)(void **));
+    void *found = NULL;
+    if (device == NULL || current == NULL || device(ordinal) != CU_SUCCESS || current(&found) != CU_SUCCESS)
+        return -1;
+    *context = (uint64_t)(uintptr_t)found;
+    return device_index(*ordinal);
+}
+
+int device_of_nvml(void *handle)
+{
+    int (*uuid_of_handle)(void *, char *, unsigned) = DRIVER(nvmlDeviceGetUUID, int (*)(void *, char *, unsigned));
+    int (*index_of)(void *, unsigned *) = DRIVER(nvmlDeviceGetIndex, int (*)(void *, unsigned *));
+    struct region *region = region_get();
+    char uuid[UUID_TEXT];
+    unsigned number;
+    if (region == NULL || uuid_of_handle == NULL || uuid_of_handle(handle, uuid, sizeof uuid) != 0)
+        return -1;
+    for (int index = 0; index < VGPU_DEVICES; index++)
+        if (strncasecmp(uuid + 4, region->shared->uuids[index] + 4, 36) == 0)
+            return index;
+    if (index_of == NULL || strncmp(uuid, "GPU-", 4) != 0 || index_of(handle, &number) != 0)
+        return -1;
+    return number < VGPU_DEVICES ? (int)number : -1;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Hooks: the beginning, and contexts, with which memory ends. */
+#include <stdatomic.h>
+
+#include "../include/cuda_abi.h"
+#include "charge.h"
+#include "device.h"
+#include "hook_table.h"
+#include "region.h"
+
+#define ORDINALS 64
+
+static _Atomic uint64_t primary[ORDINALS];
+
+VGPU_EXPORT int cuInit(unsigned flags)
+{
+    int result = REAL(cuInit)(flags);
+    /* Attaching is cheap now and would be a surprise in the first allocation. */
+    if (result == CU_SUCCESS && device_controlled())
+        region_get();
+    return result;
+}
+
+VGPU_EXPORT int cuCtxDestroy_v2(void *context)
+{
+    int result = REAL(cuCtxDestroy_v2)(context);
+    if (result == CU_SUCCESS)
+        charge_end_context((uint64_t)(uintptr_t)context);
+    return result;
+}
+
+VGPU_EXPORT int cuDevicePrimaryCtxRetain(void **context, int ordinal)
+{
+    int result = REAL(cuDevicePrimaryCtxRetain)(context, ordinal);
+    if (result == CU_SUCCESS && context != NULL && ordinal >= 0 && ordinal < ORDINALS)
+        atomic_store(&primary[ordinal], (uint64_t)(uintptr_t)*context);
+    return result;
+}
+
+static void end_primary(int ordinal)
+{
+    typedef int (*get_state)(int ordinal, unsigned *flags, int *active);
+    get_state ask = DRIVER(cuDevicePrimaryCtxGetState, get_state);
+    unsigned flags;
+    int active = 1;
+    if (ordinal < 0 || ordinal >= ORDINALS || ask == NULL || ask(ordinal, &flags, &active) != CU_SUCCESS || active != 0)
+        return;
+    charge_end_context(atomic_load(&primary[ordinal]));
+}
+
+VGPU_EXPORT int cuDevicePrimaryCtxRelease_v2(int ordinal)
+{
+    int result = REAL(cuDevicePrimaryCtxRelease_v2)(ordinal);
+    if (result == CU_SUCCESS)
+        end_primary(ordinal);
+    return result;
+}
+
+VGPU_EXPORT int cuDevicePrimaryCtxReset_v2(int ordinal)
+{
+    int result = REAL(cuDevicePrimaryCtxReset_v2)(ordinal);
+    if (result == CU_SUCCESS)
+        end_primary(ordinal);
+    return result;
+}

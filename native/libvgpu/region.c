@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "region.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "identity.h"
+#include "log.h"
+
+_Static_assert(sizeof(struct region_process) == 1960, "HAMi's slot");
+_Static_assert(offsetof(struct region_process, monitor_used) == 1032, "HAMi's slot");
+_Static_assert(offsetof(struct region_process, status) == 1928, "HAMi's slot");
+_Static_assert(offsetof(struct region_v1, limit) == 1600, "HAMi's region");
+_Static_assert(offsetof(struct region_v1, processes) == 1856, "HAMi's region");
+_Static_assert(offsetof(struct region_v1, process_count) == 2008896, "HAMi's region");
+_Static_assert(sizeof(struct region_v1) == 2008952, "HAMi's region");
+
+#define REGION_SIZE (REGION_OWN_OFFSET + sizeof(struct region_own))
+#define LOCKS ((off_t)1 << 40) /* the bytes of the slots' locks: behind the end of any file */
+#define DEFAULT_CACHE "/tmp/cudevshr.cache"
+#define OVERRIDES "/overrideEnv"
+#define ATTACH_TRIES 200 /* half a millisecond each */
+
+static struct vgpu_environment environment;
+
+/* What a forked child must not have; the kernel empties the page for it. */
+struct local {
+    atomic_int state; /* 0 nothing, 1 somebody attaches, 2 attached, 3 cannot */
+    struct region region;
+};
+
+static struct local *_Atomic local;
+static char path[VGPU_PATH];
+static atomic_int descriptor = -1;
+static struct region_file_identity { uint64_t device, inode; } file;
+
+static const char *look_up(const char *name)
+{
+    return getenv(name);
+}
+
+static void read_environment(void)
+{
+    static char overrides[16384];
+    int from = open(OVERRIDES, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t size = from >= 0 ? read(from, overrides, sizeof overrides - 1) : -1;
+    overrides[size > 0 ? size : 0] = '\0';
+    if (from >= 0)
+        close(from);
+    vgpu_environment_read(&environment, look_up, size > 0 ? overrides : NULL);
+    snprintf(path, sizeof path, "%s", environment.cache[0] != '\0' ? environment.cache : DEFAULT_CACHE);
+}
+
+const struct vgpu_environment *region_environment(void)
+{
+    static atomic_int state; /* 0 unread, 1 somebody reads, 2 read */
+    int unread = 0;
+    if (VGPU_LIKELY(atomic_load_explicit(&state, memory_order_acquire) == 2))
+        return &environment;
+    if (atomic_compare_exchange_strong(&state, &unread, 1)) {
+        read_environment();
+        atomic_store_explicit(&state, 2, memory_order_release);
+    }
+    while (atomic_load_explicit(&state, memory_order_acquire) != 2)
+        sched_yield();
+    return &environment;
+}
+
+/* The file, once it has its size. It is never cut, whoever made it. */
+static int open_file(void)
+{
+    int opened = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+    if (opened < 0)
+        return -1;
+    /* Out of the numbers that programs close in a row when they become daemons. */
+    int high = fcntl(opened, F_DUPFD_CLOEXEC, 700);
+    if (high >= 0) {
+        close(opened);
+        opened = high;
+    }
+    off_t size = lseek(opened, 0, SEEK_END);
+    uint64_t device, inode;
+    bool fits = identity_of_file(opened, &device, &inode) && size >= 0;
+    if (fits && size < (off_t)REGION_SIZE)
+        fits = ftruncate(opened, (off_t)REGION_SIZE) == 0;
+    if (!fits) {
+        int kept = errno;
+        close(opened);
+        errno = kept;
+        return -1;
+    }
+    /* Whatever this process's umask says: other users of the container share the file. Only its owner can, and must. */
+    if (fchmod(opened, 0666) != 0 && size == 0)
+        vgpu_log(VGPU_WARNING, "cannot share '%s' with other users: %s", path, strerror(errno));
+    file = (struct region_file_identity){device, inode};
+    return opened;
+}
+
+/* Every process writes the same values, so that no order and no lock is needed; the magic comes last. */
+static void fill_header(struct region_v1 *shared)
+{
+    if (atomic_load_explicit(&shared->initialized, memory_order_acquire) == REGION_MAGIC)
+        return;
+    shared->major = REGION_MAJOR;
+    shared->minor = REGION_MINOR;
+    for (int device = 0; device < VGPU_DEVICES; device++) {
+        shared->limit[device] = environment.memory_limit[device];
+        shared->sm_limit[device] = environment.sm_limit[device];
+    }
+    shared->utilization_switch = 1;
+    shared->recent_kernel = 2;
+    shared->priority = environment.priority;
+    CRASH_POINT("header");
+    atomic_store_explicit(&shared->initialized, REGION_MAGIC, memory_order_release);
+}
+
+/* The strictest limit of all who share the region holds. */
+static void fill_limits(struct region_own *own)
+{
+    for (int device = 0; device < VGPU_DEVICES; device++) {
+        uint64_t ours = environment.memory_limit[device];
+        uint64_t held = atomic_load(&own->limit[device]);
+        while (ours != 0 && (held == 0 || ours < held))
+            if (atomic_compare_exchange_weak(&own->limit[device], &held, ours))
+                break;
+        CRASH_POINT("limit");
+    }
+    own->abi = 1;
+    atomic_store(&own->magic, REGION_OWN_MAGIC);
+}
+
+static bool set_lock(int slot, short type)
+{
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = LOCKS + slot, .l_len = 1};
+    return fcntl(atomic_load(&descriptor), F_SETLK, &lock) == 0;
+}
+
+/* True when another process holds the slot's lock. */
+static bool is_locked(int slot)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = LOCKS + slot, .l_len = 1};
+    return fcntl(atomic_load(&descriptor), F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+/* True when the descriptor is still ours and not some other file's, which took its number. */
+static bool have_descriptor(void)
+{
+    uint64_t device, inode;
+    int held = atomic_load(&descriptor);
+    return held >= 0 && identity_of_file(held, &device, &inode) && device == file.device && inode == file.inode;
+}
+
+static bool ensure_descriptor(void)
+{
+    if (have_descriptor())
+        return true;
+    struct region_file_identity before = file;
+    int opened = open_file();
+    if (opened < 0)
+        return false;
+    if (before.inode != 0 && (before.device != file.device || before.inode != file.inode)) {
+        /* Another file bears the name by now; ours lives in our mapping alone. */
+        file = before;
+        close(opened);
+        return false;
+    }
+    atomic_store(&descriptor, opened);
+    return true;
+}
+
+static void empty_slot(struct region_process *process)
+{
+    for (int device = 0; device < VGPU_DEVICES; device++) {
+        atomic_store(&process->used[device].total, 0);
+        process->used[device].data = 0;
+        CRASH_POINT("empty");
+    }
+    process->pid = 0;
+    atomic_store(&process->status, 0);
+}
+
+/* True when the process that the slot names is alive and maps the region, although it holds no lock. */
+static bool speaks_for_itself(const struct region_owner *owner)
+{
+    return owner->namespace == identity_namespace() && identity_start_time(owner->pid) == owner->start_time &&
+           identity_maps(owner->pid, file.device, file.inode);
+}
+
+static bool is_previous_image(const struct region_owner *owner)
+{
+    return owner->pid == getpid() && owner->namespace == identity_namespace() &&
+           owner->start_time == identity_start_time(owner->pid);
+}
+
+static bool take_slot(struct region *region, int slot)
+{
+    struct region_owner *owner = &region->own->owners[slot];
+    if (!set_lock(slot, F_WRLCK))
+        return false;
+    if (atomic_load(&owner->state) != 0 && !is_previous_image(owner) && speaks_for_itself(owner)) {
+        set_lock(slot, F_UNLCK);
+        return false;
+    }
+    CRASH_POINT("locked");
+    struct region_process *process = &region->shared->processes[slot];
+    empty_slot(process);
+    owner->pid = getpid();
+    owner->start_time = identity_start_time(owner->pid);
+    owner->namespace = identity_namespace();
+    CRASH_POINT("named");
+    atomic_store(&owner->state, 1);
+    process->pid = process->host_pid = getpid();
+    atomic_store(&process->status, 1);
+    CRASH_POINT("taken");
+    int32_t count = atomic_load(&region->shared->process_count);
+    while (count < slot + 1 && !atomic_compare_exchange_weak(&region->shared->process_count, &count, slot + 1))
+        continue;
+    region->slot = slot;
+    return true;
+}
+
+/* A slot for this process: first what its image before an exec left, then any that is free or whose owner is dead. */
+static bool claim(struct region *region)
+{
+    for (int slot = 0; slot < VGPU_SLOTS; slot++)
+        if (atomic_load(&region->own->owners[slot].state) != 0 && is_previous_image(&region->own->owners[slot]) &&
+            take_slot(region, slot))
+            return true;
+    for (int slot = 0; slot < VGPU_SLOTS; slot++)
+        if (take_slot(region, slot))
+            return true;
+    return false;
+}
+
+static bool map(struct region *region)
+{
+    char *mapped = mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, atomic_load(&descriptor), 0);
+    if (mapped == MAP_FAILED)
+        return false;
+    region->shared = (struct region_v1 *)mapped;
+    region->own = (struct region_own *)(mapped + REGION_OWN_OFFSET);
+    return true;
+}
+
+/* Without a file, limits hold for this process alone: better than for nobody. */
+static bool map_private(struct region *region)
+{
+    char *mapped = mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED)
+        return false;
+    region->shared = (struct region_v1 *)mapped;
+    region->own = (struct region_own *)(mapped + REGION_OWN_OFFSET);
+    region->slot = 0;
+    atomic_store(&region->shared->process_count, 1);
+    fill_header(region->shared);
+    fill_limits(region->own);
+    return true;
+}
+
+static bool attach(struct region *region)
+{
+    if (ensure_descriptor() && (region->shared != NULL || map(region))) {
+        fill_header(region->shared);
+        fill_limits(region->own);
+        if (claim(region))
+            return true;
+        vgpu_log(VGPU_ERROR, "'%s' has no free slot for another process", path);
+    } else {
+        vgpu_log(VGPU_ERROR, "cannot share limits through '%s': %s; they hold for this process alone", path,
+                 strerror(errno));
+    }
+    return map_private(region);
+}
+
+/* The page of this process; a child finds it empty. */
+static struct local *local_page(void)
+{
+    struct local *page = atomic_load(&local);
+    if (page != NULL)
+        return page;
+    page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
+        return NULL;
+    if (madvise(page, sizeof *page, MADV_WIPEONFORK) != 0)
+        vgpu_log(VGPU_WARNING, "this kernel is older than 4.14: forked children share their parent's figures");
+    struct local *none = NULL;
+    if (atomic_compare_exchange_strong(&local, &none, page))
+        return page;
+    munmap(page, sizeof *page);
+    return none;
+}
+
+static struct region *attach_once(void)
+{
+    struct local *page = local_page();
+    int nothing = 0;
+    if (page == NULL)
+        return NULL;
+    region_environment();
+    if (atomic_compare_exchange_strong(&page->state, &nothing, 1)) {
+        bool done = attach(&page->region);
+        atomic_store_explicit(&page->state, done ? 2 : 3, memory_order_release);
+    }
+    for (int tries = 0; atomic_load_explicit(&page->state, memory_order_acquire) == 1; tries++)
+        if (tries < ATTACH_TRIES)
+            sched_yield();
+        else
+            usleep(500);
+    return atomic_load(&page->state) == 2 ? &page->region : NULL;
+}
+
+struct region *region_get(void)
+{
+    struct local *page = atomic_load_explicit(&local, memory_order_acquire);
+    if (VGPU_LIKELY(page != NULL && atomic_load_explicit(&page->state, memory_order_acquire) == 2))
+        return &page->region;
+    return attach_once();
+}
+
+bool region_lives(int slot)
+{
+    struct region *region = region_get();
+    if (region == NULL || atomic_load(&region->own->owners[slot].state) == 0)
+        return false;
+    if (slot == region->slot || !ensure_descriptor() || is_locked(slot))
+        return true;
+    return speaks_for_itself(&region->own->owners[slot]);
+}
+
+/* Two threads of one process would both get the lock. */
+static atomic_flag reaping = ATOMIC_FLAG_INIT;
+
+static bool reap(struct region *region, int slot)
+{
+    struct region_owner *owner = &region->own->owners[slot];
+    if (!set_lock(slot, F_WRLCK))
+        return false;
+    CRASH_POINT("reap");
+    empty_slot(&region->shared->processes[slot]);
+    atomic_store(&owner->state, 0);
+    CRASH_POINT("reaped");
+    set_lock(slot, F_UNLCK);
+    return true;
+}
+
+int region_reap(void)
+{
+    struct region *region = region_get();
+    int reaped = 0;
+    if (region == NULL || !have_descriptor() || atomic_flag_test_and_set(&reaping))
+        return 0;
+    int count = atomic_load(&region->shared->process_count);
+    for (int slot = 0; slot < count && slot < VGPU_SLOTS; slot++)
+        if (slot != region->slot && atomic_load(&region->own->owners[slot].state) != 0 && !region_lives(slot))
+            reaped += reap(region, slot);
+    atomic_flag_clear(&reaping);
+    return reaped;
+}

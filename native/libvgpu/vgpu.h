@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What all parts of libvgpu share. The order of the parts, from below: log, environment, region, accounting,
+ * allocations, device; above them resolution (symbols, hook_table) and the hooks, which have no logic of their own. */
+#ifndef VGPU_H
+#define VGPU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define VGPU_EXPORT __attribute__((visibility("default")))
+#define VGPU_DEVICES 16 /* what HAMi's region has room for */
+#define VGPU_SLOTS 1024 /* processes of one container, as in HAMi's region */
+
+#define VGPU_LIKELY(condition) __builtin_expect(!!(condition), 1)
+#define VGPU_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+
+/* In a test build a process may be told to die at a labelled point: VGPU_CRASH_AT=label:number. */
+#ifdef VGPU_CRASH_POINTS
+void vgpu_crash_point(const char *label);
+#define CRASH_POINT(label) vgpu_crash_point(label)
+#else
+#define CRASH_POINT(label) ((void)0)
+#endif
+
+#endif

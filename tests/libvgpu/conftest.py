@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CUDA clients under libvgpu on simulated nodes."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+# For the tools that the modules here share, and those of the simulator's tests.
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "simulator")]
+
+from sharing import Container
+
+from hamid.node import simulation, simulator
+
+simulator.preload()
+
+
+@pytest.fixture
+def container(tmp_path, monkeypatch):
+    """Makes containers, each with a simulated node of its own, a limit in MiB and a directory."""
+    made = []
+
+    def make(limit_mib=100, *, board="1xA30", state=None, **environment):
+        place = tmp_path / f"c{len(made)}"
+        place.mkdir()
+        if state is None:
+            state = place / "node"
+            monkeypatch.delenv("HAMI_SIM_STATE", raising=False)
+            simulation.up(state, board)
+            made.append(state)
+        return Container(state, place, limit_mib, environment)
+
+    yield make
+    for state in made:
+        simulation.down(state)
