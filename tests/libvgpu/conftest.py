@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 # For the tools that the modules here share, and those of the simulator's tests.
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "simulator")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "simulator"))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from sharing import Container
 
