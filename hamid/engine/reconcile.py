@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
+from typing import Any
 
 from hamid.core.claims import Claim, instance_at
 from hamid.core.ended import Why, confirmed, judge, newest_of
@@ -58,6 +59,8 @@ class Reconciler:
         self._going: dict[str, Future[None]] = {}
         self._said: dict[str, str] = {}
         self._modes_tried = 0.0
+        self._asked_about: set[int] = set()
+        self._obstacles: dict[str, Any] = {}
 
     def close(self) -> None:
         """Nothing further begins."""
@@ -74,6 +77,8 @@ class Reconciler:
             live.observe()
         except HamiError as error:
             problem = error
+        # Before the questions: an answer says nothing about what was promised while it was on its way.
+        self._asked_about = {each.number for each in live.ledger.facts().claims if each.owner and not each.pending}
         pods, holdings = self._pods.pods(), self._holdings.holdings()
         self._note_held(holdings)
         remembered = self._remembered(pods)
@@ -84,7 +89,7 @@ class Reconciler:
             ("release", partial(self._release, pods, holdings, remembered)),
         ):
             self._guarded(name, work)
-        if live.restored and live.pending_modes() and began - self._modes_tried >= _MODES_SECONDS:
+        if live.restored and self._modes_are_due(began):
             self._modes_tried = began
             self._begin("modes", self._set_modes)
         wait(list(self._going.values()), _PATIENCE_SECONDS)
@@ -108,6 +113,22 @@ class Reconciler:
             self._live.counters.add("hamid_reconcile_errors_total", error=type(error).__name__)
             self._live.log.exception("reconcile_failed", what=key)
             raise
+
+    def _modes_are_due(self, now: float) -> bool:
+        """Some GPU waits for its mode, and what stood in the way has changed since, or time has passed."""
+        waiting = self._live.pending_modes()
+        claims = self._live.ledger.facts().claims
+        obstacles = {
+            gpu.uuid: (
+                len(gpu.instances),
+                gpu.clients,
+                tuple(claim.name for claim in claims if gpu.uuid in claim.gpu_uuids),
+            )
+            for gpu in self._live.gpus()
+            if gpu.uuid in waiting
+        }
+        changed, self._obstacles = obstacles != self._obstacles, obstacles
+        return bool(waiting) and (changed or now - self._modes_tried >= _MODES_SECONDS)
 
     def _set_modes(self) -> None:
         changed = set_modes(self._live)
@@ -164,7 +185,9 @@ class Reconciler:
         self._seen = {claim.name: self._seen.get(claim.name, self._clock()) for claim in claims}
         for claim in claims:
             # Kubelet's word on ids that were given anew is about the newer claim.
-            if claim.owner is None or claim.pending or any(newest[x] != claim.name for x in claim.owner.device_ids):
+            if claim.owner is None or claim.number not in self._asked_about:
+                continue
+            if any(newest[x] != claim.name for x in claim.owner.device_ids):
                 continue
             # Kubelet writes its checkpoint a moment after it has our answer.
             settled = self._clock() - self._seen[claim.name] >= _SETTLED_SECONDS
@@ -203,7 +226,7 @@ class Reconciler:
         }
         for name, why in verdicts.over.items():
             claim = facts.claim(name)
-            if claim is not None:
+            if claim is not None and claim.number in self._asked_about:
                 self._begin(name, partial(self._release_one, claim, why))
 
     def _release_one(self, claim: Claim, why: Why) -> None:

@@ -108,6 +108,10 @@ class Hamid:
         """Every instance of the node, by MIG UUID."""
         return {each.mig_uuid: each for gpu in observe(self.paths).gpus for each in gpu.instances}
 
+    def gpus(self):
+        """Every GPU as NVML shows it now."""
+        return observe(self.paths).gpus
+
     def facts(self):
         return read_facts(self.paths)
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from nodes import World, grant, ids, names, remember
 
 from hamid.core.grant import Grant
+from hamid.core.pods import HoldingList
 
 
 def test_a_pod_that_is_over_gives_its_instance_back_and_neighbours_keep_theirs(make_node):
@@ -269,3 +270,36 @@ def test_ids_that_are_given_anew_speak_for_the_newer_claim(make_node):
     assert names(node) == ["b"]
     (instance,) = node.view.snapshot.gpus[0].instances
     assert instance.mig_uuid == new.envs["NVIDIA_VISIBLE_DEVICES"]
+
+
+def test_an_answer_says_nothing_of_what_was_granted_while_it_was_on_its_way(make_node):
+    """Kubelet gives the ids of an ended pod anew while an older list still names that one: the new pod keeps all."""
+    world = World()
+    node = make_node("1xA100-SXM4-40GB", world=world)
+    world.add("a")
+    taken = ids(node)
+    assert isinstance(node.allocate(taken), Grant)
+    world.hold("a", taken)
+    node.reconcile()
+    stale = HoldingList(holdings=tuple(world.held), complete=True)
+    ended = world.known["a"]
+    world.end("a")
+    world.known["a"] = replace(ended, phase="Succeeded")
+
+    def late():
+        """The list is read, and before it arrives kubelet asks for the next pod."""
+        del world.holdings
+        world.add("b")
+        assert isinstance(node.allocate(taken), Grant)
+        return stale
+
+    world.holdings = late
+    node.reconcile()
+    world.hold("b", taken)
+    for _ in range(3):
+        node.reconcile()
+    (claim,) = node.view.claims
+    assert claim.owner.name == "b"
+    assert claim.owner.confirmed
+    assert len(node.scene.instances()) == 1
+    assert node.prestart(taken) is None
