@@ -21,6 +21,7 @@ from hamid.node.kubelet_api.podresources_v1_pb2_grpc import (
 from hamid.node.kubelet_api.podresources_v1alpha1_pb2_grpc import (
     add_PodResourcesListerServicer_to_server as add_lister_v1alpha1,
 )
+from hamid.testing.kubelet_devices import AdmissionError
 
 PRESTART_SECONDS: Final = 30.0
 _DIAL_SECONDS: Final = 10.0
@@ -67,27 +68,36 @@ class Plugin:
         request = deviceplugin_pb2.ContainerPreferredAllocationRequest(
             available_deviceIDs=available, must_include_deviceIDs=must_include, allocation_size=size
         )
-        answer = self.stub.GetPreferredAllocation(
-            deviceplugin_pb2.PreferredAllocationRequest(container_requests=[request])
+        answer = _ask(
+            self.stub.GetPreferredAllocation, deviceplugin_pb2.PreferredAllocationRequest(container_requests=[request])
         )
         return [each for part in answer.container_responses[:1] for each in part.deviceIDs]
 
     def allocate(self, ids: list[str]) -> Any:
         """The answer for one container."""
         request = deviceplugin_pb2.ContainerAllocateRequest(devices_ids=ids)
-        return self.stub.Allocate(deviceplugin_pb2.AllocateRequest(container_requests=[request])).container_responses[0]
+        answer = _ask(self.stub.Allocate, deviceplugin_pb2.AllocateRequest(container_requests=[request]))
+        return answer.container_responses[0]
 
     def prestart(self, ids: list[str]) -> None:
         """Asked before each start of a container, if the plugin wants it."""
         if self.options.pre_start_required:
             request = deviceplugin_pb2.PreStartContainerRequest(devices_ids=ids)
-            self.stub.PreStartContainer(request, timeout=PRESTART_SECONDS)
+            _ask(self.stub.PreStartContainer, request, timeout=PRESTART_SECONDS)
 
     def close(self) -> None:
         """The connection ends, and the stream with it."""
         self._channel.close()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=_DIAL_SECONDS)
+
+
+def _ask(call: Any, request: Any, **options: Any) -> Any:
+    """The answer; raises AdmissionError when the connection was closed meanwhile, else what gRPC raises."""
+    try:
+        return call(request, **options)
+    except ValueError as error:
+        raise AdmissionError("no connection to the plugin: it was closed") from error
 
 
 class Registration:
