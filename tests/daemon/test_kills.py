@@ -90,13 +90,17 @@ def agree(node, churn):
     assert not any(claim.pending for claim in node.facts().claims)
 
 
+def slow(node):
+    """Its changes take so long that a kill often falls between two calls of one change."""
+    for function in ("nvmlDeviceCreateGpuInstanceWithPlacement", "nvmlGpuInstanceDestroy"):
+        simulator.add_fault(f"{function}=latency:15", state=str(node.state))
+    return node
+
+
 def killed(make, cycles, seed):
     """So many lives that end by -9; every pod that was given something keeps it."""
     choose = random.Random(seed)
-    node = make()
-    # Slow enough that a kill often falls between two calls of one change.
-    for function in ("nvmlDeviceCreateGpuInstanceWithPlacement", "nvmlGpuInstanceDestroy"):
-        simulator.add_fault(f"{function}=latency:15", state=str(node.state))
+    node = slow(make())
     node.start()
     node.kubelet.wait_for(20)
     churn = Churn(node, random.Random(seed + 1))
