@@ -28,7 +28,7 @@ class Churn:
         self.refused = 0
         self.quiet = threading.Event()
         self.failure = None
-        self.thread = threading.Thread(target=self._run)
+        self.thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self):
         try:
@@ -112,7 +112,7 @@ def killed(make, cycles, seed):
     for cycle in range(cycles):
         if cycle % 2:
             # However slow the machine is, every other life comes to its work.
-            node.kubelet.wait_for(1)
+            node.kubelet.wait_for(1, 60)
         assert not churn.quiet.wait(choose.uniform(0, LATEST_SECONDS))
         node.process.send_signal(signal.SIGKILL)
         node.process.wait()
@@ -126,7 +126,7 @@ def killed(make, cycles, seed):
     churn.thread.join(60)
     assert churn.failure is None
     churn.pods |= kept
-    node.kubelet.wait_for(1)
+    node.kubelet.wait_for(1, 60)
     agree(node, churn)
     assert churn.given > cycles / 4
     simulator.remove_process(os.getpid(), state=str(node.state))
