@@ -124,7 +124,11 @@ class Live:
         tasks = {index: self._reader(index) for index in wanted}
         outcomes = self.session.workers.run(tasks, until=time.monotonic() + patience_seconds)
         for index, outcome in outcomes.items():
-            if outcome.error is not None and not isinstance(outcome.error, DriverHung):
+            if isinstance(outcome.error, HamiError) and not isinstance(outcome.error, DriverHung):
+                # The driver as a whole has just answered, so it is this GPU whatever the code says.
+                note = outcome.error.message
+                self._take(Gpu(index=index, uuid=self.session.uuid_of(index), health=Health.UNREADABLE, note=note))
+            elif outcome.error is not None and not isinstance(outcome.error, DriverHung):
                 raise outcome.error
             if index in self.session.workers.hung:
                 self._reading.discard(index)

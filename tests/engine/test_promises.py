@@ -202,6 +202,26 @@ def test_a_driver_that_goes_and_comes_back(make_node):
     assert instance.mig_uuid == outcome.envs["NVIDIA_VISIBLE_DEVICES"]
 
 
+@pytest.mark.parametrize("code", [3, 4, 9, 15, 19, 999])
+@pytest.mark.parametrize("function", ["nvml*", "nvmlDeviceGetMemoryInfo*", "nvmlDeviceGetGpuInstances"])
+def test_a_sick_gpu_is_one_sick_gpu(make_node, function, code):
+    """Whatever code one GPU's calls fail with, it alone is unhealthy, its claim stays, and another one serves."""
+    world = World()
+    node = make_node("2xA100-SXM4-40GB", world=world)
+    grant(node, world, "a")
+    simulator.add_fault(f"{function}@0=error:{code}", state=node.scene.state)
+    node.reconcile()
+    world.add("b")
+    assert isinstance(node.allocate(ids(node, gpu=1)), Grant)
+    # What the driver calls not supported is no fault of the GPU.
+    assert node.view.gpus[0].healthy is (code == 3 and "Memory" in function)
+    assert node.view.gpus[1].healthy
+    simulator.clear_faults(state=node.scene.state)
+    node.reconcile()
+    assert names(node) == ["a", "b"]
+    assert all(each.healthy for each in node.view.gpus)
+
+
 def test_a_start_waits_until_promises_are_restored(make_node):
     """A container starts while hamid still restores after a reboot: it waits, and then its instance is there."""
     world = World()
