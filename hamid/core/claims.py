@@ -82,7 +82,8 @@ class PodOwner(Struct, frozen=True, kw_only=True):
 
     Where nobody could tell the pod, `uid` and the names are empty. `confirmed`: kubelet said that this container holds
     these ids; before that it may be another one that asked for the same, unless it was the only one (`sure`).
-    `folder` names its directory, which it keeps when the owner turns out to be another. `granted_at` is Unix time.
+    `folder` names its directory, which it keeps when the owner turns out to be another; `earlier` ones are those of
+    init containers that had the claim before. `granted_at` is Unix time.
     """
 
     uid: str = ""
@@ -93,10 +94,16 @@ class PodOwner(Struct, frozen=True, kw_only=True):
     device_ids: tuple[str, ...]
     asked: Asked
     folder: str = ""
+    earlier: tuple[str, ...] = ()
     sure: bool = True
     confirmed: bool = False
     granted_at: float
     boot_id: str
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Every directory that goes with the claim."""
+        return (*self.earlier, self.folder)
 
     @property
     def known(self) -> bool:

@@ -242,6 +242,8 @@ class Allocator:
         return self._judge(running.errors[0], running.failed, until, avoid)
 
     def _grant(self, begun: Begun, made: Made) -> Grant:
+        if begun.choice.shares:
+            folders.make(self._live.paths, self._live.config, begun.owner)
         grant = self._granting.render(begun.claim, begun.choice, begun.identified, begun.owner, made)
         self._live.ledger.finish_grant(begun.run, begun.claim, grant, made.uuids)
         self._live.land(begun.run)

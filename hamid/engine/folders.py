@@ -41,12 +41,13 @@ def make(paths: Paths, config: Config, owner: PodOwner) -> None:
 
 
 def ensure(paths: Paths, config: Config, owner: PodOwner) -> bool:
-    """The directories are there, with what the container wrote; True when its own had to be made again."""
+    """The directories are there, with what the container wrote; True when one of its own had to be made again."""
     with _containers(paths, config) as above:
-        missing = above.status(owner.folder) is None
-        _open_to_all(above, owner.folder)
+        missing = [name for name in owner.folders if above.status(name) is None]
+        for name in owner.folders:
+            _open_to_all(above, name)
     _make_locks(paths)
-    return missing
+    return bool(missing)
 
 
 def remove(paths: Paths, config: Config, claim: Claim) -> None:
@@ -54,9 +55,9 @@ def remove(paths: Paths, config: Config, claim: Claim) -> None:
     if claim.owner is None or not claim.shares:
         return
     with _containers(paths, config) as above:
-        name = claim.owner.folder
-        if above.status(name) is not None:
-            remove_tree(above, name)
+        for name in claim.owner.folders:
+            if above.status(name) is not None:
+                remove_tree(above, name)
 
 
 @contextmanager

@@ -94,13 +94,12 @@ class Granting:
             yield from devicenodes.of_gpu(self._live.paths, by_uuid[each.gpu_uuid].minor)
 
     def render(self, claim: str, choice: Choice, identified: Identified, owner: PodOwner, made: Made) -> Grant:
-        """The grant; for shares also the container's empty directory. Raises LibraryMissing and HamiError."""
+        """The grant, which for shares names the container's directory. Raises LibraryMissing."""
         live = self._live
         nodes = made.nodes if live.config.pass_device_specs else ()
         if choice.mode is Mode.MIG:
             uuids = [made.uuids[each.seat] or "" for each in choice.seats]
             return mig_grant(claim, uuids, nodes, strategy=live.config.device_list_strategy)
-        folders.make(live.paths, live.config, owner)
         env = identified.container.env if identified.container is not None else {}
         return share_grant(
             claim,
@@ -137,9 +136,13 @@ class Granting:
             return None
         uuids = {each.seat: each.mig_uuid for each in claim.seats}
         grant = before
-        if claim.shares:
+        if claim.shares and claim.owner is not None:
+            owner = replace(owner, earlier=claim.owner.folders)
             choice = Choice(mode=Mode.HAMI_CORE, shares=claim.shares)
             made = Made(uuids={}, nodes=tuple(self._nodes_of_shares(choice)))
             grant = self.render(claim.name, choice, identified, owner, made)
         name = live.ledger.regrant(claim.name, owner, grant, uuids)
+        if claim.shares:
+            # The claim knows of it first, so that it goes with the claim; a start makes it where this could not.
+            folders.make(live.paths, live.config, owner)
         return replace(grant, claim=name)

@@ -281,6 +281,27 @@ def test_a_share_carries_limits_and_an_empty_directory(make_node):
     assert node.view.claims == ()
 
 
+def test_shares_that_are_handed_on_leave_no_directory(make_node):
+    """Init and app container each have their directory; a start makes a missing one again; both go with the claim."""
+    world = World()
+    init, main = Container(name="setup", init=True), Container(name="main")
+    pod = world.add("job", init, main)
+    world.asking = (pod, init)
+    node = make_node("1xA30", world=world, mode=Mode.HAMI_CORE, prepare=install_library)
+    chosen = ids(node)
+    assert isinstance(node.allocate(chosen), Grant)
+    world.asking = (pod, main)
+    assert isinstance(node.allocate(chosen), Grant)
+    folder = node.scene.root / "usr/local/vgpu/containers"
+    assert {each.name for each in folder.iterdir()} == {"uid-job_setup", "uid-job_main"}
+    (folder / "uid-job_setup").rmdir()
+    assert node.prestart(chosen) is None
+    assert {each.name for each in folder.iterdir()} == {"uid-job_setup", "uid-job_main"}
+    world.end("job")
+    node.reconcile()
+    assert list(folder.iterdir()) == []
+
+
 def test_shares_never_exceed_the_gpu(make_node):
     """Memory and cores are promised only once; the refusal says what is left."""
     node = make_node("1xA30", world=World(memory_mib=10000), mode=Mode.HAMI_CORE, prepare=install_library)
