@@ -145,6 +145,8 @@ def test_while_anything_is_in_doubt_nothing_new_and_nothing_destroyed(make_node,
     remember(node.scene, *remembered)
     world.complete = True
     world.end("a")
+    # What is adopted now is judged by lists that are asked for afterwards.
+    again.reconcile()
     again.reconcile()
     assert names(again) == ["b"]
     assert again.view.problems == ()
