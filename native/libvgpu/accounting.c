@@ -39,7 +39,8 @@ uint64_t accounting_limit(int device)
 
 static void show(struct region *region, int device, uint64_t total)
 {
-    region->shared->processes[region->slot].used[device].data = total;
+    _Atomic uint64_t *data = &region->shared->processes[region->slot].used[device].data;
+    atomic_store_explicit(data, total, memory_order_relaxed);
 }
 
 static void add(struct region *region, int device, uint64_t bytes)

@@ -179,7 +179,7 @@ static void empty_slot(struct region_process *process)
 {
     for (int device = 0; device < VGPU_DEVICES; device++) {
         atomic_store(&process->used[device].total, 0);
-        process->used[device].data = 0;
+        atomic_store(&process->used[device].data, 0);
         CRASH_POINT("empty");
     }
     process->pid = 0;

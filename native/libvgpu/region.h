@@ -26,7 +26,9 @@
 #define REGION_OWN_MAGIC 0x31554750564d4148ull /* "HAMVPGU1" */
 
 struct region_used { /* bytes of one process on one device */
-    uint64_t context, module, data, offset;
+    uint64_t context, module;
+    _Atomic uint64_t data; /* the same as `total`: this library does not tell kinds apart */
+    uint64_t offset;
     _Atomic uint64_t total; /* the figure that counts */
     uint64_t unused[3];
 };

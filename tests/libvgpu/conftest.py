@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """CUDA clients under libvgpu on simulated nodes."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "simulator"))
 sys.path.insert(0, str(Path(__file__).parent))
 
+import cudatools
 from sharing import Container
 
 from hamid.node import simulation, simulator
@@ -35,3 +37,30 @@ def container(tmp_path, monkeypatch):
     yield make
     for state in made:
         simulation.down(state)
+
+
+@pytest.fixture(scope="session")
+def hammer(tmp_path_factory):
+    """The program."""
+    program = tmp_path_factory.mktemp("hammer") / "hammer"
+    subprocess.run(
+        ["cc", "-std=gnu11", "-O1", "-pthread", "-o", program, Path(__file__).with_name("hammer.c"), "-ldl"], check=True
+    )
+    return program
+
+
+@pytest.fixture
+def start(hammer):
+    """Starts hammers in a container; those that are left end with the test."""
+    started = []
+
+    def run(place, *words, **more):
+        environment = cudatools.environment(place.state, **{**place.environment, **more})
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen([str(hammer), *map(str, words)], env=environment, **pipes))
+        return started[-1]
+
+    yield run
+    for each in started:
+        each.kill()
+        each.communicate()

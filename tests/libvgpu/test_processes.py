@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many processes and threads, and every way in which one ends or becomes another: nothing over, nothing left."""
+
+import time
+
+import pytest
+from sharing import MIB
+
+
+def go_on(process):
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def settled(condition, seconds=2.0):
+    """True once the condition holds."""
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.005)
+    return condition()
+
+
+SIZES = [
+    (1, 1, 10000),
+    (1, 8, 2000),
+    (8, 1, 2000),
+    (8, 8, 300),
+    (64, 1, 100),
+    pytest.param(128, 1, 300, marks=pytest.mark.full),
+    pytest.param(64, 8, 300, marks=pytest.mark.full),
+]
+
+
+@pytest.mark.parametrize("word", ["direct", "mix"])
+@pytest.mark.parametrize(("processes", "threads", "rounds"), SIZES)
+def test_nothing_is_ever_over_and_nothing_is_left(container, start, processes, threads, rounds, word):
+    """While all of them allocate and free, the driver never holds more than the limit; then it holds nothing."""
+    place = container(64)
+    running = [start(place, word, threads, rounds, 8 * MIB) for _ in range(processes)]
+    while any(each.poll() is None for each in running):
+        # A pool keeps what was freed in steps of its own; what was given out is what is limited there.
+        assert word == "mix" or place.used() <= 64 * MIB
+        time.sleep(0.002)
+    assert {each.communicate()[0] for each in running} == {"0\n"}
+    client = place.client()
+    assert client("d.used()") == 0
+    assert client(f"d.alloc({64 * MIB}) > 0")
+    client.kill()
+
+
+@pytest.mark.parametrize(
+    ("processes", "threads"), [(1, 8), (8, 4), (32, 1), pytest.param(128, 1, marks=pytest.mark.full)]
+)
+def test_the_last_byte_is_found_by_somebody(container, start, processes, threads):
+    """However many race for it, all of the limit is given out, and not one piece more."""
+    place = container(100)
+    running = [start(place, "fill", threads, MIB) for _ in range(processes)]
+    pieces = [int(each.stdout.readline()) for each in running]
+    assert place.used() == sum(pieces) * MIB == 100 * MIB
+
+
+@pytest.mark.parametrize("word", ["fork", "clone", "vfork", "close"])
+def test_children_and_closed_files_change_no_figure(container, start, word):
+    """A child, made in any way, does not touch its parent's account; nor does closing every descriptor."""
+    place = container(100)
+    process = start(place, word, 60 * MIB)
+    assert process.stdout.readline() == f"{60 * MIB} {100 * MIB}\n"
+    go_on(process)
+    assert process.stdout.readline() == f"{60 * MIB} {100 * MIB}\n"
+    other = start(place, "fill", 1, MIB)
+    assert other.stdout.readline() == "40\n", "the others still see it"
+    go_on(process)
+    assert process.wait(10) == 0
+
+
+def test_a_new_image_begins_with_nothing(container, start):
+    """After an exec the same process has all of the limit again, and its old figure is gone."""
+    place = container(100)
+    process = start(place, "exec", 100 * MIB)
+    assert process.stdout.readline() == f"{100 * MIB} {100 * MIB}\n"
+    go_on(process)
+    assert process.stdout.readline() == "1\n"
+
+
+def test_an_image_that_uses_no_cuda_gives_all_back(container, start):
+    """A process that became another program, and lives on, holds nothing any more."""
+    place = container(100)
+    process = start(place, "leave", 100 * MIB)
+    process.stdout.readline()
+    go_on(process)
+    assert process.stdout.readline() == "waits\n"
+    other = start(place, "fill", 1, MIB)
+    assert other.stdout.readline() == "100\n"
+
+
+def test_the_killed_leave_nothing_and_hold_up_nobody(container, start):
+    """SIGKILL among eight: those that go on get their memory at once."""
+    place = container(80)
+    running = [start(place, "fill", 1, MIB) for _ in range(8)]
+    pieces = [int(each.stdout.readline()) for each in running]
+    assert sum(pieces) == 80
+    for each in running[:4]:
+        each.kill()
+        each.wait()
+    began = time.monotonic()
+    other = start(place, "fill", 1, MIB)
+    assert other.stdout.readline() == f"{sum(pieces[:4])}\n"
+    assert time.monotonic() - began < 2
+
+
+def test_a_stopped_process_holds_up_nobody(container, start):
+    """A peer that is stopped, at whatever instruction, is waited for by nobody."""
+    place = container(100)
+    mixing = start(place, "mix", 2, 10_000_000, MIB)
+    time.sleep(0.3)
+    mixing.send_signal(19)
+    other = start(place, "mix", 1, 500, MIB)
+    assert other.communicate(timeout=20)[0] == "0\n"
+    mixing.send_signal(18)
