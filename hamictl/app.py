@@ -66,8 +66,3 @@ def root(context: typer.Context, sim: Sim = None, root: Root = None, output: For
     130 interrupted.
     """
     remember(context, sim=sim, root=root, output=output)
-
-
-def main() -> None:
-    """The entry point `hamictl`."""
-    app(prog_name="hamictl")

@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from hamictl.session import Output, Session, Shared
-from hamid.core.errors import HamiError, UsageError
+from hamid.core.errors import HamiError, Interrupted, UsageError
 from hamid.core.exits import Exit, exit_code
 
 Sim = Annotated[
@@ -113,9 +113,8 @@ def run(session: Session, function: Callable[..., int | None], given: dict[str, 
         sys.stdout.flush()
     except HamiError as error:
         return report(session, error)
-    except KeyboardInterrupt:
-        sys.stderr.write("\nhamictl: interrupted\n")
-        return int(Exit.INTERRUPTED)
+    except (KeyboardInterrupt, SystemExit):  # the latter is how hamictl.entry ends at ^C
+        return report(session, Interrupted("interrupted", "a change that was under way: hamictl mig repair"))
     except BrokenPipeError:
         # The reader has gone; a second flush at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

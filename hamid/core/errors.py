@@ -43,7 +43,11 @@ class UsageError(HamiError):
     """An argument, a name or a file from outside is not usable; nothing was done."""
 
 
-class NotPermitted(HamiError):  # noqa: N818  # the tree's names are the stable error codes
+class Interrupted(HamiError):  # noqa: N818  # the tree's names are the stable error codes
+    """Somebody pressed ^C; what was done until then stays."""
+
+
+class NotPermitted(HamiError):  # noqa: N818
     """The caller lacks the permission for this."""
 
 

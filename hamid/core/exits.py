@@ -8,6 +8,7 @@ from hamid.core.errors import (
     DriverMissing,
     ForeignInstance,
     HamiError,
+    Interrupted,
     InUse,
     LedgerBusy,
     LedgerUntrusted,
@@ -39,6 +40,7 @@ class Exit(IntEnum):
 
 _BY_CLASS: tuple[tuple[type[HamiError], Exit], ...] = (
     (UsageError, Exit.USAGE),
+    (Interrupted, Exit.INTERRUPTED),
     (NotPermitted, Exit.NOT_PERMITTED),
     (DaemonMissing, Exit.DAEMON),
     (DriverMissing, Exit.NO_DRIVER),

@@ -65,6 +65,12 @@ def _problems(plan: SavedPlan) -> Iterator[str]:
     for number, seat in enumerate(plan.claim_instances):
         if not (0 <= seat.profile_id <= _LARGEST and 0 <= seat.start <= _LARGEST):
             yield f"a number is outside 0..{_LARGEST} - at `$.claimInstances[{number}]`"
+    yield from _claim_problems(plan)
+
+
+def _claim_problems(plan: SavedPlan) -> Iterator[str]:
+    if len(set(plan.claim_instances)) < len(plan.claim_instances):
+        yield "an instance is claimed twice - at `$.claimInstances`"
     if (plan.claim is None) != (not plan.claim_instances):
         yield "a claim needs instances, and they need a claim - at `$.claim`"
     if plan.claim is not None:

@@ -17,7 +17,8 @@ from hamid.core.snapshot import Snapshot
 from hamid.core.steps import CreateInstance, SetMigMode, Step
 from hamid.engine.recover import recover_in
 from hamid.engine.running import Progress, Running, roll_back
-from hamid.engine.session import TIMEOUT_SECONDS, Session
+from hamid.engine.session import Session
+from hamid.engine.workers import TIMEOUT_SECONDS
 from hamid.node.paths import Paths
 
 __all__ = ["ApplyReport", "Progress", "apply"]
@@ -88,6 +89,8 @@ def _check_claim(before: Snapshot, facts: LedgerFacts, claim: str, seats: Sequen
         raise UsageError(
             f"there is a claim '{claim}' already", f"choose another name, or: hamictl mig release --name {claim}"
         )
+    if len(set(seats)) < len(seats):
+        raise UsageError(f"claim '{claim}' names an instance twice", _AGAIN)
     known = {gpu.uuid for gpu in before.gpus}
     for seat in seats:
         if facts.claim_on(seat):

@@ -86,7 +86,7 @@ def _claimable(session: Session, snapshot: Snapshot, run: Run) -> list[ClaimedSe
     facts = session.ledger.facts()
     made = newly_made(run)
     found = []
-    for seat in run.claim_seats:
+    for seat in dict.fromkeys(run.claim_seats):
         instance = _instance(snapshot, seat)
         if instance is None or facts.claim_on(seat) or not facts.trusted:
             return None

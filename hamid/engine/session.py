@@ -9,15 +9,12 @@ from hamid.core.claims import LedgerFacts, merge_gpu, seat_of
 from hamid.core.errors import NodeError
 from hamid.core.gpu import Gpu, Health
 from hamid.core.snapshot import Snapshot
-from hamid.engine.workers import Worker, Workers
+from hamid.engine.workers import TIMEOUT_SECONDS, Worker, Workers
 from hamid.node import mutations, nvml
 from hamid.node.ledger import Ledger
 from hamid.node.paths import Paths
 
 Result = TypeVar("Result")
-
-_DRIVER = -1
-TIMEOUT_SECONDS = 25.0
 
 
 class Session:
@@ -47,7 +44,8 @@ class Session:
         self.ledger = self._lent or Ledger.open(self.paths)
         try:
             self.attach()
-        except BaseException:
+        except BaseException as error:
+            self._let_go(error)
             self.workers.close()
             self._close_ledger()
             raise
@@ -56,13 +54,17 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is not None and not isinstance(error, Exception):
-            self.workers.abandon()
+        self._let_go(error)
         try:
             self.detach()
         finally:
             self.workers.close()
             self._close_ledger()
+
+    def _let_go(self, error: BaseException | None) -> None:
+        """After ^C nobody waits for a driver call that is under way."""
+        if error is not None and not isinstance(error, Exception):
+            self.workers.abandon()
 
     def attach(self) -> None:
         """Initialise the driver, and take down what lies there after a lost ledger."""
@@ -135,8 +137,7 @@ class Session:
 
     def driver(self, label: str, function: Callable[[], Result]) -> Result:
         """A call that concerns no single GPU, under the deadline."""
-        task: Callable[[Worker], Result] = lambda worker: worker.call(label, function)  # noqa: E731  # keeps the type
-        return self.workers.run({_DRIVER: task})[_DRIVER].get()
+        return self.workers.driver(label, function)
 
     def _adopt(self) -> None:
         """After a lost ledger: what lies there is of unknown use until somebody explains it."""

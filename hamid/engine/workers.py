@@ -15,6 +15,8 @@ from hamid.core.errors import DriverHung
 
 Result = TypeVar("Result")
 
+TIMEOUT_SECONDS = 25.0
+_DRIVER = -1
 
 # Long enough for an idle thread; whoever is in a driver call now is a daemon and ends with the process.
 _END_SECONDS = 1.0
@@ -56,8 +58,10 @@ class Worker:
         """Do this after what was submitted before."""
         with self._condition:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name=self.name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name=self.name, daemon=True)
+                thread.start()
+                # Only now: who ends this worker after ^C joins no thread that never started.
+                self._thread = thread
             self._tasks.put(task)
 
     def end(self) -> None:
@@ -197,6 +201,11 @@ class Workers:
         """True while any of them is busy."""
         with self._condition:
             return any(worker.busy for worker in self._workers.values())
+
+    def driver(self, label: str, function: Callable[[], Result]) -> Result:
+        """A call that concerns no single GPU, under the deadline."""
+        task: Callable[[Worker], Result] = lambda worker: worker.call(label, function)  # noqa: E731  # keeps the type
+        return self.run({_DRIVER: task})[_DRIVER].get()
 
     def abandon(self) -> None:
         """Nobody waits any more: each worker stops after the call that it is in."""

@@ -7,8 +7,6 @@ translation of errors are in hamid.node.nvml_calls.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from hamid.core.errors import GpuLost, NvmlFailed
@@ -21,16 +19,6 @@ from hamid.node.processes import process_name
 _WALKS = 3
 
 
-@contextmanager
-def driver() -> Iterator[None]:
-    """The driver, initialised for as long as the block lasts. Raises DriverMissing, NotPermitted or NvmlFailed."""
-    nvml.call("nvmlInit_v2")
-    try:
-        yield
-    finally:
-        nvml.call("nvmlShutdown")
-
-
 def versions() -> tuple[str | None, str | None]:
     """The versions of the driver and of NVML."""
     return nvml.optional("nvmlSystemGetDriverVersion"), nvml.optional("nvmlSystemGetNVMLVersion")
@@ -39,11 +27,6 @@ def versions() -> tuple[str | None, str | None]:
 def is_simulated() -> bool:
     """True when the loaded NVML is the simulated one."""
     return nvml.has_symbol("hami_sim_version")
-
-
-def gpus() -> tuple[Gpu, ...]:
-    """Every GPU in NVML's order; one that the driver lost is marked so, the others are read as usual."""
-    return tuple(gpu(index) for index in range(count()))
 
 
 def count() -> int:

@@ -160,6 +160,17 @@ def test_a_plan_cannot_take_what_a_claim_holds(a30, saved, tmp_path):
     assert a30.layout() == held
 
 
+def test_a_claim_that_names_an_instance_twice_is_refused(a30, saved, tmp_path):
+    """Refused before anything begins: it could not be kept at the end, nor by any recovery after it."""
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps({**saved, "claimInstances": [saved["claimInstances"][0]] * 2}))
+    result = a30.run("mig", "apply", path, "--yes")
+    assert result.exit_code == Exit.USAGE
+    assert "claimed twice" in result.stderr
+    assert a30.layout() == []
+    assert a30.run("mig", "repair", "--dry-run").stdout == "ledger and node agree\n"
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_change_of_a_plan_is_all_or_nothing(a30, saved, tmp_path, data):
@@ -174,5 +185,6 @@ def test_any_change_of_a_plan_is_all_or_nothing(a30, saved, tmp_path, data):
     left = a30.layout()
     for name in a30.claims():
         assert a30.run("mig", "release", "--name", name, "--yes").exit_code == Exit.OK
-    assert a30.run("mig", "clear", "-i", "0", "--yes").exit_code == Exit.OK
+    cleared = a30.run("mig", "clear", "-i", "0", "--yes")
+    assert cleared.exit_code == Exit.OK, cleared.output
     assert result.exit_code == Exit.OK or (left == [] and result.stderr)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a person at a terminal meets: the question, its answers, progress, and ^C."""
 
+import json
 import os
 import pty
 import select
@@ -140,3 +141,54 @@ def test_the_second_interrupt_ends_at_once_and_the_next_command_tidies_up(hamict
     assert hamictl.run("--sim", a30, "mig", "repair", "--yes").exit_code == 0
     assert hamictl.document("--sim", a30, "mig", "repair", "--dry-run")["findings"] == []
     assert layout(hamictl, a30) == []
+
+
+AT_THE_NTH_CALL = """
+import signal, sys
+from hamictl import entry
+left = int(sys.argv.pop(1))
+def count(frame, event, argument):
+    global left
+    left -= event == "call"
+    if left == 0:
+        signal.raise_signal(signal.SIGINT)
+sys.setprofile(count)
+entry.main()
+"""
+
+
+@pytest.mark.parametrize("call", [60, 900, 2500, 4000, 6500, 9000, 14000, 20000, 28000, 40000])
+def test_an_interrupt_at_any_call_is_exit_code_130(a30, call):
+    """From the first import to the last line: no traceback, and at most one document for who asked for JSON."""
+    words = [
+        sys.executable,
+        "-P",
+        "-c",
+        AT_THE_NTH_CALL,
+        call,
+        "--sim",
+        a30,
+        "mig",
+        "repair",
+        "--dry-run",
+        "-o",
+        "json",
+    ]
+    ended = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=WAIT_SECONDS, check=False)
+    assert ended.returncode == Exit.INTERRUPTED, ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not ended.stdout or json.loads(ended.stdout)["kind"] == "Error"
+
+
+def test_an_interrupt_does_not_wait_for_a_driver_that_hangs(a30):
+    """^C while the driver starts ends the command at once, although nvmlInit never comes back."""
+    environment = {**os.environ, "HAMI_SIM_FAULTS": "nvmlInit*=hang"}
+    words = [PROGRAM, "--sim", str(a30), "mig", "repair", "--dry-run"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment) as running:
+        time.sleep(1.5)
+        running.send_signal(signal.SIGINT)
+        try:
+            running.wait(WAIT_SECONDS)
+        finally:
+            running.kill()
+    assert running.returncode == Exit.INTERRUPTED

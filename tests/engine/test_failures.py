@@ -13,9 +13,11 @@ from msgspec.structs import replace
 from scene import apart
 
 from hamid.core.change import GpuTarget, plan_change
-from hamid.core.errors import DriverHung, GpuLost, InUse, ModePending, NodeError, NotPermitted, NvmlFailed
+from hamid.core.claims import Seat
+from hamid.core.errors import DriverHung, GpuLost, InUse, ModePending, NodeError, NotPermitted, NvmlFailed, UsageError
 from hamid.core.geometry import parse_layout
 from hamid.core.gpu import Health
+from hamid.core.journal import Goal
 from hamid.core.steps import switch_mode
 from hamid.engine.apply import apply
 from hamid.engine.recover import recover
@@ -271,3 +273,18 @@ def test_an_unknown_gpu_is_refused_before_anything_begins(make_scene):
         apply(scene.paths, (*steps, other), fingerprint=fingerprint)
     assert scene.instances() == []
     scene.assert_agreed()
+
+
+def test_a_claim_that_names_a_seat_twice_stops_nobody(make_scene):
+    """It is refused before anything begins; one that a journal holds already is recovered from, as one seat."""
+    scene = make_scene("1xA30")
+    reach({0: "1g.6gb@0"})(scene)
+    steps, fingerprint = planned(scene, {0: "1g.6gb@0,1g.6gb@1"})
+    seat = (steps[0].gpu_uuid, steps[0].profile_id, 0)
+    with pytest.raises(UsageError, match="twice"):
+        apply(scene.paths, steps, fingerprint=fingerprint, claim="job", claim_instances=[seat, seat])
+    assert scene.observe().fingerprint() == fingerprint
+    with closing(Ledger.open(scene.paths)) as ledger:
+        ledger.begin_run((), goal=Goal.ALL, claim="job", claim_seats=[Seat(*seat)] * 2)
+    assert "its claim 'job' holds" in recover(scene.paths)[0]
+    assert recover(scene.paths) == []

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading the node: a GPU that does not answer is marked, the others are shown, and nobody waits for ever."""
+
+import pytest
+from scene import apart
+
+from hamid.core.errors import DriverHung
+from hamid.core.gpu import Health
+from hamid.engine.observe import observe
+from hamid.node import simulator
+
+
+def test_a_gpu_that_hangs_is_marked_and_the_others_are_read(make_scene):
+    """One sick GPU is one sick GPU, for whoever only looks, too."""
+    scene = make_scene("3xA30")
+    simulator.add_fault("nvmlDeviceGetName@1=hang", state=scene.state)
+
+    def look():
+        gpus = observe(scene.paths, timeout_seconds=0.5).gpus
+        assert [gpu.health for gpu in gpus] == [Health.OK, Health.UNREADABLE, Health.OK]
+        assert "did not come back within 0.5 s" in gpus[1].note
+
+    apart(look)
+
+
+def test_a_driver_that_hangs_is_an_error_after_its_deadline(make_scene):
+    """Nothing can be shown where the driver as a whole does not answer."""
+    scene = make_scene("1xA30")
+    simulator.add_fault("nvmlDeviceGetCount*=hang", state=scene.state)
+
+    def look():
+        with pytest.raises(DriverHung, match="nvmlDeviceGetCount"):
+            observe(scene.paths, timeout_seconds=0.3)
+
+    apart(look)
