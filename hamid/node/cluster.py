@@ -25,6 +25,7 @@ from hamid.node.ports import NoPods, PodSource
 # 110 pods of 100 KiB each, the largest that etcd would take several times over.
 _MAX_BYTES: Final = 64 * 1024 * 1024
 _MAX_TOKEN_BYTES: Final = 64 * 1024
+_SETTLED_NS: Final = 1_000_000_000
 _TIMEOUT_SECONDS: Final = 4.0
 _OK: Final = 200
 _REFUSED: Final = {401: "it does not know us", 403: "we may not read nodes/proxy"}
@@ -81,7 +82,7 @@ class FilePods:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             with os.fdopen(descriptor, "rb") as file:
                 status = os.fstat(descriptor)
-                identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+                identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
                 known = self._read
                 if known is not None and known[0] == identity:
                     return known[1]
@@ -91,7 +92,9 @@ class FilePods:
         except OSError as error:
             return _nothing(f"cannot read '{self._path}': {error.strerror}")
         found = _decoded(data, f"'{self._path}'")
-        self._read = (identity, found)
+        # A file that was just written may be written again within the same tick of its clock.
+        if time.time_ns() - status.st_ctime_ns > _SETTLED_NS:
+            self._read = (identity, found)
         return found
 
 

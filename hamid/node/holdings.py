@@ -2,6 +2,7 @@
 """Which container holds which device ids, by kubelet's pod-resources socket (v1, and v1alpha1 of old kubelets)."""
 
 import os
+import threading
 import time
 from typing import Any, Final
 
@@ -11,27 +12,31 @@ from hamid.node.cluster import kubelet_age_seconds
 from hamid.node.kubelet import pod_resources
 
 _TIMEOUT_SECONDS: Final = 2.0
-# Allocate asks for pods and holdings a few times a second while it waits; kubelet need not answer each anew.
-_KEEP_SECONDS: Final = 0.2
 
 
 class KubeletHoldings:
-    """Asks kubelet; complete once it has been up for `settle_seconds`, since it lists only pods that it met again."""
+    """Asks kubelet; complete once it has been up for `settle_seconds`, since it lists only pods that it met again.
+
+    No answer is older than the question: who asks while another question is on its way shares the next one's answer.
+    """
 
     def __init__(self, kubelet_dir: str, settle_seconds: float) -> None:
         self._kubelet_dir = kubelet_dir
         self._socket = os.path.join(kubelet_dir, "pod-resources", "kubelet.sock")  # noqa: PTH118
         self._settle_seconds = settle_seconds
-        self._kept: tuple[float, HoldingList] | None = None
+        self._asking = threading.Lock()
+        self._asked_at = 0.0
+        self._answer = HoldingList(complete=False)
 
     def holdings(self) -> HoldingList:
         """The holdings of now."""
-        kept = self._kept
-        if kept is not None and time.monotonic() - kept[0] < _KEEP_SECONDS:
-            return kept[1]
-        found = self._ask()
-        self._kept = (time.monotonic(), found)
-        return found
+        wanted_at = time.monotonic()
+        with self._asking:
+            if self._asked_at <= wanted_at:
+                began = time.monotonic()
+                self._answer = self._ask()
+                self._asked_at = began
+            return self._answer
 
     def _ask(self) -> HoldingList:
         age = kubelet_age_seconds(self._kubelet_dir)
