@@ -5,7 +5,7 @@
  *   hammer mix THREADS ROUNDS BYTES    allocates and frees pieces of up to BYTES in every way, then frees all of them
  *   hammer direct ...                  the same without pools
  *   hammer fill THREADS BYTES          takes pieces of BYTES until there is no more, says how many, waits for its input
- *   hammer fork|vfork|exec|daemon BYTES  takes BYTES, then becomes what the word says; see tests
+ *   hammer fork|clone|vfork|exec|leave|close BYTES  takes BYTES, then does what the word says
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -123,8 +123,67 @@ static void wait_for_input(void)
         exit(3);
 }
 
+static pid_t child_of(const char *word, pointer made)
+{
+    /* The child frees what is not its own; whatever the driver says, the parent's figure stays. */
+    pid_t child = strcmp(word, "clone") == 0 ? (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) : fork();
+    if (child == 0) {
+        mem_free(made);
+        mem_alloc(&made, 1 << 20);
+        _exit(0);
+    }
+    return child;
+}
+
+static pid_t vfork_child(void)
+{
+    pid_t child = vfork();
+    if (child == 0) {
+        execl("/bin/true", "true", NULL);
+        _exit(1);
+    }
+    return child;
+}
+
+static void become(char **words, pointer made)
+{
+    const char *word = words[1];
+    if (strcmp(word, "exec") == 0)
+        execl(words[0], words[0], "fill", "1", words[2], NULL);
+    else if (strcmp(word, "leave") == 0)
+        execl(words[0], words[0], "wait", NULL);
+    else if (strcmp(word, "fork") == 0 || strcmp(word, "clone") == 0)
+        waitpid(child_of(word, made), NULL, 0);
+    else if (strcmp(word, "vfork") == 0)
+        waitpid(vfork_child(), NULL, 0);
+    else
+        for (int number = 3; number < 2048; number++)
+            close(number);
+}
+
+static int many(char **words)
+{
+    is_direct = strcmp(words[1], "direct") == 0;
+    rounds = strtoul(words[3], NULL, 10);
+    bytes = strtoul(words[4], NULL, 10);
+    run(mix, atoi(words[2]));
+    printf("%ld\n", (long)wrong);
+    return 0;
+}
+
+static int all(char **words)
+{
+    bytes = strtoul(words[3], NULL, 10);
+    run(fill, atoi(words[2]));
+    printf("%ld\n", (long)taken);
+    fflush(stdout);
+    wait_for_input();
+    return 0;
+}
+
 int main(int count, char **words)
 {
+    pointer made;
     if (count < 2)
         return 2;
     if (strcmp(words[1], "wait") == 0) {
@@ -134,57 +193,15 @@ int main(int count, char **words)
         return 0;
     }
     open_driver();
-    is_direct = strcmp(words[1], "direct") == 0;
-    if (is_direct || strcmp(words[1], "mix") == 0) {
-        rounds = strtoul(words[3], NULL, 10), bytes = strtoul(words[4], NULL, 10);
-        run(mix, atoi(words[2]));
-        printf("%ld\n", (long)wrong);
-        return 0;
-    }
-    if (strcmp(words[1], "fill") == 0) {
-        bytes = strtoul(words[3], NULL, 10);
-        run(fill, atoi(words[2]));
-        printf("%ld\n", (long)taken);
-        fflush(stdout);
-        wait_for_input();
-        return 0;
-    }
-    pointer made;
+    if (strcmp(words[1], "direct") == 0 || strcmp(words[1], "mix") == 0)
+        return many(words);
+    if (strcmp(words[1], "fill") == 0)
+        return all(words);
     if (mem_alloc(&made, strtoul(words[2], NULL, 10)) != 0)
         return 4;
     show();
     wait_for_input();
-    if (strcmp(words[1], "exec") == 0) {
-        execl(words[0], words[0], "fill", "1", words[2], NULL);
-    } else if (strcmp(words[1], "leave") == 0) {
-        execl(words[0], words[0], "wait", NULL);
-    } else if (strcmp(words[1], "fork") == 0) {
-        /* The child frees what is not its own; whatever the driver says, the parent's figure stays. */
-        pid_t child = fork();
-        if (child == 0) {
-            mem_free(made);
-            mem_alloc(&made, 1 << 20);
-            _exit(0);
-        }
-        waitpid(child, NULL, 0);
-    } else if (strcmp(words[1], "clone") == 0) {
-        pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
-        if (child == 0) {
-            mem_free(made);
-            _exit(0);
-        }
-        waitpid(child, NULL, 0);
-    } else if (strcmp(words[1], "vfork") == 0) {
-        pid_t child = vfork();
-        if (child == 0) {
-            execl("/bin/true", "true", NULL);
-            _exit(1);
-        }
-        waitpid(child, NULL, 0);
-    } else if (strcmp(words[1], "close") == 0) {
-        for (int number = 3; number < 2048; number++)
-            close(number);
-    }
+    become(words, made);
     show();
     wait_for_input();
     return mem_free(made);

@@ -20,7 +20,7 @@ def crashing(tmp_path_factory):
     """The library with points to die at."""
     library = tmp_path_factory.mktemp("crash") / "libvgpu.so"
     flags = ["-std=c11", "-D_GNU_SOURCE", "-DVGPU_CRASH_POINTS", "-O1", "-fPIC", "-shared", "-fvisibility=hidden"]
-    link = [f"-Wl,--version-script={SOURCES / 'exports.map'}", "-Wl,-Bsymbolic"]
+    link = [f"-Wl,--version-script={SOURCES / 'exports.map'}", "-Wl,-Bsymbolic-functions"]
     sources = sorted(map(str, SOURCES.glob("*.c")))
     subprocess.run(["cc", *flags, *link, "-o", str(library), *sources], check=True)
     return str(library)
