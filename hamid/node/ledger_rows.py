@@ -69,7 +69,7 @@ def _claims(connection: sqlite3.Connection) -> tuple[Claim, ...]:
 
 
 # Every write reads all claims anew, and owners hardly change.
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def _owner(encoded: bytes) -> PodOwner:
     return _OWNER.decode(encoded)
 
