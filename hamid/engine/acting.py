@@ -68,6 +68,10 @@ class Actor:
         gpu = self._read()
         if gpu.used_instances and not step.enabled:
             raise InUse(f"GPU {self._index} has used instances, so MIG mode stays on", "release them first")
+        promised = [x.name for x in self._facts().claims if any(each.gpu_uuid == gpu.uuid for each in x.shares)]
+        if promised and step.enabled and not gpu.mig_enabled:
+            # Promised perhaps after the mode was decided on; a container that has not begun yet is no client.
+            raise InUse(f"GPU {self._index} has shares of {promised[0]}, so MIG mode stays off", "delete its pod first")
         self._ledger.begin_step(run, position, Prior(mode=gpu.mig_enabled))
         reached = True
         if (gpu.mig_enabled, gpu.mig_pending) != (step.enabled, step.enabled):

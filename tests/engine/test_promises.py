@@ -11,9 +11,11 @@ from nodes import World, grant, ids, install_library, names, open_node
 from scene import apart
 
 from hamid.core.config import Mode
-from hamid.core.errors import DriverMissing, LedgerBusy
+from hamid.core.errors import DriverMissing, InUse, LedgerBusy
 from hamid.core.grant import Denial, DenialCode, Grant
+from hamid.core.steps import SetMigMode
 from hamid.engine.apply import apply
+from hamid.engine.ending import carry
 from hamid.engine.restore import release
 from hamid.node import mutations, simulator
 
@@ -288,3 +290,16 @@ def test_a_gpu_that_answers_late_is_taken_back_into_service(make_scene):
         node.close()
 
     apart(work)
+
+
+def test_a_mode_decided_on_before_a_share_was_promised_is_not_carried_out(make_node):
+    """The container that has the promise may not have begun yet, so nobody uses the GPU; it must find it so."""
+    world = World()
+    world.add("a")
+    node = make_node("1xH100-80GB-SXM5", world=world, mode=Mode.HAMI_CORE, prepare=install_library)
+    assert isinstance(node.allocate(ids(node)), Grant)
+    gpu = node.view.snapshot.gpus[0]
+    running = carry(node.live, (SetMigMode(gpu_uuid=gpu.uuid, gpu_index=0, enabled=True),))
+    assert isinstance(running.errors[0], InUse)
+    assert not node.observe().snapshot.gpus[0].mig_enabled
+    assert node.live.ledger.open_runs() == ()
