@@ -21,7 +21,8 @@ def check_page(document: dict[str, Any]) -> str:
     problems = [f"{Problem(**each)}\n" for each in document["problems"]]
     notes = [f"note: {each}\n" for each in document["notes"]]
     files = ", ".join(document["files"]) or "no files, so the defaults hold"
-    end = f"{len(problems)} problems; hamid would refuse this" if problems else f"valid: {files}"
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    end = f"{count}; hamid would refuse this" if problems else f"valid: {files}"
     return "".join([*notes, *problems, f"{end}\n"])
 
 

@@ -96,7 +96,8 @@ class Reloader:
     def _read(self) -> Config:
         parsed = configdir.read_config(self._paths, self._environment)
         for note in parsed.notes:
-            self._log.info("config_note", text=note)
+            # A node that HAMi's file does not name would be served in another way than was meant.
+            self._log.warning("config_note", text=note)
         return parsed.config
 
     def publish(self) -> None:
