@@ -55,7 +55,7 @@ class Notifier:
 
     def status(self, text: str) -> None:
         """How we are, in one line; sent only when it is another than before."""
-        if text != self._status and self._send(_line(text)):
+        if text != self._status and self._send(_line(text), seconds=0.0):
             self._status = text
 
     def reloading(self) -> None:
@@ -73,7 +73,7 @@ class Notifier:
 
     def alive(self) -> None:
         """The watchdog's sign of life."""
-        self._send("WATCHDOG=1")
+        self._send("WATCHDOG=1", seconds=0.0)
 
     def barrier(self, seconds: float) -> bool:
         """True once the manager has read all that was sent before; it must know us until then."""
@@ -97,7 +97,7 @@ class Notifier:
             self._socket.close()
         self._socket, self._address = None, ""
 
-    def _send(self, *lines: str, descriptor: int | None = None) -> bool:
+    def _send(self, *lines: str, descriptor: int | None = None, seconds: float = _SEND_SECONDS) -> bool:
         if not self.active:
             return False
         message = "\n".join(lines).encode()
@@ -105,7 +105,8 @@ class Notifier:
         try:
             if self._socket is None:
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-                self._socket.settimeout(_SEND_SECONDS)
+            # What is said again soon waits for nobody: the event loop would wait with it.
+            self._socket.settimeout(seconds)
             self._socket.sendmsg([message], extra, 0, self._address)
         except OSError as error:
             self.problem = f"the service manager cannot be told: {error}"

@@ -119,7 +119,8 @@ def killed(make, cycles, seed):
         # Whatever was given and not given back is there, also with nobody to look after it.
         living = list(churn.pods.items())
         there = set(node.instances())
-        assert all(set(uuids) <= there for name, uuids in living if name in churn.pods)
+        missing = {name: uuids for name, uuids in living if not set(uuids) <= there and name in churn.pods}
+        assert missing == {}, (there, node.facts().claims, node.log.read_text()[-6000:])
         assert [each.target for each in simulator.processes(str(node.state))] == [used]
         node.start()
     churn.quiet.set()

@@ -115,3 +115,18 @@ def test_a_deaf_manager_does_not_stop_us(tmp_path):
         assert notifier.problem
         assert time.monotonic() - began < 3
         notifier.close()
+
+
+def test_a_manager_that_never_reads_delays_nothing_that_is_said_again(tmp_path):
+    """With the manager's queue full a status and a sign of life return at once, and the problem is told."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "deaf"))
+        notifier = Notifier(str(tmp_path / "deaf"), 1.0)
+        began = time.monotonic()
+        for number in range(1000):
+            notifier.status(f"status {number}")
+            notifier.alive()
+        # A thousand waits of a second, or none: what divides them is no matter of speed.
+        assert time.monotonic() - began < 100
+        assert "cannot be told" in notifier.problem
+        notifier.close()
