@@ -94,6 +94,7 @@ def _prepare(connection: sqlite3.Connection, was_there: str) -> None:
         raise Unusable("corrupt")
     if ledger_schema.is_newer(connection):
         raise Unusable("newer")
+    _check_whole(connection)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
@@ -104,6 +105,12 @@ def _prepare(connection: sqlite3.Connection, was_there: str) -> None:
         if empty and was_there:
             _note_rebuilt(connection, was_there)
         connection.execute("COMMIT")
+
+
+def _check_whole(connection: sqlite3.Connection) -> None:
+    """A seat, share or owner of a claim that is not there: a damaged name, which no check of pages notices."""
+    if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
+        raise Unusable("corrupt")
 
 
 def _note_rebuilt(connection: sqlite3.Connection, why: str) -> None:
@@ -120,6 +127,7 @@ def connect_reader(path: str) -> sqlite3.Connection:
             raise Unusable("newer")  # noqa: TRY301  # the connection is closed below
         if ledger_schema.version(connection) == 0:
             raise Unusable("empty")  # noqa: TRY301  # as above
+        _check_whole(connection)
     except (sqlite3.Error, UnicodeError) as error:
         connection.close()
         if _is_corrupt(error):

@@ -147,6 +147,16 @@ def _says_something_else(facts):
     return len(facts.claims) == 1 and len(facts.claims[0].seats) == 1
 
 
+def test_a_seat_of_no_claim_is_damage(filled):
+    """A claim's own name is damaged, so that its seats are nobody's: the ledger is not trusted and kept aside."""
+    with closing(sqlite3.connect(filled.ledger)) as connection, connection:
+        connection.execute("UPDATE claims SET name = 'jo'")
+    assert not read_facts(filled).trusted
+    with closing(Ledger.open(filled)) as ledger:
+        assert not ledger.facts().trusted
+    assert aside(filled)
+
+
 def test_a_ledger_of_a_later_release_is_not_touched(filled):
     """A file that says it needs a later release is kept aside by a writer and distrusted by a reader."""
     with closing(sqlite3.connect(filled.ledger)) as connection:
