@@ -109,11 +109,13 @@ void accounting_release(int device, uint64_t bytes)
         subtract(region, device, bytes);
 }
 
-/* The dead are looked for now and then alone: a view must be cheap. */
-static void reap_sometimes(void)
+/* The dead are looked for now and then alone, and where there is anybody else: a view must be cheap. */
+static void reap_sometimes(const struct region *region)
 {
     static _Atomic int64_t next;
     struct timespec now;
+    if (VGPU_LIKELY(atomic_load_explicit(&region->shared->process_count, memory_order_relaxed) == 1))
+        return;
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
     int64_t nanoseconds = now.tv_sec * 1000000000ll + now.tv_nsec;
     int64_t due = atomic_load_explicit(&next, memory_order_relaxed);
@@ -126,7 +128,7 @@ uint64_t accounting_used(int device)
     struct region *region = region_get();
     if (region == NULL)
         return 0;
-    reap_sometimes();
+    reap_sometimes(region);
     return sum(region, device);
 }
 

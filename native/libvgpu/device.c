@@ -153,6 +153,13 @@ int device_current(int *ordinal, uint64_t *context)
     return device_index(*ordinal);
 }
 
+int device_current_index(void)
+{
+    int (*device)(int *) = DRIVER(cuCtxGetDevice, int (*)(int *));
+    int ordinal;
+    return device != NULL && device(&ordinal) == CU_SUCCESS ? device_index(ordinal) : -1;
+}
+
 int device_of_nvml(void *handle)
 {
     int (*uuid_of_handle)(void *, char *, unsigned) = DRIVER(nvmlDeviceGetUUID, int (*)(void *, char *, unsigned));

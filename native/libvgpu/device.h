@@ -15,6 +15,9 @@ int device_index(int ordinal);
 /* The index of the current context's device, its ordinal and the context itself; -1 without a context. */
 int device_current(int *ordinal, uint64_t *context);
 
+/* The index of the current context's device alone. */
+int device_current_index(void);
+
 /* The index of a device handle of NVML; -1 when it is not in the region. */
 int device_of_nvml(void *handle);
 

@@ -31,14 +31,11 @@ struct nvml_process_2 {
 
 VGPU_EXPORT int cuMemGetInfo_v2(size_t *free, size_t *total)
 {
-    int ordinal;
-    uint64_t context;
     struct view view;
     int result = REAL(cuMemGetInfo_v2)(free, total);
     if (result != CU_SUCCESS || !device_controlled())
         return result;
-    if (view_of(device_current(&ordinal, &context), total != NULL ? *total : UINT64_MAX, free != NULL ? *free : UINT64_MAX,
-                &view)) {
+    if (view_of(device_current_index(), total != NULL ? *total : UINT64_MAX, free != NULL ? *free : UINT64_MAX, &view)) {
         if (free != NULL)
             *free = view.free;
         if (total != NULL)

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The file that libvgpu's processes share in a container, as bytes become values. Nobody vouches for the bytes.
+
+Both layouts begin alike: that of HAMi-core 1.x (magic 19920718, major 1), behind which our libvgpu has a block of its
+own that says whose slots are taken (native/libvgpu/region.h, where each offset is asserted).
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+from msgspec import Struct
+
+MAGIC: Final = 19_920_718
+DEVICES: Final = 16
+SLOTS: Final = 1024
+V1_SIZE: Final = 2_008_952
+OWN_OFFSET: Final = 2_011_136
+OWN_MAGIC: Final = int.from_bytes(b"HAMVPGU1", "little")
+OWN_SIZE: Final = 16 + DEVICES * 8 + SLOTS * 32
+WHOLE_SIZE: Final = OWN_OFFSET + OWN_SIZE
+# A GPU with more does not exist; a figure beyond is torn or forged.
+_MOST_BYTES: Final = 1 << 50
+
+_UUIDS: Final = 64
+_UUID_SIZE: Final = 96
+_LIMITS: Final = 1600
+_SM_LIMITS: Final = 1728
+_PROCESSES: Final = 1856
+_PROCESS_SIZE: Final = 1960
+_USED: Final = 8
+_USED_SIZE: Final = 64
+_TOTAL: Final = 32
+_STATUS: Final = 1928
+_COUNT: Final = 2_008_896
+_OWNER_SIZE: Final = 32
+
+
+class RegionProcess(Struct, frozen=True, kw_only=True):
+    """A process with a slot; `pid` as it sees itself. `used_bytes` by device."""
+
+    slot: int
+    pid: int
+    used_bytes: tuple[int, ...]
+
+
+class Region(Struct, frozen=True, kw_only=True):
+    """A region as it was read; a limit of 0 is none.
+
+    `ours`: with the block of our libvgpu, which has the limits in force. `doubtful` names figures that cannot be; they
+    were left out.
+    """
+
+    ours: bool
+    minor: int
+    uuids: tuple[str, ...]
+    limit_bytes: tuple[int, ...]
+    sm_percent: tuple[int, ...]
+    processes: tuple[RegionProcess, ...]
+    doubtful: tuple[str, ...] = ()
+
+    def used_bytes(self, device: int) -> int:
+        """What all processes use of a device."""
+        return sum(each.used_bytes[device] for each in self.processes)
+
+
+class NoRegion(Struct, frozen=True):
+    """Why the bytes are no region, in words."""
+
+    why: str
+
+
+def decode(data: bytes) -> Region | NoRegion:
+    """The region in a file's bytes; never raises."""
+    if len(data) < V1_SIZE:
+        return NoRegion(f"it has {len(data)} bytes, a region of HAMi-core 1.x has {V1_SIZE}")
+    magic, major, minor = struct.unpack_from("<iII", data)
+    if magic != MAGIC:
+        return NoRegion("no process has made it yet" if magic == 0 else f"its magic is {magic}, not {MAGIC}")
+    if major != 1:
+        return NoRegion(f"its version is {major}.{minor}; versions 1.x can be read")
+    ours = len(data) >= WHOLE_SIZE and _word(data, OWN_OFFSET) == OWN_MAGIC
+    doubtful: list[str] = []
+    limits = _words(data, OWN_OFFSET + 16 if ours else _LIMITS)
+    return Region(
+        ours=ours,
+        minor=minor,
+        uuids=tuple(_uuid(data, device) for device in range(DEVICES)),
+        limit_bytes=tuple(_believed(each, f"limit of device {n}", doubtful) for n, each in enumerate(limits)),
+        sm_percent=tuple(min(each, 100) for each in _words(data, _SM_LIMITS)),
+        processes=tuple(_processes(data, doubtful, ours=ours)),
+        doubtful=tuple(doubtful),
+    )
+
+
+def _word(data: bytes, offset: int) -> int:
+    return int.from_bytes(data[offset : offset + 8], "little")
+
+
+def _words(data: bytes, offset: int) -> tuple[int, ...]:
+    return struct.unpack_from(f"<{DEVICES}Q", data, offset)
+
+
+def _uuid(data: bytes, device: int) -> str:
+    start = _UUIDS + device * _UUID_SIZE
+    text = data[start : start + _UUID_SIZE].split(b"\0", 1)[0]
+    return text.decode("ascii", errors="replace") if text.isascii() and text.decode("ascii").isprintable() else ""
+
+
+def _believed(value: int, what: str, doubtful: list[str]) -> int:
+    if value <= _MOST_BYTES:
+        return value
+    doubtful.append(f"{what} is {value}")
+    return 0
+
+
+def _processes(data: bytes, doubtful: list[str], *, ours: bool) -> Iterator[RegionProcess]:
+    (count,) = struct.unpack_from("<i", data, _COUNT)
+    if not 0 <= count <= SLOTS:
+        doubtful.append(f"the number of processes is {count}")
+    for slot in range(max(0, min(count, SLOTS))):
+        base = _PROCESSES + slot * _PROCESS_SIZE
+        (pid,) = struct.unpack_from("<i", data, base)
+        (status,) = struct.unpack_from("<i", data, base + _STATUS)
+        taken = _word(data, OWN_OFFSET + 16 + DEVICES * 8 + slot * _OWNER_SIZE) != 0 if ours else True
+        if status == 0 or not taken:
+            continue
+        totals = [_word(data, base + _USED + device * _USED_SIZE + _TOTAL) for device in range(DEVICES)]
+        used = tuple(_believed(each, f"slot {slot}, device {n}", doubtful) for n, each in enumerate(totals))
+        yield RegionProcess(slot=slot, pid=pid, used_bytes=used)

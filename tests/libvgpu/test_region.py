@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reader of regions: what libvgpu writes, what HAMi-core writes, and what anybody may write."""
+
+import os
+import random
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sharing import MIB, close
+
+from hamid.core.region import MAGIC, V1_SIZE, WHOLE_SIZE, NoRegion, Region, decode
+from hamid.node.region import find_regions, is_held, read_region
+
+
+def hami_region(*, pids=(77,), total=5 * MIB, limit=10 * MIB):
+    """As HAMi-core 1.x leaves it: one byte more than its structure."""
+    data = bytearray(V1_SIZE + 1)
+    struct.pack_into("<iII", data, 0, MAGIC, 1, 2)
+    data[64:68] = b"GPU-"
+    struct.pack_into("<Q", data, 1600, limit)
+    struct.pack_into("<Q", data, 1728, 30)
+    for slot, pid in enumerate(pids):
+        base = 1856 + 1960 * slot
+        struct.pack_into("<i", data, base, pid)
+        struct.pack_into("<Q", data, base + 8 + 32, total)
+        struct.pack_into("<i", data, base + 1928, 1)
+    struct.pack_into("<i", data, 2_008_896, len(pids))
+    return data
+
+
+def test_what_libvgpu_writes_is_read(container):
+    """Limit, UUID, and each process with its bytes; a killed one is told by its lock."""
+    place = container(100)
+    clients = place.client(), place.client()
+    clients[0](f"d.alloc({30 * MIB})")
+    clients[1](f"d.alloc({20 * MIB})")
+    (path,) = find_regions(str(place.cache.parent))
+    found = read_region(path)
+    assert isinstance(found, Region)
+    assert (found.ours, found.limit_bytes[0], found.used_bytes(0)) == (True, 100 * MIB, 50 * MIB)
+    assert {each.pid: each.used_bytes[0] for each in found.processes} == {
+        clients[0].pid: 30 * MIB,
+        clients[1].pid: 20 * MIB,
+    }
+    assert found.uuids[0].startswith("GPU-")
+    assert found.doubtful == ()
+    slots = [each.slot for each in found.processes]
+    assert [is_held(path, slot) for slot in slots] == [True, True]
+    close(*clients)
+    assert [is_held(path, slot) for slot in slots] == [False, False]
+
+
+def test_what_hami_core_writes_is_read():
+    """Its layout 1.x without our block."""
+    found = decode(bytes(hami_region(pids=(77, 78))))
+    assert (found.ours, found.limit_bytes[0], found.sm_percent[0], found.used_bytes(0)) == (
+        False,
+        10 * MIB,
+        30,
+        10 * MIB,
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "bytes"),
+        (bytes(V1_SIZE - 1), "bytes"),
+        (bytes(V1_SIZE), "no process"),
+        (b"\x01" * V1_SIZE, "magic"),
+        (struct.pack("<iII", MAGIC, 2, 0) + bytes(V1_SIZE), "version"),
+    ],
+)
+def test_what_is_no_region_says_why(data, why):
+    """Short, empty, foreign, newer."""
+    found = decode(data)
+    assert isinstance(found, NoRegion)
+    assert why in found.why
+
+
+def test_figures_that_cannot_be_are_left_out_and_named():
+    """A torn or forged number is no usage of 18 exabytes."""
+    data = hami_region(total=2**64 - 5, limit=2**63)
+    struct.pack_into("<i", data, 2_008_896, 5000)
+    found = decode(bytes(data))
+    assert found.used_bytes(0) == 0
+    assert len(found.doubtful) == 3
+
+
+@given(
+    st.integers(0, 2**32), st.integers(1, 3000), st.sampled_from([V1_SIZE, V1_SIZE + 1, WHOLE_SIZE, WHOLE_SIZE + 99])
+)
+def test_any_bytes_are_read_or_refused(seed, flips, size):
+    """Whatever a container writes there."""
+    chance = random.Random(seed)
+    data = hami_region().ljust(size, b"\0")[:size]
+    for _ in range(flips):
+        place = chance.choice([0, 1600, 2_008_890]) + chance.randrange(chance.choice([16, 3000, size]))
+        data[place % size] = chance.randrange(256)
+    found = decode(bytes(data))
+    if isinstance(found, Region):
+        assert all(0 <= used <= 1 << 50 for each in found.processes for used in each.used_bytes)
+
+
+def test_links_pipes_and_folders_are_not_followed(tmp_path):
+    """A container's directory is no place to trust."""
+    target = tmp_path / "target"
+    target.write_bytes(hami_region())
+    link, pipe = tmp_path / "a.cache", tmp_path / "b.cache"
+    link.symlink_to(target)
+    os.mkfifo(pipe)
+    for path in (link, pipe, tmp_path, tmp_path / "nothing"):
+        assert isinstance(read_region(str(path)), NoRegion)
+    assert isinstance(read_region(str(target)), Region)
