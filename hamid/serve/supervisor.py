@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from hamid.core.config import Config
 from hamid.core.errors import HamiError, OtherMaster
 from hamid.engine.node import Node
 from hamid.engine.reload import Reloader
@@ -87,8 +88,18 @@ class Supervisor:
         counters.add("hamid_config_reloads_total", result="applied" if names else "unchanged")
         self._log.info("config_reloaded", changed=names, needs_restart=list(outcome.waiting))
         if names:
-            await self._guarded(lambda: self._node.reconfigure(outcome.config))
+            await self._beating(lambda: self._reconfigure(outcome.config))
             self._changed()
+
+    def _reconfigure(self, config: Config) -> None:
+        """The configuration holds from here on, also when the driver does not answer, which is logged."""
+        try:
+            messages = self._node.reconfigure(config)
+        except HamiError as error:
+            self._log.warning("modes_not_set", error=error.message, hint=error.hint)
+            return
+        for text in messages:
+            self._log.info("mode_changed", text=text)
 
     def _start(self) -> list[str]:
         reason = self._gate()
@@ -102,13 +113,8 @@ class Supervisor:
 
     async def _guarded(self, call: Callable[[], Any]) -> bool:
         """The call on a thread; an error of the node is a state to wait in, shown and logged when it is another one."""
-        work = asyncio.ensure_future(asyncio.to_thread(call))
-        while not work.done():
-            self.beat = time.monotonic()
-            await asyncio.wait({work}, timeout=_BEAT_SECONDS)
-        self.beat = time.monotonic()
         try:
-            work.result()
+            await self._beating(call)
         except HamiError as error:
             if error.message != self.waits_for:
                 self._log.warning("node_waits", error=error.message, hint=error.hint)
@@ -118,6 +124,15 @@ class Supervisor:
             self._log.info("node_goes_on", waited_for=self.waits_for)
         self.waits_for = ""
         return True
+
+    async def _beating(self, call: Callable[[], Result]) -> Result:
+        """The call on a thread, beside a beating heart."""
+        work = asyncio.ensure_future(asyncio.to_thread(call))
+        while not work.done():
+            self.beat = time.monotonic()
+            await asyncio.wait({work}, timeout=_BEAT_SECONDS)
+        self.beat = time.monotonic()
+        return work.result()
 
     async def _rest(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -4,7 +4,9 @@
 import random
 import signal
 import threading
+import time
 
+from hamid.node import simulator
 from hamid.testing.kubelet_devices import AdmissionError
 
 from running import until  # isort: skip
@@ -28,6 +30,23 @@ def test_a_mode_is_changed_gpu_by_gpu_as_they_are_drained(hamid):
     node.kubelet.finish_pod(uid)
     until(lambda: not any(gpu.mig_enabled for gpu in node.gpus()))
     until(lambda: "waits" not in node.get("/readyz?verbose")[1])
+
+
+def test_a_reload_while_the_driver_is_awaited_says_nothing_of_the_driver(hamid):
+    """The new configuration holds, and what hamid waits for is still told."""
+    node = hamid()
+    simulator.add_fault("nvmlInit*=error:9", state=str(node.state))
+    node.start()
+    until(lambda: node.events("node_waits"))
+    node.configure(split_count=3)
+    node.process.send_signal(signal.SIGHUP)
+    until(lambda: node.events("config_reloaded"))
+    time.sleep(0.3)
+    assert not node.events("node_goes_on")
+    assert node.get("/readyz")[0] == 503
+    simulator.clear_faults(state=str(node.state))
+    node.kubelet.wait_for(6)
+    assert node.events("node_goes_on")
 
 
 class Reloads(threading.Thread):
