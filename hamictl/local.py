@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hamid.core.config_parse import Parsed
     from hamid.core.marked import Marked
     from hamid.core.saved_plan import ClaimSeat
+    from hamid.core.selftest import Check
     from hamid.core.snapshot import Snapshot
     from hamid.core.steps import Step
     from hamid.core.templates import TemplateTable
@@ -233,6 +234,7 @@ class LocalLibrary:
 
     def __init__(self, *, sim: str | None, root: str | None, dest: str | None) -> None:
         self.paths = Paths(root_for(sim, root))
+        self._sim = sim
         self.dest = os.path.abspath(dest or self.paths.library_dir)  # noqa: PTH100  # pathlib costs start-up
         if dest is None and root is None and sim is not None and is_spec(sim):
             raise UsageError("a throw-away simulated node has no disk", "add --root DIR, or name a node of 'sim up'")
@@ -261,6 +263,16 @@ class LocalLibrary:
         from hamid.engine.library_care import verify  # noqa: PLC0415
 
         return verify(self.dest)
+
+    def selftest(self) -> "tuple[str, tuple[Check, ...]]":
+        """The library that a container gets, and what a client saw under it."""
+        from hamid.engine.library_care import container_library  # noqa: PLC0415
+        from hamid.engine.selftest import selftest  # noqa: PLC0415
+
+        path = container_library(self.dest)
+        if self._sim is not None:
+            _enter_simulation(self._sim)
+        return path, selftest(path, simulated=self._sim is not None)
 
     def collect(self, keep: int, *, dry_run: bool) -> "Collection":
         """Remove what nobody needs."""

@@ -11,7 +11,13 @@ from hamictl.render import library
 from hamictl.session import Session
 from hamid.core.errors import UsageError
 from hamid.core.exits import Exit
-from hamid.core.library_documents import collection_document, status_document, sync_document, verification_document
+from hamid.core.library_documents import (
+    collection_document,
+    selftest_document,
+    status_document,
+    sync_document,
+    verification_document,
+)
 from hamid.core.library_gc import KEEP
 
 if TYPE_CHECKING:
@@ -139,6 +145,26 @@ def rollback(
     _show_sync(session, report)
     done = f"pinned to {version}" if version else "no version is pinned"
     sys.stderr.write(f"{'dry run, would be: ' if dry_run else ''}{done}\n")
+
+
+@verb(app, "selftest")
+def selftest(session: Session, dest: Dest = None) -> int:
+    """Run a small CUDA client under the installed libvgpu: is it loaded, does it limit, does it show the limit.
+
+    \b
+    Examples:
+      hamictl lib selftest
+      hamictl --sim node lib selftest -o json
+
+    \b
+    Takes 32 MiB of the first CUDA device for a moment. Exit codes: 1 when a check fails, 6 without a driver.
+    """
+    store = _library(session, dest)
+    path, checks = store.selftest()
+    document = selftest_document(path, checks)
+
+    session.emit(document, lambda: library.selftest_page(document))
+    return Exit.OK if document["passed"] else Exit.FAILURE
 
 
 def _library(session: Session, dest: str | None) -> "LocalLibrary":

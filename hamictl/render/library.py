@@ -71,6 +71,13 @@ def verification_page(document: dict[str, Any]) -> str:
     return "".join(f"Differs ({row['code']}): {row['name']}: {row['message']}\n" for row in document["drifts"])
 
 
+def selftest_page(document: dict[str, Any]) -> str:
+    """One line a check, and the verdict."""
+    rows = [f"{'ok  ' if row['passed'] else 'FAIL'}  {row['name']}: {row['seen']}\n" for row in document["checks"]]
+    verdict = "limits clients" if document["passed"] else "does not do what it promises"
+    return "".join(rows) + f"'{document['library']}' {verdict}.\n"
+
+
 def collection_page(document: dict[str, Any]) -> str:
     """One line for each version and each directory of a container."""
     gone = "Would remove" if document["dryRun"] else "Removed"

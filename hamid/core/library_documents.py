@@ -8,6 +8,7 @@ from hamid.core.library import PRELOAD, LibraryStep, MakeFolder, SetMode, Skip, 
 from hamid.core.library_gc import Verdict, Version
 from hamid.core.library_manifest import Manifest, shown_path
 from hamid.core.library_users import LibraryUser
+from hamid.core.selftest import Check
 
 
 def sync_document(
@@ -112,3 +113,10 @@ def collection_document(dest: str, verdicts: Iterable[Verdict], *, dry_run: bool
     ]
     head = {**envelope("LibraryCollection"), "dest": shown_path(dest), "dryRun": dry_run}
     return {**head, "entries": rows, "warnings": list(warnings)}
+
+
+def selftest_document(library: str, checks: Iterable[Check]) -> Document:
+    """A `LibrarySelftest`: what a client under the library saw, promise by promise."""
+    rows = [{"name": each.name, "passed": each.passed, "seen": shown_path(each.seen)} for each in checks]
+    passed = all(row["passed"] for row in rows)
+    return {**envelope("LibrarySelftest"), "library": shown_path(library), "passed": passed, "checks": rows}
