@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from hamid.engine.library_sync import sync
 from hamid.engine.masters import Masters
 from hamid.engine.node import Node
 from hamid.engine.reload import Reloader
+from hamid.engine.usage import used_bytes
 from hamid.node import logs
 from hamid.node.checkpoint import Checkpoint
 from hamid.node.cluster import pod_source
@@ -136,6 +137,7 @@ class _Life:
         self._notifier = Notifier.of(os.environ)
         self._stop = asyncio.Event()
         self._library = ""
+        self._used: Mapping[str, tuple[int, ...]] = {}
 
     async def run(self) -> int:
         """Serves until a signal ends it; the exit status."""
@@ -197,6 +199,7 @@ class _Life:
         """STATUS when it changes, and a sign of life while the supervisor has one."""
         while True:
             self._library = await asyncio.to_thread(self._installed)
+            self._used = await asyncio.to_thread(self._usage)
             self._notifier.status(self._status())
             if time.monotonic() - self._supervisor.beat < _STUCK_SECONDS:
                 self._notifier.alive()
@@ -209,6 +212,9 @@ class _Life:
         except HamiError:
             return ""
         return Path(path).name.removeprefix("libvgpu.so").lstrip(".") or "unversioned"
+
+    def _usage(self) -> Mapping[str, tuple[int, ...]]:
+        return used_bytes(self._setup.paths, self._reloader.config, self._node.view.claims)
 
     async def _end(self, tasks: list[asyncio.Task[Any]]) -> None:
         self._log.info("stopping")
@@ -284,5 +290,6 @@ class _Life:
             config_problem=bool(self._reloader.problem),
             config_waiting=len(self._supervisor.needs_restart),
             library=self._library,
+            used_bytes=self._used,
         )
         return metrics(families(self._node.view, self._node.live.counters.collect(), facts))

@@ -25,11 +25,15 @@ answered, every promise of before is restored and kubelet knows us; `?verbose` n
 
 Names that begin with `hami_` are those of HAMi v2.10, so that its dashboards go on. Its older names, up to v2.8, are
 served beside them as `legacy_metrics` says (`auto` and `on` serve them, `off` does not). What HAMi has no metric for
-begins with `hamid_`. Not served yet: what processes really use of a GPU or share, and the per-container figures that
-need a container's index.
+begins with `hamid_`. Not served yet: what processes really use of a whole GPU or MIG instance, and the per-container
+figures that need a container's index.
 
 This page is printed by `tools/metrics_page.py`; a test compares it with what hamid serves.
 """
+
+
+# Of the claim with a share below.
+USED = {"b:2": (1 << 20,)}
 
 
 def main() -> None:
@@ -57,7 +61,7 @@ def _row(family: Family) -> str:
 
 
 def _families(legacy: LegacyMetrics) -> tuple[Family, ...]:
-    facts = Facts(now=1000.0, version="0", node="node", registered=True, registered_at=900.0)
+    facts = Facts(now=1000.0, version="0", node="node", registered=True, registered_at=900.0, used_bytes=USED)
     return families(_view(legacy), _tallies(), facts)
 
 

@@ -54,6 +54,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     config_problem: bool = False
     config_waiting: int = 0
     library: str = ""
+    used_bytes: Mapping[str, tuple[int, ...]] = {}
 
 
 def families(view: View, tallies: Sequence[Tally], facts: Facts) -> tuple[Family, ...]:
@@ -99,6 +100,7 @@ class _Node:
     def __init__(self, view: View, facts: Facts) -> None:
         self._view = view
         self._node = facts.node
+        self._used = facts.used_bytes
         self._served = [each for each in view.gpus if each.served]
         self._users = {each.gpu.uuid: list(self._on(each.gpu)) for each in view.gpus}
 
@@ -230,6 +232,7 @@ class _Node:
 
     def _containers(self) -> Iterator[Family]:
         limits: list[tuple[_LABELS, float]] = []
+        used: list[tuple[_LABELS, float]] = []
         migs: list[tuple[_LABELS, float]] = []
         for claim in self._view.claims:
             owner = claim.owner
@@ -239,10 +242,12 @@ class _Node:
             for number, share in enumerate(claim.shares):
                 labels = {**who, "vdevice_index": str(number), "device_uuid": share.gpu_uuid}
                 limits.append((labels, share.memory_mib * BYTES_PER_MIB))
+                used.extend((labels, each) for each in self._used.get(claim.name, ())[number : number + 1])
             for number, (gpu, instance) in enumerate(self._held(claim)):
                 labels = {**who, "vdevice_index": str(number), "device_uuid": gpu.uuid}
                 migs.append(({**labels, **_mig(instance)}, 1))
         yield _gauge("hami_vgpu_memory_limit_bytes", "vGPU device memory limit in bytes", limits)
+        yield _gauge("hami_vgpu_memory_used_bytes", "vGPU device memory usage in bytes", used)
         yield _gauge("hami_mig_device_info", "MIG runtime identity for a container allocation", migs)
 
     def _held(self, claim: Claim) -> Iterator[tuple[Gpu, Instance]]:

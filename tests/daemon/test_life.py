@@ -141,15 +141,16 @@ def test_a_device_that_a_pod_holds_stays_advertised(hamid):
     until(lambda: len(node.kubelet.healthy) == 1)
 
 
-def test_a_driver_that_comes_late_is_waited_for(hamid):
-    """Ready for systemd at once, not ready for Kubernetes until the driver answers."""
+@pytest.mark.parametrize(("code", "word"), [(9, "not loaded"), (18, "different versions")])
+def test_a_driver_that_comes_late_is_waited_for(hamid, code, word):
+    """Ready for systemd at once, not ready for Kubernetes until the driver answers; a mismatch of versions too."""
     node = hamid()
-    simulator.add_fault("nvmlInit*=error:9", state=str(node.state))
+    simulator.add_fault(f"nvmlInit*=error:{code}", state=str(node.state))
     node.start()
     until(lambda: node.events("node_waits"))
     status, text = node.get("/readyz")
     assert status == 503
-    assert "driver" in text
+    assert word in text
     simulator.clear_faults(state=str(node.state))
     node.kubelet.wait_for(20)
     assert node.get("/readyz")[0] == 200

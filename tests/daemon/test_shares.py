@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from running import until
+
 from hamid.node.paths import native_file
 
 CLIENT = """
@@ -61,3 +63,7 @@ def test_a_share_limits_a_real_client_to_its_memory(hamid):
         assert list(Path(inside(grant, "/usr/local/vgpu")).glob("*.cache")), (
             "the region lies where HAMi's monitor looks"
         )
+    used = [line for line in node.get("/metrics")[1].splitlines() if line.startswith("hami_vgpu_memory_limit_bytes{")]
+    assert sorted(float(line.split()[-1]) for line in used) == [200 * 2**20, 3000 * 2**20]
+    until(lambda: node.get("/metrics")[1].count("hami_vgpu_memory_used_bytes{") == 2)
+    assert 'vdevice_index="0"} 0.0' in node.get("/metrics")[1], "the clients have ended"
