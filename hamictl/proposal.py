@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from msgspec import Struct
 
+from hamictl.question import agreed
 from hamictl.render.change import change_page, plan_as_change
 from hamictl.render.steps import step_text
 from hamid.core.change import Change
@@ -134,23 +135,9 @@ def confirm(run: ConfirmOptions, question: str) -> None:
         return
     if not sys.stdin.isatty():
         raise UsageError("this changes the node and nobody can be asked", "say --yes, or look first with --dry-run")
-    if not _agreed(question):
+    if not agreed(question):
         sys.stderr.write("nothing was changed\n")
         raise typer.Exit(Exit.FAILURE)
-
-
-def _agreed(question: str) -> bool:
-    """What the person says; an empty line and the end of the input mean no, ^C is left to the caller."""
-    while True:
-        sys.stderr.write(f"{question} [y/N]: ")
-        sys.stderr.flush()
-        line = sys.stdin.readline()
-        answer = line.strip().lower()
-        if not line or answer in {"", "n", "no"}:
-            return False
-        if answer in {"y", "yes"}:
-            return True
-        sys.stderr.write("please answer yes or no\n")
 
 
 def _save(proposal: Proposal, path: str) -> None:

@@ -12,6 +12,8 @@ from hamid.core.pods import Container, Pod, PodList
 
 _STATIC_HASH = "kubernetes.io/config.hash"
 _MOST_PODS = 10_000
+# Bytes that are no UTF-8 are found by msgspec only where it makes a string of them.
+_BAD = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
 class _Metadata(Struct, rename="camel"):
@@ -74,7 +76,7 @@ def decode_pods(data: bytes) -> PodList:
     """The pods of a PodList, or of a bare list of pods."""
     try:
         items = _items(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except _BAD as error:
         return PodList(complete=False, problem=f"it is no list of pods: {_short(error)}")
     if len(items) > _MOST_PODS:
         return PodList(complete=False, problem=f"it has {len(items)} pods, more than any node")
@@ -83,7 +85,7 @@ def decode_pods(data: bytes) -> PodList:
     for number, item in enumerate(items):
         try:
             pods.append(_pod(msgspec.json.decode(item, type=_Pod)))
-        except (msgspec.DecodeError, RecursionError) as error:
+        except _BAD as error:
             problems.append(f"pod {number}: {_short(error)}")
     return PodList(pods=tuple(pods), complete=not problems, problem="; ".join(problems[:3]))
 

@@ -12,7 +12,7 @@ from hamid.core.claims import instance_at
 from hamid.core.config import ForeignInstances
 from hamid.core.pods import HoldingList, PodList
 from hamid.engine.live import Live
-from hamid.node import device_holders, devicenodes
+from hamid.node import devicenodes
 from hamid.node.ports import GrantMemory
 
 _PROBLEM = "ledger"
@@ -62,7 +62,7 @@ class Adopter:
             if gpu is None or there is None or there.holders:
                 continue
             numbers = devicenodes.numbers(live.paths, gpu.minor, there.gi_id, there.ci_id)
-            held = device_holders.holders(numbers, strict=not live.view.snapshot.simulated)
+            held = live.device_holders.of(numbers, strict=not live.view.snapshot.simulated)
             if held:
                 yield f"{there.profile}@{seat.start} on GPU {gpu.index}: {held}"
 

@@ -26,6 +26,7 @@ from hamid.engine.counters import Counters
 from hamid.engine.session import Session
 from hamid.engine.workers import Worker
 from hamid.node import numa, nvml
+from hamid.node.device_holders import DeviceHolders
 from hamid.node.ledger import Ledger
 from hamid.node.paths import Paths
 
@@ -43,6 +44,7 @@ class Live:
         self.log = log
         self.ledger = Ledger.open(paths)
         self.session = Session(paths, config.driver_timeout_seconds, ledger=self.ledger, on_read=self._take)
+        self.device_holders = DeviceHolders()
         self.decision = threading.Lock()
         self.view = View(config=config)
         self.attached = False

@@ -21,7 +21,7 @@ from hamid.engine.adopting import Adopter
 from hamid.engine.ending import end_claim, take_up
 from hamid.engine.live import Live
 from hamid.engine.starting import bring_back, set_modes
-from hamid.node import cgroups, device_holders, devicenodes
+from hamid.node import cgroups, devicenodes
 from hamid.node.ports import GrantMemory, HoldingSource, PodSource
 
 # More than the instances of four GPUs: who waits for a slow one keeps nobody else waiting.
@@ -260,4 +260,4 @@ class Reconciler:
                 if there.holders:
                     return f"{each.profile}@{each.seat.start} is used by {', '.join(map(str, there.holders))}"
                 numbers |= devicenodes.numbers(live.paths, gpu.minor, there.gi_id, there.ci_id)
-        return device_holders.holders(numbers, strict=not live.view.snapshot.simulated)
+        return live.device_holders.of(numbers, strict=not live.view.snapshot.simulated)

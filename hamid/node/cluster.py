@@ -5,15 +5,17 @@ An answer that may lack pods says so; the law is that nobody concludes from it t
 while kubelet has not been up for long: it lists first the pods that it has met again.
 """
 
+import contextlib
 import http.client
 import os
 import socket
 import ssl
 import stat
+import threading
 import time
-from collections.abc import Callable
-from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from collections.abc import Callable, Iterator
+from typing import Final, Self
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -28,6 +30,10 @@ _MAX_TOKEN_BYTES: Final = 64 * 1024
 _SETTLED_NS: Final = 1_000_000_000
 _TIMEOUT_SECONDS: Final = 4.0
 _OK: Final = 200
+_HTTP: Final = 80
+_HTTPS: Final = 443
+_SPACE: Final = 0x20
+_DELETE: Final = 0x7F
 _REFUSED: Final = {401: "it does not know us", 403: "we may not read nodes/proxy"}
 
 
@@ -80,7 +86,8 @@ class FilePods:
         """The pods in the file."""
         try:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            with os.fdopen(descriptor, "rb") as file:
+            # Closed by us: os.fdopen refuses a directory, and leaves the descriptor open.
+            with _closing(descriptor):
                 status = os.fstat(descriptor)
                 identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
                 known = self._read
@@ -88,7 +95,8 @@ class FilePods:
                     return known[1]
                 if not stat.S_ISREG(status.st_mode):
                     return _nothing(f"'{self._path}' is no regular file")
-                data = file.read(_MAX_BYTES + 1)
+                with open(descriptor, "rb", closefd=False) as file:  # it is open already
+                    data = file.read(_MAX_BYTES + 1)
         except OSError as error:
             return _nothing(f"cannot read '{self._path}': {error.strerror}")
         found = _decoded(data, f"'{self._path}'")
@@ -98,12 +106,24 @@ class FilePods:
         return found
 
 
-class KubeletPods:
-    """Kubelet's `/pods` by https with a token or a client certificate, or by http where that is enabled."""
+@contextlib.contextmanager
+def _closing(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
-    def __init__(self, config: Config) -> None:
+
+class KubeletPods:
+    """Kubelet's `/pods` by https with a token or a client certificate, or by http where that is enabled.
+
+    One question, from the first packet to the last byte of the answer, takes `timeout_seconds` at most.
+    """
+
+    def __init__(self, config: Config, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
         self._config = config
         self._url = urlsplit(config.kubelet_url)
+        self._timeout_seconds = timeout_seconds
 
     def pods(self) -> PodList:
         """The pods that kubelet runs."""
@@ -117,21 +137,26 @@ class KubeletPods:
         return _decoded(data, self._config.kubelet_url)
 
     def _get(self) -> tuple[int, bytes]:
-        connection = self._connection(self._url)
-        deadline = time.monotonic() + _TIMEOUT_SECONDS
-        try:
-            connection.request("GET", self._url.path or "/pods", headers=self._headers())
+        url = self._url
+        trust = self._trust() if url.scheme != "http" else None
+        headers = self._headers()
+        connection = http.client.HTTPConnection(url.hostname or "", url.port or (_HTTP if trust is None else _HTTPS))
+        with contextlib.closing(connection), _Deadline(self._timeout_seconds) as deadline:
+            self._connect(connection, trust, deadline)
+            connection.request("GET", url.path or "/pods", headers=headers)
             answer = connection.getresponse()
-            return answer.status, _bounded(answer, deadline)
-        finally:
-            connection.close()
+            return answer.status, _bounded(answer)
 
-    def _connection(self, url: SplitResult) -> http.client.HTTPConnection:
-        if url.scheme == "http":
-            return http.client.HTTPConnection(url.hostname or "", url.port, timeout=_TIMEOUT_SECONDS)
-        return http.client.HTTPSConnection(
-            url.hostname or "", url.port, timeout=_TIMEOUT_SECONDS, context=self._trust()
-        )
+    def _connect(
+        self, connection: http.client.HTTPConnection, trust: ssl.SSLContext | None, deadline: "_Deadline"
+    ) -> None:
+        plain = socket.create_connection((connection.host, connection.port), self._timeout_seconds)
+        connection.sock = deadline.socket = plain
+        if trust is not None:
+            # The handshake waits only once the deadline knows whom to end.
+            wrapped = trust.wrap_socket(plain, server_hostname=connection.host, do_handshake_on_connect=False)
+            connection.sock = deadline.socket = wrapped
+            wrapped.do_handshake()
 
     def _trust(self) -> ssl.SSLContext:
         # Anew each time: certificates and tokens on a node rotate.
@@ -141,30 +166,64 @@ class KubeletPods:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         if config.kubelet_client_cert_file:
-            context.load_cert_chain(config.kubelet_client_cert_file, config.kubelet_client_key_file or None)
+            key = config.kubelet_client_key_file or None
+            context.load_cert_chain(config.kubelet_client_cert_file, key, password=_no_password)
         return context
 
     def _headers(self) -> dict[str, str]:
         headers = {"Accept": "application/json"}
         if self._config.kubelet_token_file:
-            with open(self._config.kubelet_token_file, "rb") as file:  # noqa: PTH123  # a name from configuration
-                token = file.read(_MAX_TOKEN_BYTES).strip().decode("ascii")
-            headers["Authorization"] = f"Bearer {token}"
+            headers["Authorization"] = f"Bearer {_token(self._config.kubelet_token_file)}"
         return headers
 
 
-def _bounded(answer: http.client.HTTPResponse, deadline: float) -> bytes:
-    """The body; raises ValueError or TimeoutError for one that is too long or comes too slowly."""
-    parts: list[bytes] = []
-    size = 0
-    while part := answer.read1(1 << 20):
-        parts.append(part)
-        size += len(part)
-        if size > _MAX_BYTES:
-            raise ValueError(f"the answer is longer than {_MAX_BYTES} bytes")
-        if time.monotonic() > deadline:
-            raise TimeoutError("the answer takes too long")
-    return b"".join(parts)
+def _token(path: str) -> str:
+    """The token in a file; raises OSError or ValueError, in whose words nothing of the token is."""
+    with open(path, "rb") as file:  # noqa: PTH123  # a name from configuration
+        token = file.read(_MAX_TOKEN_BYTES + 1).strip()
+    if not token or len(token) > _MAX_TOKEN_BYTES or not all(_SPACE < each < _DELETE for each in token):
+        raise ValueError(f"'{path}' holds no token: one word of printable ASCII, {_MAX_TOKEN_BYTES} bytes at most")
+    return token.decode("ascii")
+
+
+def _no_password() -> str:
+    """Called for an encrypted key, for which OpenSSL would ask on the terminal."""
+    raise ValueError("the client's key is encrypted, and nobody is here to give a password")
+
+
+class _Deadline:
+    """A context that ends the exchange on `socket` at the deadline, wherever it waits; raises TimeoutError then."""
+
+    def __init__(self, seconds: float) -> None:
+        self.socket: socket.socket | None = None
+        self._seconds = seconds
+        self._over = threading.Event()
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def _end(self) -> None:
+        self._over.set()
+        if self.socket is not None:
+            # SSLSocket's own shutdown would change the object under the thread that waits.
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self._timer.cancel()
+        if self._over.is_set():
+            raise TimeoutError(f"no whole answer within {self._seconds:g} s") from error
+
+
+def _bounded(answer: http.client.HTTPResponse) -> bytes:
+    """The body; raises ValueError for one that is too long."""
+    data = answer.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise ValueError(f"the answer is longer than {_MAX_BYTES} bytes")
+    return data
 
 
 def _decoded(data: bytes, where: str) -> PodList:

@@ -2,13 +2,12 @@
 """Which container holds which device ids, by kubelet's pod-resources socket (v1, and v1alpha1 of old kubelets)."""
 
 import os
-import threading
-import time
 from typing import Any, Final
 
 from hamid.core.errors import KubeletFailed
 from hamid.core.pods import Holding, HoldingList
 from hamid.node.cluster import kubelet_age_seconds
+from hamid.node.fresh import Fresh
 from hamid.node.kubelet import pod_resources
 
 _TIMEOUT_SECONDS: Final = 2.0
@@ -17,26 +16,18 @@ _TIMEOUT_SECONDS: Final = 2.0
 class KubeletHoldings:
     """Asks kubelet; complete once it has been up for `settle_seconds`, since it lists only pods that it met again.
 
-    No answer is older than the question: who asks while another question is on its way shares the next one's answer.
+    No answer is older than the question; many questions at once are few (see Fresh).
     """
 
     def __init__(self, kubelet_dir: str, settle_seconds: float) -> None:
         self._kubelet_dir = kubelet_dir
         self._socket = os.path.join(kubelet_dir, "pod-resources", "kubelet.sock")  # noqa: PTH118
         self._settle_seconds = settle_seconds
-        self._asking = threading.Lock()
-        self._asked_at = 0.0
-        self._answer = HoldingList(complete=False)
+        self._fresh = Fresh(self._ask)
 
     def holdings(self) -> HoldingList:
         """The holdings of now."""
-        wanted_at = time.monotonic()
-        with self._asking:
-            if self._asked_at <= wanted_at:
-                began = time.monotonic()
-                self._answer = self._ask()
-                self._asked_at = began
-            return self._answer
+        return self._fresh.now()
 
     def _ask(self) -> HoldingList:
         age = kubelet_age_seconds(self._kubelet_dir)

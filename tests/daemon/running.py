@@ -77,9 +77,11 @@ class Hamid:
         return self
 
     def stop(self, number=signal.SIGTERM, seconds=15):
-        """Ends it; the exit status."""
+        """Ends it; the exit status, once kubelet too has seen that it is gone."""
         self.process.send_signal(number)
-        return self.process.wait(seconds)
+        status = self.process.wait(seconds)
+        until(lambda: not self.kubelet.healthy)
+        return status
 
     def events(self, name):
         """What it logged under this name."""
@@ -106,10 +108,11 @@ class Hamid:
 
     def instances(self):
         """Every instance of the node, by MIG UUID."""
-        return {each.mig_uuid: each for gpu in observe(self.paths).gpus for each in gpu.instances}
+        return {each.mig_uuid: each for gpu in self.gpus() for each in gpu.instances}
 
     def gpus(self):
         """Every GPU as NVML shows it now."""
+        os.environ["HAMI_SIM_STATE"] = str(self.state)
         return observe(self.paths).gpus
 
     def facts(self):

@@ -16,6 +16,8 @@ from hamid.node.paths import native_file
 
 SYSTEMD = next((each for each in ("/usr/lib/systemd/systemd", "/lib/systemd/systemd") if Path(each).exists()), None)
 BIN = Path(sys.executable).parent
+# The overlay shows one file system alone, and its /tmp is empty: what runs there may lie elsewhere.
+VISIBLE = f"{sys.prefix} {sys.base_prefix}"
 LEGACY = "systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1"
 # Run in fresh namespaces: a root over the machine's own that nobody else sees, with its own /run, /tmp and cgroups.
 BOOT = """
@@ -24,6 +26,7 @@ cd {place}/root
 mount -t proc proc proc && mount -t tmpfs tmpfs run && mount -t tmpfs tmpfs tmp || exit 9
 mount -t sysfs sysfs sys && mount -t tmpfs tmpfs sys/fs/cgroup && mount --bind /dev dev || exit 9
 mkdir sys/fs/cgroup/systemd && mount -t cgroup -o none,name=systemd,xattr cgroup sys/fs/cgroup/systemd || exit 9
+for each in {visible}; do mkdir -p .$each && mount --bind $each .$each || exit 9; done
 rm -rf etc/systemd/system etc/hami var/lib/hami var/lib/kubelet
 mkdir -p etc/systemd/system/hamid.service.d etc/hami
 cp {unit} etc/systemd/system/
@@ -54,7 +57,7 @@ class Machine:
         (place / "hamid.yaml").write_text(CONFIG)
         (place / "test.target").write_text("[Unit]\nDescription=test\nDefaultDependencies=no\n")
         unit = native_file("systemd/hamid.service")
-        script = BOOT.format(place=place, unit=unit, systemd=SYSTEMD, legacy=LEGACY)
+        script = BOOT.format(place=place, unit=unit, visible=VISIBLE, systemd=SYSTEMD, legacy=LEGACY)
         command = ["unshare", "-m", "-p", "-f", "-u", "-i", "-C", "--propagation", "private", "sh", "-c", script]
         self.log = (place / "log").open("wb")
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whose device is whose, where kubelet says little: old kubelets, init containers, equal pods, lists that lie."""
+
+import json
+import time
+
+import pytest
+from running import RESOURCE, until
+
+from hamid.testing.kubelet import ContainerSpec, Kubelet
+
+ASKS = {RESOURCE: "1"}
+
+
+def owners(node):
+    """Who owns which MIG UUIDs, by the claims and NVML."""
+    seats = {
+        (gpu.uuid, each.profile, each.placement.start): each.mig_uuid for gpu in node.gpus() for each in gpu.instances
+    }
+    return {
+        claim.owner.name: [seats[e.seat.gpu_uuid, e.profile, e.seat.start] for e in claim.seats]
+        for claim in node.facts().claims
+    }
+
+
+def test_a_kubelet_of_1_20_gets_the_same_service(hamid):
+    """It never asks for options and knows pod-resources v1alpha1: grant, confirmation, restarts and release work."""
+    node = hamid(kubelet=False)
+    node.kubelet = Kubelet(node.kubelet.root, old=True)
+    node.kubelet.start()
+    node.start()
+    node.kubelet.wait_for(20)
+    uids = [node.add(name, memory=8000, count=2) for name in ("one", "two")]
+    before = {uid: node.uuids(uid) for uid in uids}
+    until(lambda: len(node.facts().claims) == 2 and all(each.owner.confirmed for each in node.facts().claims))
+    node.kubelet.restart()
+    node.kubelet.wait_for(18)
+    node.stop()
+    node.start()
+    node.kubelet.wait_for(18)
+    for uid in uids:
+        assert node.kubelet.restart_container(uid, "main")["NVIDIA_VISIBLE_DEVICES"] == ",".join(before[uid])
+    node.kubelet.finish_pod(uids[0])
+    until(lambda: sorted(node.instances()) == sorted(before[uids[1]]))
+
+
+def test_init_and_app_container_of_one_pod_share_ids_instance_and_claim(hamid):
+    """The app container starts on what its init container had, through restarts of hamid, until the pod is over."""
+    node = hamid("1xA100-SXM4-40GB").start()
+    node.kubelet.wait_for(10)
+    containers = [ContainerSpec(name="setup", init=True, limits=ASKS), ContainerSpec(limits=ASKS)]
+    uid = node.add("job", containers=containers)
+    assert node.kubelet.device_ids(uid, "setup") == node.kubelet.device_ids(uid, "main")
+    assert node.kubelet.grant(uid, "setup").envs == node.kubelet.grant(uid, "main").envs
+    before = node.uuids(uid)
+    node.stop()
+    node.start()
+    node.kubelet.wait_for(9)
+    until(lambda: all(claim.owner.confirmed for claim in node.facts().claims))
+    assert list(node.instances()) == before
+    assert [claim.owner.container for claim in node.facts().claims] == ["main"]
+    assert node.kubelet.restart_container(uid, "main")["NVIDIA_VISIBLE_DEVICES"] == ",".join(before)
+    node.kubelet.finish_pod(uid)
+    until(lambda: node.instances() == {})
+
+
+def test_a_wrong_guess_is_put_right_before_anything_goes(hamid):
+    """The pod that was guessed ends; the instance of the one that runs stays until that one ends."""
+    node = hamid("1xA100-SXM4-40GB")
+    told = node.root / "pods.json"
+
+    def tell(status):
+        """The pods, and first one that was never admitted: whoever asks may be that one."""
+        limits = {"containers": [{"name": "main", "resources": {"limits": ASKS}}]}
+        ghost = {"metadata": {"uid": "ghost", "name": "ghost", "annotations": {"nvidia.com/gpumem": "4000"}}}
+        pods = json.loads(node.kubelet.pods_file.read_text())
+        pods["items"] = [{**ghost, "spec": limits, "status": {"phase": status}}, *pods["items"]]
+        told.write_text(json.dumps(pods))
+
+    node.configure(pods_file=str(told))
+    tell("Pending")
+    node.start()
+    node.kubelet.wait_for(10)
+    uid = node.add("real")
+    assert list(owners(node)) == ["ghost"]
+    tell("Pending")
+    until(lambda: owners(node) == {"real": node.uuids(uid)})
+    tell("Failed")
+    time.sleep(1)
+    assert list(node.instances()) == node.uuids(uid)
+    node.kubelet.finish_pod(uid)
+    tell("Failed")
+    until(lambda: node.instances() == {})
+
+
+LISTS = {
+    "empty": b'{"kind": "PodList", "items": []}',
+    "cut off": b'{"kind": "PodList", "items": [',
+    "one of two": b'{"items": [{"metadata": {"uid": "x", "name": "x"}, "spec": {"containers": []}}, {"metadata": {}}]}',
+    "no file": None,
+}
+
+
+def lie(node, tmp_path, kind):
+    """A node with one pod whose list of pods turns bad; the instances of before."""
+    pods = tmp_path / f"{node.state.parent.name}.json"
+    pods.symlink_to(node.kubelet.pods_file)
+    node.configure(pods_file=str(pods))
+    node.start()
+    node.kubelet.wait_for(10)
+    node.add(kind)
+    pods.unlink()
+    if LISTS[kind] is not None:
+        pods.write_bytes(LISTS[kind])
+    return node.instances().keys()
+
+
+def test_a_minute_of_lists_that_lie_destroys_nothing(hamid, tmp_path):
+    """Empty, cut off, bad or no list at all, longer than a pod may be absent: kubelet still says who holds the ids.
+
+    Where kubelet says nothing of them either, the empty list is believed.
+    """
+    gone = hamid("1xA30")
+    lie(gone, tmp_path, "empty")
+    gone.kubelet.delete_pod(gone.facts().claims[0].owner.uid)
+    nodes = {kind: hamid("1xA30") for kind in LISTS}
+    before = {kind: lie(node, tmp_path, kind) for kind, node in nodes.items()}
+    end = time.monotonic() + 62
+    while time.monotonic() < end:
+        time.sleep(5)
+        for kind, node in nodes.items():
+            assert node.instances().keys() == before[kind], kind
+    for kind, node in nodes.items():
+        assert [claim.owner.name for claim in node.facts().claims] == [kind]
+    assert gone.instances() == {}
+
+
+pytestmark = pytest.mark.timeout(200)
