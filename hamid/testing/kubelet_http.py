@@ -7,14 +7,25 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-def serve_pods(pods: Callable[[], bytes], port: int = 0, *, token: str = "", tls: ssl.SSLContext | None = None) -> str:
-    """The URL of a server that runs on a thread until the process ends; with a `token` others get 401."""
-    server = ThreadingHTTPServer(("127.0.0.1", port), _handler(pods, token))
-    server.daemon_threads = True
-    if tls is not None:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, name="pods", daemon=True).start()
-    return f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"
+class PodServer:
+    """Serves at `url` on a thread until it is closed or the process ends; with a `token` others get 401."""
+
+    def __init__(
+        self, pods: Callable[[], bytes], port: int = 0, *, token: str = "", tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(pods, token))
+        self._server.daemon_threads = True
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, name="pods", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Nobody is served any more."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
 
 
 def _handler(pods: Callable[[], bytes], token: str) -> type[BaseHTTPRequestHandler]:

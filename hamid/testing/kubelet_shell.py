@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from hamid.node.kubelet import listens
 from hamid.testing.kubelet import AdmissionError, ContainerSpec, Kubelet, PodSpec
-from hamid.testing.kubelet_http import serve_pods
+from hamid.testing.kubelet_http import PodServer
 
 _MAX_LINE: Final = 1 << 20
 Request = dict[str, Any]
@@ -75,7 +75,7 @@ def _serve(options: argparse.Namespace, door: Path) -> None:
     with kubelet, socketserver.ThreadingUnixStreamServer(str(door), _handler(kubelet)) as server:
         server.daemon_threads = True
         if options.pods_port is not None:
-            url = serve_pods(kubelet.pod_list, options.pods_port)
+            url = PodServer(kubelet.pod_list, options.pods_port).url
             print(f"pods at {url}", flush=True)  # noqa: T201
         print("kubelet stand-in runs", flush=True)  # noqa: T201
         stopped = threading.Event()

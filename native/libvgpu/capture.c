@@ -14,34 +14,34 @@ typedef int (*capture_info)(void *stream, int *status, uint64_t *id, void **grap
 typedef int (*capture_info_3)(void *stream, int *status, uint64_t *id, void **graph, const void **nodes,
                               const void **edges, size_t *count);
 
-bool capture_is_active(void *stream)
-{
-    is_capturing ask = DRIVER(cuStreamIsCapturing, is_capturing);
-    int status = CU_CAPTURE_NONE;
-    return device_controlled() && ask != NULL && ask(stream, &status) == CU_SUCCESS && status == CU_CAPTURE_ACTIVE;
-}
-
-static void *graph_of(void *stream)
+static int ask_graph(void *stream, void **graph)
 {
     capture_info ask = DRIVER(cuStreamGetCaptureInfo_v2, capture_info);
     capture_info_3 ask_3 = ask == NULL ? DRIVER(cuStreamGetCaptureInfo_v3, capture_info_3) : NULL;
     int status = CU_CAPTURE_NONE;
     uint64_t id;
-    void *graph = NULL;
-    if (ask != NULL && ask(stream, &status, &id, &graph, NULL, NULL) == CU_SUCCESS)
-        return graph;
-    if (ask_3 != NULL && ask_3(stream, &status, &id, &graph, NULL, NULL, NULL) == CU_SUCCESS)
-        return graph;
-    return NULL;
+    if (ask != NULL)
+        return ask(stream, &status, &id, graph, NULL, NULL);
+    return ask_3 != NULL ? ask_3(stream, &status, &id, graph, NULL, NULL, NULL) : CU_ERROR_NOT_SUPPORTED;
 }
 
-int capture_allocated(void *stream, uint64_t bytes, int result)
+int capture_ask(void *stream, struct capture *capture)
 {
-    int ordinal;
-    uint64_t context;
-    void *graph = result == CU_SUCCESS ? graph_of(stream) : NULL;
-    int device = graph != NULL ? device_current(&ordinal, &context) : -1;
-    if (device >= 0)
-        allocations_grow(SPACE_GRAPH, (uint64_t)(uintptr_t)graph, device, charge_rounded(bytes, GRAPH_UNIT));
+    is_capturing ask = DRIVER(cuStreamIsCapturing, is_capturing);
+    int status = CU_CAPTURE_NONE;
+    int result = ask != NULL ? ask(stream, &status) : CU_SUCCESS;
+    *capture = (struct capture){.active = result == CU_SUCCESS && status == CU_CAPTURE_ACTIVE};
+    if (VGPU_LIKELY(!capture->active))
+        return result;
+    capture->device = device_of_stream(stream);
+    result = device_error(capture->device);
+    return result == CU_SUCCESS ? ask_graph(stream, &capture->graph) : result;
+}
+
+int capture_allocated(const struct capture *capture, uint64_t bytes, int result)
+{
+    if (result == CU_SUCCESS && capture->device >= 0)
+        allocations_grow(allocations_on(SPACE_GRAPH, capture->device), (uint64_t)(uintptr_t)capture->graph,
+                         capture->device, charge_rounded(bytes, GRAPH_UNIT));
     return result;
 }

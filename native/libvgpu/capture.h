@@ -5,9 +5,17 @@
 
 #include "vgpu.h"
 
-bool capture_is_active(void *stream);
+struct capture {
+    bool active;
+    int device;
+    void *graph;
+};
 
-/* Counts bytes for the graph that the stream is captured into, unless the driver failed; gives the result on. */
-int capture_allocated(void *stream, uint64_t bytes, int result);
+/* Whether a stream is being captured, and into what. Where the driver does not say, the answer is the driver's error, and
+ * that of the call in which it was asked: nothing is given that could not be counted. */
+int capture_ask(void *stream, struct capture *capture);
+
+/* Counts bytes for the graph, unless the driver failed; gives the result on. */
+int capture_allocated(const struct capture *capture, uint64_t bytes, int result);
 
 #endif

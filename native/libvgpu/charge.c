@@ -4,8 +4,9 @@
 #include "../include/cuda_abi.h"
 #include "accounting.h"
 #include "device.h"
+#include "hook_table.h"
 
-static const struct charge NOBODY = {.device = -1};
+static const struct charge NOBODY = {.device = DEVICE_NONE};
 
 uint64_t charge_rounded(uint64_t bytes, uint64_t unit)
 {
@@ -30,17 +31,21 @@ bool charge_current(struct charge *charge, uint64_t bytes)
 
 bool charge_device(struct charge *charge, int ordinal, uint64_t bytes)
 {
-    *charge = NOBODY;
-    if (!device_controlled())
-        return true;
-    *charge = (struct charge){.device = device_index(ordinal), .ordinal = ordinal, .bytes = bytes};
+    return charge_index(charge, device_controlled() ? device_index(ordinal) : DEVICE_NONE, bytes);
+}
+
+bool charge_index(struct charge *charge, int index, uint64_t bytes)
+{
+    *charge = (struct charge){.device = index, .bytes = bytes};
     return take(charge);
 }
 
 bool charge_adjust(struct charge *charge, uint64_t bytes)
 {
-    if (charge->device < 0)
+    if (charge->device < 0) {
+        charge->bytes = bytes;
         return true;
+    }
     if (bytes > charge->bytes && !accounting_reserve(charge->device, bytes - charge->bytes))
         return false;
     if (bytes < charge->bytes)
@@ -60,11 +65,21 @@ static void give_back(const struct allocation *entry)
     accounting_release(entry->device, entry->bytes);
 }
 
+/* The driver gave memory although it had not said on which device: counted now, or not given. */
+static bool keep_late(uint64_t bytes, enum allocation_space space, uint64_t key)
+{
+    struct charge charge;
+    return charge_current(&charge, bytes) && device_error(charge.device) == 0 &&
+           charge_keep(&charge, space, key, CU_SUCCESS);
+}
+
 bool charge_keep(const struct charge *charge, enum allocation_space space, uint64_t key, int result)
 {
     struct allocation replaced = {.bytes = 0};
     struct allocation entry = {
         .bytes = charge->bytes, .context = charge->context, .device = charge->device, .references = 1};
+    if (VGPU_UNLIKELY(device_error(charge->device) != 0 && result == CU_SUCCESS))
+        return keep_late(charge->bytes, space, key);
     if (charge->device < 0)
         return true;
     if (result != CU_SUCCESS || !allocations_put(space, key, entry, &replaced)) {
@@ -75,6 +90,15 @@ bool charge_keep(const struct charge *charge, enum allocation_space space, uint6
     if (replaced.bytes != 0)
         give_back(&replaced);
     return true;
+}
+
+int charge_keep_pointer(const struct charge *charge, const unsigned long long *pointer, int result)
+{
+    int (*undo)(unsigned long long) = (int (*)(unsigned long long))(uintptr_t)hook_real(HOOK_cuMemFree_v2);
+    if (charge_keep(charge, SPACE_POINTER, result == CU_SUCCESS ? *pointer : 0, result))
+        return result;
+    undo(*pointer);
+    return CU_ERROR_OUT_OF_MEMORY;
 }
 
 bool charge_begin_free(struct allocation *entry, enum allocation_space space, uint64_t key)

@@ -10,7 +10,7 @@
 #define GRAPH_UNIT ((uint64_t)2 << 20)
 
 struct charge {
-    int device; /* -1: nothing is counted */
+    int device; /* below 0: nothing is counted, or not yet */
     int ordinal;
     uint64_t bytes, context;
 };
@@ -22,12 +22,18 @@ uint64_t charge_rounded(uint64_t bytes, uint64_t unit);
 bool charge_current(struct charge *charge, uint64_t bytes);
 bool charge_device(struct charge *charge, int ordinal, uint64_t bytes);
 
+/* The same on a device by its index; below 0 nothing is counted. */
+bool charge_index(struct charge *charge, int index, uint64_t bytes);
+
 /* The real size is known now; false when it is more and that is over the limit. */
 bool charge_adjust(struct charge *charge, uint64_t bytes);
 
 /* The driver has answered: after a failure the bytes are given back, else they are kept under the key. False when there
  * is no room to remember them; they are given back then, and the caller must undo. */
 bool charge_keep(const struct charge *charge, enum allocation_space space, uint64_t key, int result);
+
+/* The same for an allocation's pointer, which is undone here when it cannot be remembered. Gives the result on. */
+int charge_keep_pointer(const struct charge *charge, const unsigned long long *pointer, int result);
 
 void charge_drop(const struct charge *charge);
 

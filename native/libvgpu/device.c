@@ -142,22 +142,95 @@ int device_index(int ordinal)
     return index < VGPU_DEVICES ? index : -1;
 }
 
+/* What a thread found out last of its current context. A context stays on its device, so that one question to the driver
+ * is enough until some context ends. */
+struct current {
+    void *context;
+    unsigned epoch;
+    int ordinal, index;
+};
+
+static __thread struct current last __attribute__((tls_model("initial-exec")));
+static atomic_uint epoch;
+
+void device_forget_contexts(void)
+{
+    atomic_fetch_add(&epoch, 1);
+}
+
+/* In a driver that lacks one of these the first device counts: nothing is given uncounted. */
+static int ask_current(struct current *current)
+{
+    int (*get)(void **) = DRIVER(cuCtxGetCurrent, int (*)(void **));
+    int (*device)(int *) = DRIVER(cuCtxGetDevice, int (*)(int *));
+    unsigned now = atomic_load_explicit(&epoch, memory_order_acquire);
+    void *context = NULL;
+    int result = get != NULL ? get(&context) : CU_SUCCESS;
+    if (VGPU_UNLIKELY(result != CU_SUCCESS))
+        return device_refused(result);
+    if (VGPU_LIKELY(context != NULL && context == last.context && now == last.epoch)) {
+        *current = last;
+        return last.index;
+    }
+    *current = (struct current){.context = context, .epoch = now};
+    result = device != NULL ? device(&current->ordinal) : CU_SUCCESS;
+    if (result != CU_SUCCESS)
+        return device_refused(result);
+    current->index = device_index(current->ordinal);
+    last = *current;
+    return current->index;
+}
+
 int device_current(int *ordinal, uint64_t *context)
 {
-    int (*device)(int *) = DRIVER(cuCtxGetDevice, int (*)(int *));
-    int (*current)(void **) = DRIVER(cuCtxGetCurrent, int (*)(void **));
-    void *found = NULL;
-    if (device == NULL || current == NULL || device(ordinal) != CU_SUCCESS || current(&found) != CU_SUCCESS)
-        return -1;
-    *context = (uint64_t)(uintptr_t)found;
-    return device_index(*ordinal);
+    struct current current;
+    int index = ask_current(&current);
+    if (device_error(index) == CU_SUCCESS) {
+        *ordinal = current.ordinal;
+        *context = (uint64_t)(uintptr_t)current.context;
+    }
+    return index;
 }
 
 int device_current_index(void)
 {
-    int (*device)(int *) = DRIVER(cuCtxGetDevice, int (*)(int *));
+    struct current current;
+    return ask_current(&current);
+}
+
+static bool is_alone(void)
+{
+    static atomic_int known; /* 0: not yet */
+    int (*ask)(int *) = DRIVER(cuDeviceGetCount, int (*)(int *));
+    int count = atomic_load_explicit(&known, memory_order_relaxed);
+    if (VGPU_UNLIKELY(count == 0) && ask != NULL && ask(&count) == CU_SUCCESS)
+        atomic_store_explicit(&known, count, memory_order_relaxed);
+    return count == 1 || ask == NULL;
+}
+
+/* For drivers before CUDA 12.8, which say only in which context a stream is. */
+static int index_in_context_of(void *stream)
+{
+    int (*context_of)(void *, void **) = DRIVER(cuStreamGetCtx, int (*)(void *, void **));
+    int (*push)(void *) = DRIVER(cuCtxPushCurrent_v2, int (*)(void *));
+    int (*pop)(void **) = DRIVER(cuCtxPopCurrent_v2, int (*)(void **));
+    void *context;
+    if (context_of == NULL || push == NULL || pop == NULL || context_of(stream, &context) != CU_SUCCESS ||
+        push(context) != CU_SUCCESS)
+        return device_current_index();
+    int index = device_current_index();
+    pop(&context);
+    return index;
+}
+
+int device_of_stream(void *stream)
+{
+    int (*device_of)(void *, int *) = DRIVER(cuStreamGetDevice, int (*)(void *, int *));
     int ordinal;
-    return device != NULL && device(&ordinal) == CU_SUCCESS ? device_index(ordinal) : -1;
+    if (stream == NULL || stream == CU_LEGACY_STREAM || stream == CU_PER_THREAD_STREAM || is_alone())
+        return device_current_index();
+    return device_of != NULL && device_of(stream, &ordinal) == CU_SUCCESS ? device_index(ordinal)
+                                                                           : index_in_context_of(stream);
 }
 
 int device_of_nvml(void *handle)

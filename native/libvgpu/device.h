@@ -9,14 +9,36 @@
 /* False when nothing is to be limited or counted: no limit, no region named, or CUDA_DISABLE_CONTROL. */
 bool device_controlled(void);
 
-/* The index of a CUDA ordinal; -1 for what is no device, or beyond those that a region can have. */
+/* The index of a CUDA ordinal, or DEVICE_NONE. */
 int device_index(int ordinal);
 
-/* The index of the current context's device, its ordinal and the context itself; -1 without a context. */
+#define DEVICE_NONE (-1) /* no device, or beyond those that a region can have */
+
+#define DEVICE_REFUSED (-1000)
+
+/* Where the driver does not say which device it is, its error takes the place of an index. */
+static inline int device_refused(int error)
+{
+    return DEVICE_REFUSED - error;
+}
+
+/* The driver's error in such an index; 0 in any other. */
+static inline int device_error(int index)
+{
+    return index <= DEVICE_REFUSED ? DEVICE_REFUSED - index : 0;
+}
+
+/* The index of the current context's device, its ordinal and the context itself. */
 int device_current(int *ordinal, uint64_t *context);
 
 /* The index of the current context's device alone. */
 int device_current_index(void);
+
+/* The index of the device that a stream works on; the current one for the streams that are no objects. */
+int device_of_stream(void *stream);
+
+/* A context ended: its address may become that of another one, on another device. */
+void device_forget_contexts(void);
 
 /* The index of a device handle of NVML; -1 when it is not in the region. */
 int device_of_nvml(void *handle);

@@ -10,7 +10,7 @@ static bool charge_array(struct charge *charge, const struct cu_array3d *array, 
 {
     if (!charge_current(charge, 0))
         return false;
-    return charge->device < 0 || charge_adjust(charge, array_size(array, levels, charge->ordinal));
+    return charge->device == DEVICE_NONE || charge_adjust(charge, array_size(array, levels, charge->ordinal));
 }
 
 /* After the driver's answer: kept, or undone when it cannot be. */

@@ -21,11 +21,33 @@ VGPU_EXPORT int cuInit(unsigned flags)
     return result;
 }
 
+static int end_context(void *context, int result)
+{
+    if (result == CU_SUCCESS) {
+        device_forget_contexts();
+        charge_end_context((uint64_t)(uintptr_t)context);
+    }
+    return result;
+}
+
+VGPU_EXPORT int cuCtxDestroy(void *context)
+{
+    return end_context(context, REAL(cuCtxDestroy)(context));
+}
+
 VGPU_EXPORT int cuCtxDestroy_v2(void *context)
 {
-    int result = REAL(cuCtxDestroy_v2)(context);
-    if (result == CU_SUCCESS)
-        charge_end_context((uint64_t)(uintptr_t)context);
+    return end_context(context, REAL(cuCtxDestroy_v2)(context));
+}
+
+/* It ends with the last one who detaches. */
+VGPU_EXPORT int cuCtxDetach(void *context)
+{
+    int (*version_of)(void *, unsigned *) = DRIVER(cuCtxGetApiVersion, int (*)(void *, unsigned *));
+    int result = REAL(cuCtxDetach)(context);
+    unsigned version;
+    if (result == CU_SUCCESS && version_of != NULL && version_of(context, &version) != CU_SUCCESS)
+        end_context(context, result);
     return result;
 }
 
@@ -45,21 +67,32 @@ static void end_primary(int ordinal)
     int active = 1;
     if (ordinal < 0 || ordinal >= ORDINALS || ask == NULL || ask(ordinal, &flags, &active) != CU_SUCCESS || active != 0)
         return;
-    charge_end_context(atomic_load(&primary[ordinal]));
+    end_context((void *)(uintptr_t)atomic_load(&primary[ordinal]), CU_SUCCESS);
+}
+
+static int after_primary(int ordinal, int result)
+{
+    if (result == CU_SUCCESS)
+        end_primary(ordinal);
+    return result;
+}
+
+VGPU_EXPORT int cuDevicePrimaryCtxRelease(int ordinal)
+{
+    return after_primary(ordinal, REAL(cuDevicePrimaryCtxRelease)(ordinal));
 }
 
 VGPU_EXPORT int cuDevicePrimaryCtxRelease_v2(int ordinal)
 {
-    int result = REAL(cuDevicePrimaryCtxRelease_v2)(ordinal);
-    if (result == CU_SUCCESS)
-        end_primary(ordinal);
-    return result;
+    return after_primary(ordinal, REAL(cuDevicePrimaryCtxRelease_v2)(ordinal));
+}
+
+VGPU_EXPORT int cuDevicePrimaryCtxReset(int ordinal)
+{
+    return after_primary(ordinal, REAL(cuDevicePrimaryCtxReset)(ordinal));
 }
 
 VGPU_EXPORT int cuDevicePrimaryCtxReset_v2(int ordinal)
 {
-    int result = REAL(cuDevicePrimaryCtxReset_v2)(ordinal);
-    if (result == CU_SUCCESS)
-        end_primary(ordinal);
-    return result;
+    return after_primary(ordinal, REAL(cuDevicePrimaryCtxReset_v2)(ordinal));
 }

@@ -13,9 +13,27 @@ static uint64_t key(const void *handle)
 
 static void grow(void *graph, const struct cu_memory_node *memory)
 {
-    int device = device_controlled() ? device_index(memory->pool.location.id) : -1;
+    int device = device_controlled() ? device_index(memory->pool.location.id) : DEVICE_NONE;
     if (device >= 0)
-        allocations_grow(SPACE_GRAPH, key(graph), device, charge_rounded(memory->bytes, GRAPH_UNIT));
+        allocations_grow(allocations_on(SPACE_GRAPH, device), key(graph), device,
+                         charge_rounded(memory->bytes, GRAPH_UNIT));
+}
+
+/* A graph that holds all of another one has its memory too. */
+static void grow_by(void *graph, void *other)
+{
+    struct allocation entry;
+    for (int device = 0; device_controlled() && device < VGPU_DEVICES; device++)
+        if (allocations_get(allocations_on(SPACE_GRAPH, device), key(other), &entry))
+            allocations_grow(allocations_on(SPACE_GRAPH, device), key(graph), device, entry.bytes);
+}
+
+static void grow_by_node(void *graph, const struct cu_node *added)
+{
+    if (added->type == CU_NODE_MEM_ALLOC)
+        grow(graph, &added->memory);
+    else if (added->type == CU_NODE_GRAPH)
+        grow_by(graph, added->graph.graph);
 }
 
 VGPU_EXPORT int cuGraphAddMemAllocNode(void **node, void *graph, const void *needs, size_t count,
@@ -30,8 +48,8 @@ VGPU_EXPORT int cuGraphAddMemAllocNode(void **node, void *graph, const void *nee
 VGPU_EXPORT int cuGraphAddNode(void **node, void *graph, const void *needs, size_t count, struct cu_node *added)
 {
     int result = REAL(cuGraphAddNode)(node, graph, needs, count, added);
-    if (result == CU_SUCCESS && added->type == CU_NODE_MEM_ALLOC)
-        grow(graph, &added->memory);
+    if (result == CU_SUCCESS)
+        grow_by_node(graph, added);
     return result;
 }
 
@@ -39,51 +57,90 @@ VGPU_EXPORT int cuGraphAddNode_v2(void **node, void *graph, const void *needs, c
                                   struct cu_node *added)
 {
     int result = REAL(cuGraphAddNode_v2)(node, graph, needs, edges, count, added);
-    if (result == CU_SUCCESS && added->type == CU_NODE_MEM_ALLOC)
-        grow(graph, &added->memory);
+    if (result == CU_SUCCESS)
+        grow_by_node(graph, added);
     return result;
 }
 
 VGPU_EXPORT int cuGraphClone(void **clone, void *graph)
 {
-    struct allocation entry;
     int result = REAL(cuGraphClone)(clone, graph);
-    if (result == CU_SUCCESS && device_controlled() && allocations_get(SPACE_GRAPH, key(graph), &entry))
-        allocations_grow(SPACE_GRAPH, key(*clone), entry.device, entry.bytes);
+    if (result == CU_SUCCESS)
+        grow_by(*clone, graph);
     return result;
+}
+
+/* What is known of a graph or an instance, by device. */
+struct entries {
+    bool known[VGPU_DEVICES];
+    struct allocation on[VGPU_DEVICES];
+};
+
+static void take_entries(struct entries *entries, enum allocation_space space, const void *handle)
+{
+    for (int device = 0; device < VGPU_DEVICES; device++)
+        entries->known[device] =
+            charge_begin_free(&entries->on[device], allocations_on(space, device), key(handle));
 }
 
 VGPU_EXPORT int cuGraphDestroy(void *graph)
 {
-    struct allocation entry, replaced;
-    bool known = charge_begin_free(&entry, SPACE_GRAPH, key(graph));
+    struct entries entries;
+    struct allocation replaced;
+    take_entries(&entries, SPACE_GRAPH, graph);
     int result = REAL(cuGraphDestroy)(graph);
-    if (known && result != CU_SUCCESS)
-        allocations_put(SPACE_GRAPH, key(graph), entry, &replaced);
+    for (int device = 0; result != CU_SUCCESS && device < VGPU_DEVICES; device++)
+        if (entries.known[device])
+            allocations_put(allocations_on(SPACE_GRAPH, device), key(graph), entries.on[device], &replaced);
     return result;
 }
 
-static bool charge_graph(struct charge *charge, void *graph)
+VGPU_EXPORT int cuGraphExecDestroy(void *instance)
 {
-    struct allocation entry;
-    *charge = (struct charge){.device = -1};
-    if (!device_controlled() || !allocations_get(SPACE_GRAPH, key(graph), &entry))
-        return true;
-    charge->device = entry.device;
-    return charge_adjust(charge, entry.bytes);
+    struct entries entries;
+    take_entries(&entries, SPACE_EXEC, instance);
+    int result = REAL(cuGraphExecDestroy)(instance);
+    for (int device = 0; device < VGPU_DEVICES; device++)
+        charge_end_free(entries.known[device], &entries.on[device], allocations_on(SPACE_EXEC, device), key(instance),
+                        result);
+    return result;
 }
 
-static int keep(const struct charge *charge, void **instance, int result)
+/* What an instance of a graph takes, by device. */
+struct graph_charge {
+    struct charge on[VGPU_DEVICES];
+};
+
+static bool charge_graph(struct graph_charge *charges, void *graph)
 {
-    if (charge_keep(charge, SPACE_EXEC, result == CU_SUCCESS ? key(*instance) : 0, result))
+    for (int device = 0; device < VGPU_DEVICES; device++) {
+        struct allocation entry = {.bytes = 0};
+        bool known = device_controlled() && allocations_get(allocations_on(SPACE_GRAPH, device), key(graph), &entry);
+        if (charge_index(&charges->on[device], known ? device : DEVICE_NONE, entry.bytes))
+            continue;
+        while (device-- > 0)
+            charge_drop(&charges->on[device]);
+        return false;
+    }
+    return true;
+}
+
+static int keep(const struct graph_charge *charges, void **instance, int result)
+{
+    bool kept = true;
+    for (int device = 0; device < VGPU_DEVICES; device++)
+        kept = charge_keep(&charges->on[device], allocations_on(SPACE_EXEC, device),
+                           result == CU_SUCCESS ? key(*instance) : 0, result) &&
+               kept;
+    if (kept)
         return result;
-    ((int (*)(void *))(uintptr_t)hook_real(HOOK_cuGraphExecDestroy))(*instance);
+    cuGraphExecDestroy(*instance);
     return CU_ERROR_OUT_OF_MEMORY;
 }
 
 VGPU_EXPORT int cuGraphInstantiate(void **instance, void *graph, void **error, char *log, size_t size)
 {
-    struct charge charge;
+    struct graph_charge charge;
     if (!charge_graph(&charge, graph))
         return CU_ERROR_OUT_OF_MEMORY;
     return keep(&charge, instance, REAL(cuGraphInstantiate)(instance, graph, error, log, size));
@@ -91,7 +148,7 @@ VGPU_EXPORT int cuGraphInstantiate(void **instance, void *graph, void **error, c
 
 VGPU_EXPORT int cuGraphInstantiate_v2(void **instance, void *graph, void **error, char *log, size_t size)
 {
-    struct charge charge;
+    struct graph_charge charge;
     if (!charge_graph(&charge, graph))
         return CU_ERROR_OUT_OF_MEMORY;
     return keep(&charge, instance, REAL(cuGraphInstantiate_v2)(instance, graph, error, log, size));
@@ -99,7 +156,7 @@ VGPU_EXPORT int cuGraphInstantiate_v2(void **instance, void *graph, void **error
 
 VGPU_EXPORT int cuGraphInstantiateWithFlags(void **instance, void *graph, unsigned long long flags)
 {
-    struct charge charge;
+    struct graph_charge charge;
     if (!charge_graph(&charge, graph))
         return CU_ERROR_OUT_OF_MEMORY;
     return keep(&charge, instance, REAL(cuGraphInstantiateWithFlags)(instance, graph, flags));
@@ -107,7 +164,7 @@ VGPU_EXPORT int cuGraphInstantiateWithFlags(void **instance, void *graph, unsign
 
 VGPU_EXPORT int cuGraphInstantiateWithParams(void **instance, void *graph, struct cu_instantiate *parameters)
 {
-    struct charge charge;
+    struct graph_charge charge;
     if (!charge_graph(&charge, graph))
         return CU_ERROR_OUT_OF_MEMORY;
     return keep(&charge, instance, REAL(cuGraphInstantiateWithParams)(instance, graph, parameters));
@@ -115,17 +172,8 @@ VGPU_EXPORT int cuGraphInstantiateWithParams(void **instance, void *graph, struc
 
 VGPU_EXPORT int cuGraphInstantiateWithParams_ptsz(void **instance, void *graph, struct cu_instantiate *parameters)
 {
-    struct charge charge;
+    struct graph_charge charge;
     if (!charge_graph(&charge, graph))
         return CU_ERROR_OUT_OF_MEMORY;
     return keep(&charge, instance, REAL(cuGraphInstantiateWithParams_ptsz)(instance, graph, parameters));
-}
-
-VGPU_EXPORT int cuGraphExecDestroy(void *instance)
-{
-    struct allocation entry;
-    bool known = charge_begin_free(&entry, SPACE_EXEC, key(instance));
-    int result = REAL(cuGraphExecDestroy)(instance);
-    charge_end_free(known, &entry, SPACE_EXEC, key(instance), result);
-    return result;
 }

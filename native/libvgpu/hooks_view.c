@@ -35,13 +35,14 @@ VGPU_EXPORT int cuMemGetInfo_v2(size_t *free, size_t *total)
     int result = REAL(cuMemGetInfo_v2)(free, total);
     if (result != CU_SUCCESS || !device_controlled())
         return result;
-    if (view_of(device_current_index(), total != NULL ? *total : UINT64_MAX, free != NULL ? *free : UINT64_MAX, &view)) {
+    int device = device_current_index();
+    if (view_of(device, total != NULL ? *total : UINT64_MAX, free != NULL ? *free : UINT64_MAX, &view)) {
         if (free != NULL)
             *free = view.free;
         if (total != NULL)
             *total = view.total;
     }
-    return result;
+    return device_error(device);
 }
 
 VGPU_EXPORT int cuDeviceTotalMem_v2(size_t *bytes, int ordinal)
@@ -108,17 +109,16 @@ static int list(list_processes real, void *device, unsigned *count, void *infos,
     return result;
 }
 
-VGPU_EXPORT int nvmlDeviceGetComputeRunningProcesses(void *device, unsigned *count, void *infos)
-{
-    return list(REAL(nvmlDeviceGetComputeRunningProcesses), device, count, infos, sizeof(struct nvml_process_1));
-}
+#define PROCESS_LIST(symbol, info)                                                                                       \
+    VGPU_EXPORT int symbol(void *device, unsigned *count, void *infos)                                                 \
+    {                                                                                                                  \
+        return list(REAL(symbol), device, count, infos, sizeof(info));                                                 \
+    }
+#define PROCESS_LISTS(kind)                                                                                              \
+    PROCESS_LIST(nvmlDeviceGet##kind##RunningProcesses, struct nvml_process_1)                                         \
+    PROCESS_LIST(nvmlDeviceGet##kind##RunningProcesses_v2, struct nvml_process_2)                                      \
+    PROCESS_LIST(nvmlDeviceGet##kind##RunningProcesses_v3, struct nvml_process_2)
 
-VGPU_EXPORT int nvmlDeviceGetComputeRunningProcesses_v2(void *device, unsigned *count, void *infos)
-{
-    return list(REAL(nvmlDeviceGetComputeRunningProcesses_v2), device, count, infos, sizeof(struct nvml_process_2));
-}
-
-VGPU_EXPORT int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, void *infos)
-{
-    return list(REAL(nvmlDeviceGetComputeRunningProcesses_v3), device, count, infos, sizeof(struct nvml_process_2));
-}
+PROCESS_LISTS(Compute)
+PROCESS_LISTS(Graphics)
+PROCESS_LISTS(MPSCompute)

@@ -14,7 +14,7 @@ import pytest
 
 from hamid.core.config import Config
 from hamid.node.cluster import FilePods, KubeletPods
-from hamid.testing.kubelet_http import serve_pods
+from hamid.testing.kubelet_http import PodServer
 
 EMPTY = b'{"kind": "PodList", "items": []}'
 SECRET = "sEcReT"
@@ -43,6 +43,20 @@ def certificate(tmp_path):
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
     subprocess.run([*command, *names, "-keyout", key, "-out", cert], check=True, capture_output=True)
     return cert, key
+
+
+@pytest.fixture
+def kubelet():
+    """Serves an empty list with these settings; its URL. All ends with the test."""
+    servers = []
+
+    def serve(**settings):
+        servers.append(PodServer(lambda: EMPTY, **settings))
+        return servers[-1].url + "/pods"
+
+    yield serve
+    for each in servers:
+        each.close()
 
 
 def asked(url, *, seconds=4.0, **settings):
@@ -90,12 +104,12 @@ def test_bytes_that_are_no_list_of_pods_are_a_problem(tmp_path, data):
 
 
 @pytest.mark.parametrize("by_address", [True, False])
-def test_kubelet_is_read_over_https_with_a_token(tmp_path, certificate, by_address):
+def test_kubelet_is_read_over_https_with_a_token(tmp_path, certificate, kubelet, by_address):
     """The server's certificate is checked, whatever name of it is used, and the token is told to it alone."""
     cert, key = certificate
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
-    url = serve_pods(lambda: EMPTY, token=SECRET, tls=context) + "/pods"
+    url = kubelet(token=SECRET, tls=context)
     token = tmp_path / "token"
     token.write_text(f"{SECRET}\n")
     url = url if by_address else url.replace("127.0.0.1", "localhost")
@@ -106,14 +120,14 @@ def test_kubelet_is_read_over_https_with_a_token(tmp_path, certificate, by_addre
     assert "401" in asked(url, kubelet_ca_file=str(cert)).problem
 
 
-def test_a_kubelet_may_want_a_client_certificate(certificate):
+def test_a_kubelet_may_want_a_client_certificate(certificate, kubelet):
     """With one it answers, without one it does not."""
     cert, key = certificate
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(cert)
-    url = serve_pods(lambda: EMPTY, tls=context) + "/pods"
+    url = kubelet(tls=context)
     told = {"kubelet_client_cert_file": str(cert), "kubelet_client_key_file": str(key)}
     assert asked(url, kubelet_ca_file=str(cert), **told).complete
     assert not asked(url, kubelet_ca_file=str(cert)).complete
@@ -155,10 +169,12 @@ def server(talk):
                     with peer, contextlib.suppress(OSError):
                         talk(peer)
 
-        threading.Thread(target=serve, daemon=True).start()
+        serving = threading.Thread(target=serve, daemon=True)
+        serving.start()
         yield listening.getsockname()[1]
         # Closing alone does not wake who accepts.
         listening.shutdown(socket.SHUT_RDWR)
+        serving.join()
 
 
 def drip(text, then):

@@ -170,9 +170,22 @@ class Driver:
         rest = ctypes.c_uint(0), ctypes.c_void_p(stream), None, None
         self.call("cuLaunchKernel", ctypes.c_void_p(function), *shape, *rest)
 
-    def physical(self, size):
+    def on(self, device, function, *arguments):
+        """What a function gives while another device's context is current."""
+        other = ctypes.c_void_p(self.get("cuDevicePrimaryCtxRetain", device))
+        self.call("cuCtxPushCurrent_v2", other)
+        try:
+            return function(*arguments)
+        finally:
+            self.get("cuCtxPopCurrent_v2")
+
+    def stream_on(self, device):
+        """A stream of another device; the current context stays as it is."""
+        return self.on(device, self.get, "cuStreamCreate", 0)
+
+    def physical(self, size, device=0):
         """A handle of cuMemCreate."""
-        wanted = Allocation(PINNED, 1, Location(DEVICE, 0))
+        wanted = Allocation(PINNED, 1, Location(DEVICE, device))
         return self.get("cuMemCreate", ctypes.c_size_t(size), ctypes.byref(wanted), ctypes.c_uint64(0))
 
     def map(self, handle, size):
@@ -193,9 +206,15 @@ class Driver:
         wanted = Array(width, width, 0, 0x20, 1, 0)
         return self.get("cuMipmappedArrayCreate", ctypes.byref(wanted), ctypes.c_uint(levels))
 
-    def pool(self):
-        wanted = Pool(PINNED, 0, Location(DEVICE, 0))
+    def pool(self, device=0, kind=DEVICE):
+        wanted = Pool(PINNED, 0, Location(kind, device))
         return self.get("cuMemPoolCreate", ctypes.byref(wanted))
+
+    def default_pool(self, device, name="cuDeviceGetDefaultMemPool"):
+        return self.get(name, device)
+
+    def from_pool(self, pool, size):
+        return self.get("cuMemAllocFromPoolAsync", ctypes.c_size_t(size), ctypes.c_void_p(pool), None)
 
     def pool_attribute(self, pool, attribute):
         value = ctypes.c_uint64()
@@ -245,11 +264,12 @@ class Driver:
     def ipc_open(self, handle):
         return self.get("cuIpcOpenMemHandle_v2", IpcHandle.from_buffer_copy(handle), 1)
 
-    def graph_memory(self, size, flags=0):
-        """A graph that allocates, ready to launch: (executable graph, address)."""
+    def graph_memory(self, *sizes, flags=0):
+        """A graph that allocates on one device after the other, ready to launch: (executable graph, last address)."""
         graph = ctypes.c_void_p(self.get("cuGraphCreate", 0))
-        wanted = Memory(Pool(PINNED, 0, Location(DEVICE, 0)), None, 0, size, 0)
-        self.get("cuGraphAddMemAllocNode", graph, None, ctypes.c_size_t(0), ctypes.byref(wanted))
+        for device, size in enumerate(sizes):
+            wanted = Memory(Pool(PINNED, 0, Location(DEVICE, device)), None, 0, size, 0)
+            self.get("cuGraphAddMemAllocNode", graph, None, ctypes.c_size_t(0), ctypes.byref(wanted))
         return self.get("cuGraphInstantiateWithFlags", graph, ctypes.c_uint64(flags)), wanted.pointer
 
     def resolve(self, name, version, flags=0):

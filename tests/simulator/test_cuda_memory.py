@@ -180,7 +180,7 @@ def test_graph_memory_counts_from_the_launch_until_it_is_trimmed(client):
     assert client("d.used()") == 4 * MIB
     assert client("d.code('cuDeviceGraphMemTrim', 0)") == 0
     assert client("d.used()") == 0
-    again, _ = client(f"d.graph_memory({3 * MIB}, 1)")
+    again, _ = client(f"d.graph_memory({3 * MIB}, flags=1)")
     assert [client(f"d.code('cuGraphLaunch', u64({again}), None)") for _ in range(2)] == [0, 0]
     assert client("d.used()") == 4 * MIB
 
