@@ -71,4 +71,7 @@ def pytest_terminal_summary(terminalreporter):
         if name == "kills"
     ]
     if kills:
-        terminalreporter.write_line(f"crash matrix: {sum(kills)} kills in {len(kills)} proofs, recovered from each")
+        count, states = (sum(each) for each in zip(*kills, strict=True))
+        terminalreporter.write_line(
+            f"crash matrix: {count} kills in {len(kills)} proofs left {states} different states, recovered from each"
+        )

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """A simulated node that can be put back to an earlier state, and a child process that dies at a chosen point."""
 
+import contextlib
 import gc
+import hashlib
 import itertools
 import os
 import shutil
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
 from pathlib import Path
@@ -38,6 +42,10 @@ WRITES = (
     folders.remove.__code__,
 )
 MOST_POINTS = 3000
+# Where the simulated driver's state file has its lock, which remembers who held it (native/simulator/store.c).
+DRIVER_LOCK = slice(64, 104)
+# Of these tables what does not name a process or a time.
+COLUMNS = {"runs": "run, boot_id, goal, claim, claim_seats, steps, ended", "claims": "name"}
 
 
 class Scene:
@@ -67,6 +75,31 @@ class Scene:
         temporary.replace(self.state)
         shutil.rmtree(self.root)
         _copy_tree(self._saved / "root", self.root)
+
+    def lasting(self) -> bytes:
+        """All that outlives a process, as one digest: the driver's state, the ledger without pids and times, files."""
+        driver = bytearray(self.state.read_bytes())
+        driver[DRIVER_LOCK] = bytes(DRIVER_LOCK.stop - DRIVER_LOCK.start)
+        digest = hashlib.blake2b(driver)
+        for path in sorted(self.root.rglob("*")):
+            status = path.lstat()
+            size = status.st_size if stat.S_ISREG(status.st_mode) and "ledger" not in path.name else 0
+            digest.update(repr((str(path), status.st_mode, status.st_rdev, size)).encode())
+        digest.update(repr(self._ledger_rows()).encode())
+        return digest.digest()
+
+    def _ledger_rows(self) -> list[tuple[object, ...]]:
+        """Read from a copy, since whoever opens a ledger may tidy it up."""
+        with tempfile.TemporaryDirectory(dir=self.root.parent) as folder:
+            for path in self.root.glob("var/lib/hami/ledger.db*"):
+                shutil.copyfile(path, Path(folder) / path.name)
+            with contextlib.closing(sqlite3.connect(f"{folder}/ledger.db")) as ledger:
+                names = [name for (name,) in ledger.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+                return [
+                    row
+                    for name in sorted(names)
+                    for row in ledger.execute(f"SELECT {COLUMNS.get(name, '*')} FROM {name}")
+                ]
 
     def reboot(self) -> None:
         """The node starts anew."""
@@ -244,15 +277,22 @@ def deaths(*, reads=True):
 
 
 def kills(scene, work, judge, *, reads=True):
-    """Kills the work at every point there is, judges each time, and puts the node back; how many there were."""
+    """Kills the work at every point there is, judges what that leaves behind, and puts the node back.
+
+    What is left behind twice is judged once: a recovery sees nothing else of the dead process. Gives the number of
+    kills and that of the different states they left.
+    """
     count = 0
+    judged = set()
     for family, arm in deaths(reads=reads):
         for number in itertools.count(1):
             assert number < MOST_POINTS, family
             if not in_child(work, arm(number)):
                 break
-            judge()
+            if (left := scene.lasting()) not in judged:
+                judged.add(left)
+                judge()
             scene.put_back()
             count += 1
         scene.put_back()
-    return count
+    return count, len(judged)
