@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Times calls of the CUDA driver, found as NVIDIA's runtime library finds them. One line: nanoseconds a call, medians of
- * nine: launch, pair, pair with 100,000 live, info, an unhooked call, and pairs a second of THREADS threads. */
+ * nine: launch, pair, pair with 100,000 live, info, an unhooked call, and pairs a second of THREADS threads.
+ * `init` times cuInit alone; `loop NAME COUNT` makes so many calls of one kind. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <pthread.h>
@@ -96,6 +97,19 @@ static double threaded(int threads, long count)
     return (double)threads * (double)count / ((now() - begin) / 1e9);
 }
 
+/* For who counts instructions: so many calls of one kind, and nothing else after the start. */
+static int loop(const char *what, long count)
+{
+    const struct {
+        const char *name;
+        void (*call)(void);
+    } calls[] = {{"launch", call_launch}, {"pair", call_pair}, {"info", call_info}, {"unhooked", call_unhooked}};
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+        for (long left = strcmp(calls[i].name, what) == 0 ? count : 0; left > 0; left--)
+            calls[i].call();
+    return 0;
+}
+
 int main(int count, char **words)
 {
     double begin = now();
@@ -117,6 +131,8 @@ int main(int count, char **words)
     void *module;
     if (retain(&context, 0) != 0 || set_current(context) != 0 || load(&module, PTX) != 0 || get(&function, module, "kernel") != 0)
         return 5;
+    if (strcmp(words[1], "loop") == 0)
+        return loop(words[2], atol(words[3]));
     double launched = median(call_launch, 200000), pair = median(call_pair, 100000);
     for (int i = 0; i < 100000; i++) {
         uint64_t kept;

@@ -2,12 +2,13 @@
 """What libvgpu costs: the same client with and without it preloaded, on the simulated driver.
 
 Differences in nanoseconds a call (medians of nine, the smallest of three runs), beside what is aimed at; the driver's
-own time is the baseline, printed too. Also the size of the file, the time of the first cuInit, and that of many
-processes at once. Run: .venv/bin/python benchmarks/libvgpu.py
+own time is the baseline, printed too. The same in instructions, which no other load disturbs. Also the size of the
+file, the time of the first cuInit, and that of many processes at once. Run: .venv/bin/python benchmarks/libvgpu.py
 """
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -23,6 +24,7 @@ RUNS = 3
 PROCESSES = 128
 THREADS = min(8, os.cpu_count() or 1)
 ROWS = ("launch", "alloc+free", "alloc+free at 100,000 live", "cuMemGetInfo", "unhooked call")
+COUNTED = ("launch", "pair", "info", "unhooked")
 AIMS_NS = {"launch": 3, "alloc+free": 60, "alloc+free at 100,000 live": 60, "cuMemGetInfo": 10, "unhooked call": 0}
 
 
@@ -45,6 +47,18 @@ def run(program: Path, place: Path, word: str, *, preload: bool) -> list[float]:
         command, env=environment(place, preload=preload), check=True, capture_output=True, text=True
     ).stdout
     return [float(each) for each in output.split()]
+
+
+def instructions(program: Path, place: Path, what: str, *, preload: bool) -> float:
+    """Instructions a call by callgrind, of the client, libvgpu and the driver together: the difference of two runs."""
+    totals = []
+    for count in (5_000, 25_000):
+        output = place / "callgrind"
+        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={output}", program, "loop", what, str(count)]
+        subprocess.run(command, env=environment(place, preload=preload), check=True, capture_output=True)
+        (summary,) = [line for line in output.read_text().splitlines() if line.startswith(("summary:", "totals:"))][:1]
+        totals.append(int(summary.split()[1]))
+    return (totals[1] - totals[0]) / 20_000
 
 
 def at_once(program: Path, place: Path, *, preload: bool) -> float:
@@ -71,14 +85,19 @@ def measure(place: Path) -> dict[str, dict[bool, list[float]]]:
             best[preload] = [min(pair) for pair in zip(best.get(preload, found), found, strict=True)]
     attach = {p: [min(run(program, place, "init", preload=p)[0] for _ in range(20))] for p in (False, True)}
     many = {p: [at_once(program, place, preload=p)] for p in (False, True)}
+    counted = {
+        what: {preload: [instructions(program, place, what, preload=preload)] for preload in (False, True)}
+        for what in (COUNTED if shutil.which("valgrind") else ())
+    }
     simulation.down(place / "node")
-    return {"calls": best, "attach": attach, "many": many}
+    return {"calls": best, "attach": attach, "many": many, **counted}
 
 
-def beside(found: dict[bool, list[float]], row: int, *, unit: float = 1.0, aim: float) -> dict[str, float]:
-    """One figure: the driver's own, what was added, and what is aimed at."""
+def beside(found: dict[bool, list[float]], row: int, *, unit: float = 1.0, aim: float | None) -> dict[str, float]:
+    """One figure: the driver's own, what was added, and what is aimed at, if anything."""
     bare, ours = found[False][row] / unit, found[True][row] / unit
-    return {"driver": round(bare, 2), "added": round(ours - bare, 2), "aim": aim, "ratio": round(ours / bare, 2)}
+    aimed = {} if aim is None else {"aim": aim}
+    return {"driver": round(bare, 2), "added": round(ours - bare, 2), **aimed, "ratio": round(ours / bare, 2)}
 
 
 def main() -> None:
@@ -88,6 +107,8 @@ def main() -> None:
     calls = found["calls"]
     figures = {
         "ns a call": {name: beside(calls, row, aim=AIMS_NS[name]) for row, name in enumerate(ROWS)},
+        "instructions a call": {what: beside(found[what], 0, aim=None) for what in COUNTED if what in found}
+        or "valgrind is not installed here",
         f"pairs a second, {THREADS} threads / 1 thread": {
             "driver": round(calls[False][6] / calls[False][5], 2),
             "with libvgpu": round(calls[True][6] / calls[True][5], 2),

@@ -24,8 +24,8 @@ from hamid.node.paths import Paths
 class Finding(Struct, frozen=True, kw_only=True):
     """Something that ledger and node do not agree on.
 
-    `kind`: interrupted (a change whose process died), half-made, missing, unexplained or foreign; `gpu` is its index;
-    `mends` tells whether mending changes it.
+    `kind`: ledger (it cannot be trusted), interrupted (a change whose process died), half-made, missing, unexplained or
+    foreign; `gpu` is its index; `mends` tells whether mending changes it.
     """
 
     kind: str
@@ -123,8 +123,12 @@ def _drop_gone(session: Session, snapshot: Snapshot, run: Run) -> None:
 def repair_plan(paths: Paths, *, reclaim_idle: Sequence[str] = ()) -> tuple[list[Finding], Callable[[], list[str]]]:
     """What ledger and node do not agree on, and a function that mends it and says what it did.
 
-    Instances of others are only listed, but idle ones on the GPUs (by uuid) of `reclaim_idle` go.
+    Instances of others are only listed, but idle ones on the GPUs (by uuid) of `reclaim_idle` go. Nothing is changed
+    before the function is called, a ledger that must be made anew not either: what else there is shows after that.
     """
+    if bad := ledger_files.damage(paths.ledger):
+        text = f"the ledger is {bad}; it is kept aside and made anew from what is there"
+        return [Finding(kind="ledger", gpu=None, text=text)], lambda: _renew(paths, text)
     with Session(paths) as session:
         runs = session.ledger.open_runs()
         interrupted = [Finding(kind="interrupted", gpu=None, text=_unfinished(run)) for run in runs]
@@ -202,6 +206,13 @@ def _create(gpu: Gpu, each: Instance) -> CreateInstance:
         profile_id=each.profile_id,
         placement=each.placement,
     )
+
+
+def _renew(paths: Paths, text: str) -> list[str]:
+    """Opening it to write is what makes it anew; nothing else is mended that nobody has seen yet."""
+    with Session(paths) as session:
+        session.observe()
+    return [f"mended: {text}", "see what is left to mend: hamictl mig repair --dry-run"]
 
 
 def _mend(paths: Paths, reclaim: frozenset[str]) -> list[str]:

@@ -157,3 +157,17 @@ def _is_corrupt(error: sqlite3.Error | UnicodeError) -> bool:
         }
         or "no such table" in str(error)
     )
+
+
+def damage(path: str) -> str:
+    """`corrupt`, `newer` or `lost` for a ledger that the next writer sets aside; else nothing. Changes nothing."""
+    try:
+        state = state_of(path)
+        if state == "there":
+            connect_reader(path).close()
+    except Unusable as error:
+        return str(error)
+    except (OSError, sqlite3.Error):
+        # Whoever opens it to write says what is wrong.
+        return ""
+    return "lost" if state == "lost" else ""

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "array_size.h"
 
-#include <stdatomic.h>
 
 #include "charge.h"
 #include "hook_table.h"

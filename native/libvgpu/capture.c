@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "capture.h"
 
-#include <stdatomic.h>
 
 #include "../include/cuda_abi.h"
 #include "allocations.h"

@@ -158,44 +158,43 @@ void device_forget_contexts(void)
     atomic_fetch_add(&epoch, 1);
 }
 
-/* In a driver that lacks one of these the first device counts: nothing is given uncounted. */
-static int ask_current(struct current *current)
+static int ask_device(void *context, unsigned now)
+{
+    int (*device)(int *) = DRIVER(cuCtxGetDevice, int (*)(int *));
+    int ordinal = 0;
+    int result = device != NULL ? device(&ordinal) : CU_SUCCESS;
+    if (result != CU_SUCCESS)
+        return device_refused(result);
+    last = (struct current){.context = context, .epoch = now, .ordinal = ordinal, .index = device_index(ordinal)};
+    return last.index;
+}
+
+/* Fills `last`, unless the driver refuses. In a driver that lacks one of the two questions the first device counts:
+ * nothing is given uncounted. */
+static inline int ask_current(void)
 {
     int (*get)(void **) = DRIVER(cuCtxGetCurrent, int (*)(void **));
-    int (*device)(int *) = DRIVER(cuCtxGetDevice, int (*)(int *));
     unsigned now = atomic_load_explicit(&epoch, memory_order_acquire);
     void *context = NULL;
     int result = get != NULL ? get(&context) : CU_SUCCESS;
     if (VGPU_UNLIKELY(result != CU_SUCCESS))
         return device_refused(result);
-    if (VGPU_LIKELY(context != NULL && context == last.context && now == last.epoch)) {
-        *current = last;
+    if (VGPU_LIKELY(context != NULL && context == last.context && now == last.epoch))
         return last.index;
-    }
-    *current = (struct current){.context = context, .epoch = now};
-    result = device != NULL ? device(&current->ordinal) : CU_SUCCESS;
-    if (result != CU_SUCCESS)
-        return device_refused(result);
-    current->index = device_index(current->ordinal);
-    last = *current;
-    return current->index;
+    return ask_device(context, now);
 }
 
 int device_current(int *ordinal, uint64_t *context)
 {
-    struct current current;
-    int index = ask_current(&current);
-    if (device_error(index) == CU_SUCCESS) {
-        *ordinal = current.ordinal;
-        *context = (uint64_t)(uintptr_t)current.context;
-    }
+    int index = ask_current();
+    *ordinal = last.ordinal;
+    *context = (uint64_t)(uintptr_t)last.context;
     return index;
 }
 
 int device_current_index(void)
 {
-    struct current current;
-    return ask_current(&current);
+    return ask_current();
 }
 
 static bool is_alone(void)

@@ -28,7 +28,7 @@ static inline int device_error(int index)
     return index <= DEVICE_REFUSED ? DEVICE_REFUSED - index : 0;
 }
 
-/* The index of the current context's device, its ordinal and the context itself. */
+/* The index of the current context's device, its ordinal and the context itself, which say nothing with an error. */
 int device_current(int *ordinal, uint64_t *context);
 
 /* The index of the current context's device alone. */

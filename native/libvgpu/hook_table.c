@@ -24,7 +24,7 @@ static const struct {
 #undef HOOK
 };
 
-static _Atomic(void *) real[HOOK_COUNT];
+_Atomic(void *) hook_reals[HOOK_COUNT];
 
 static bool is_nvml(const char *symbol)
 {
@@ -77,23 +77,20 @@ static void *find(const char *symbol)
     return handle != NULL ? symbols_real_dlsym(handle, symbol) : found;
 }
 
-void *hook_real(int hook)
+void *hook_find_real(int hook)
 {
-    void *found = atomic_load_explicit(&real[hook], memory_order_acquire);
-    if (VGPU_LIKELY(found != NULL))
-        return found;
-    found = find(hooks[hook].symbol);
+    void *found = find(hooks[hook].symbol);
     if (found == NULL)
         found = (void *)(uintptr_t)(is_nvml(hooks[hook].symbol) ? nvml_missing : cuda_missing);
     hook_found(hook, found);
-    return atomic_load_explicit(&real[hook], memory_order_acquire);
+    return atomic_load_explicit(&hook_reals[hook], memory_order_acquire);
 }
 
 void hook_found(int hook, void *found)
 {
     void *none = NULL;
     if (found != hook_ours(hook))
-        atomic_compare_exchange_strong(&real[hook], &none, found);
+        atomic_compare_exchange_strong(&hook_reals[hook], &none, found);
 }
 
 void *hook_driver_function(const char *symbol)

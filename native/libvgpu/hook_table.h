@@ -3,6 +3,8 @@
 #ifndef VGPU_HOOK_TABLE_H
 #define VGPU_HOOK_TABLE_H
 
+#include <stdatomic.h>
+
 #include "vgpu.h"
 
 enum hook_variant { PLAIN, PER_THREAD };
@@ -23,8 +25,17 @@ int hook_by_request(const char *base, int version, bool per_thread, void *answer
 /* Our function. */
 void *hook_ours(int hook);
 
-/* The driver's, as the application found it or as we find it; one that answers NOT_FOUND where the driver has none. */
-void *hook_real(int hook);
+/* Finds the driver's function; one that answers NOT_FOUND where the driver has none. */
+void *hook_find_real(int hook);
+
+extern _Atomic(void *) hook_reals[];
+
+/* The driver's, as the application found it or as we find it. */
+static inline void *hook_real(int hook)
+{
+    void *found = atomic_load_explicit(&hook_reals[hook], memory_order_acquire);
+    return VGPU_LIKELY(found != NULL) ? found : hook_find_real(hook);
+}
 
 /* The application found the driver's function at this address. */
 void hook_found(int hook, void *real);
@@ -32,7 +43,7 @@ void hook_found(int hook, void *real);
 /* Any function of the driver that we have no hook for; NULL where it has none. */
 void *hook_driver_function(const char *symbol);
 
-/* A function of the driver that we have no hook for, looked up once. Needs <stdatomic.h>. */
+/* A function of the driver that we have no hook for, looked up once. */
 #define DRIVER(symbol, type)                                                                                          \
     ({                                                                                                                \
         static _Atomic(void *) found_;                                                                                \

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands that change MIG, on lasting simulated nodes."""
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
+
+from hamid.node import simulation
 
 SCHEMA_FOLDER = Path(__file__).parents[2] / "docs" / "json"
 SCHEMA = json.loads((SCHEMA_FOLDER / "MigChange.schema.json").read_text())
@@ -271,3 +275,29 @@ def test_restore_brings_a_claim_back_after_a_reboot(a100):
     assert a100.layout() == []
     assert a100.run("mig", "restore", "--yes").exit_code == 0
     assert a100.layout() == before
+
+
+@pytest.mark.parametrize("damage", ["corrupt", "lost", "newer"])
+def test_a_ledger_that_cannot_be_trusted_is_shown_before_it_is_made_anew(hamictl, node, damage):
+    """A dry run leaves every file as it is; then the old one is kept aside, and what is there shows as unexplained."""
+    state = node("1xA30")
+    for words in (["mig", "enable", "-i", "0", "--yes"], ["mig", "apply", "--layout", "0=1g.6gb", "--yes"]):
+        assert hamictl.run("--sim", state, *words).exit_code == 0
+    ledger = simulation.root_of(state) / "var/lib/hami/ledger.db"
+    if damage == "lost":
+        ledger.unlink()
+    elif damage == "newer":
+        with contextlib.closing(sqlite3.connect(ledger)) as connection, connection:
+            connection.execute("UPDATE meta SET value = '1000' WHERE key = 'opens_from'")
+            connection.execute("PRAGMA user_version = 1000")
+    else:
+        ledger.write_bytes(b"no ledger at all" * 1000)
+    before = {path.name: path.read_bytes() for path in ledger.parent.iterdir()}
+    shown = hamictl.document("--sim", state, "mig", "repair", "--dry-run")["findings"]
+    assert [(each["what"], each["mends"]) for each in shown] == [("ledger", True)]
+    assert damage in shown[0]["text"]
+    assert {path.name: path.read_bytes() for path in ledger.parent.iterdir()} == before
+    assert hamictl.run("--sim", state, "mig", "repair", "--yes").exit_code == 0
+    assert damage == "lost" or list(ledger.parent.glob(f"ledger.db.{damage}-*"))
+    left = hamictl.document("--sim", state, "mig", "repair", "--dry-run")["findings"]
+    assert [each["what"] for each in left] == ["unexplained"]

@@ -41,7 +41,7 @@ def test_a_kubelet_of_1_20_gets_the_same_service(hamid):
     for uid in uids:
         assert node.kubelet.restart_container(uid, "main")["NVIDIA_VISIBLE_DEVICES"] == ",".join(before[uid])
     node.kubelet.finish_pod(uids[0])
-    until(lambda: sorted(node.instances()) == sorted(before[uids[1]]))
+    until(lambda: set(node.instances()) == set(before[uids[1]]))
 
 
 def test_init_and_app_container_of_one_pod_share_ids_instance_and_claim(hamid):

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many processes and threads, and every way in which one ends or becomes another: nothing over, nothing left."""
 
+import os
+import signal
+import subprocess
 import time
 
+import cudatools
 import pytest
-from sharing import MIB
+from sharing import MIB, exists
 
 
 def go_on(process):
@@ -117,3 +121,63 @@ def test_a_stopped_process_holds_up_nobody(container, start):
     other = start(place, "mix", 1, 500, MIB)
     assert other.communicate(timeout=20)[0] == "0\n"
     mixing.send_signal(18)
+
+
+@pytest.fixture
+def apart(hammer):
+    """Starts hammers each in a pid namespace of its own, where it is process 1."""
+    unshare = ["unshare", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("pid namespaces cannot be made here")
+    started = []
+
+    def run(place, *words):
+        command = [*unshare, str(hammer), *map(str, words)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        environment = cudatools.environment(place.state, **place.environment)
+        started.append(subprocess.Popen(command, env=environment, **pipes))
+        return started[-1]
+
+    yield run
+    for each in started:
+        each.kill()
+        each.communicate()
+
+
+def test_processes_that_all_are_number_one_are_told_apart(container, apart, start):
+    """In pid namespaces of their own: one limit for all, and a killed one's share is free for the others at once."""
+    place = container(100)
+    first = apart(place, "fork", 60 * MIB)
+    assert first.stdout.readline() == f"{60 * MIB} {100 * MIB}\n"
+    second = apart(place, "fill", 1, MIB)
+    assert second.stdout.readline() == "40\n"
+    first.kill()
+    first.wait()
+    third = apart(place, "fill", 1, MIB)
+    assert third.stdout.readline() == "60\n"
+    second.kill()
+    second.wait()
+    assert start(place, "fill", 1, MIB).stdout.readline() == "40\n", "and for one outside"
+
+
+def test_a_daemon_is_one_of_the_container(container, hammer, start):
+    """Started by posix_spawn in a session of its own, its parent gone: it counts while it lives, and no longer."""
+    place = container(100)
+    door = place.cache.with_name("door")
+    os.mkfifo(door)
+    environment = cudatools.environment(place.state, **place.environment)
+    reader, writer = os.pipe()
+    told = [(os.POSIX_SPAWN_DUP2, writer, 1), (os.POSIX_SPAWN_CLOSE, reader)]
+    script = f"setsid '{hammer}' fork {60 * MIB} 0<>'{door}' & echo $!"
+    parent = os.posix_spawn("/bin/sh", ["sh", "-c", script], environment, file_actions=told)
+    os.close(writer)
+    os.waitpid(parent, 0)
+    with os.fdopen(reader) as said:
+        lines = {said.readline(), said.readline()}
+    shown = f"{60 * MIB} {100 * MIB}\n"
+    assert shown in lines
+    (daemon,) = map(int, lines - {shown})
+    assert start(place, "fill", 1, MIB).stdout.readline() == "40\n"
+    os.kill(daemon, signal.SIGKILL)
+    assert settled(lambda: not exists(daemon))
+    assert start(place, "fill", 1, MIB).stdout.readline() == "60\n"
