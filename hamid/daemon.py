@@ -22,7 +22,8 @@ from hamid.core.errors import HamiError
 from hamid.core.exits import Exit, exit_code
 from hamid.core.health import rules
 from hamid.core.identify import identifier
-from hamid.core.samples import Facts, families
+from hamid.core.samples import families
+from hamid.core.samples_own import Facts
 from hamid.engine.health import HealthKeeper
 from hamid.engine.library_care import container_library
 from hamid.engine.library_sync import sync

@@ -71,3 +71,20 @@ def node(hamictl, tmp_path):
     for state in made:
         if state.exists():
             hamictl.run("sim", "down", "--state", state)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """One line with the size of what the crash proofs enumerated; here, where the process that reports reads it."""
+    kills = [
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, value in report.user_properties
+        if name == "kills"
+    ]
+    if kills:
+        count, states = (sum(each) for each in zip(*kills, strict=True))
+        terminalreporter.write_line(
+            f"crash matrix: {count} kills in {len(kills)} proofs left {states} different states, recovered from each"
+        )

@@ -10,9 +10,11 @@ from hamid.core.asked import Asked
 from hamid.core.claims import Claim, ClaimedSeat, ClaimedShare, PodOwner, Seat
 from hamid.core.config import Config, LegacyMetrics, Mode
 from hamid.core.counted import COUNTED, SECONDS, Tally
-from hamid.core.gpu import Gpu, Instance
+from hamid.core.family import Family
+from hamid.core.gpu import Gpu, Instance, Load
 from hamid.core.profile import Placement
-from hamid.core.samples import Facts, Family, families
+from hamid.core.samples import families
+from hamid.core.samples_own import Facts
 from hamid.core.snapshot import Snapshot
 from hamid.core.view import GpuView, View
 
@@ -25,8 +27,8 @@ answered, every promise of before is restored and kubelet knows us; `?verbose` n
 
 Names that begin with `hami_` are those of HAMi v2.10, so that its dashboards go on. Its older names, up to v2.8, are
 served beside them as `legacy_metrics` says (`auto` and `on` serve them, `off` does not). What HAMi has no metric for
-begins with `hamid_`. Not served yet: what processes really use of a whole GPU or MIG instance, and the per-container
-figures that need a container's index.
+begins with `hamid_`. Not served: the figures of HAMi's scheduler that need a container's index or a resource quota, and
+what a container does on its cores.
 
 This page is printed by `tools/metrics_page.py`; a test compares it with what hamid serves.
 """
@@ -34,6 +36,7 @@ This page is printed by `tools/metrics_page.py`; a test compares it with what ha
 
 # Of the claim with a share below.
 USED = {"b:2": (1 << 20,)}
+LOAD = Load(memory_used_bytes=1 << 30, utilization_percent=50, memory_controller_percent=20)
 
 
 def main() -> None:
@@ -116,8 +119,8 @@ def _view(legacy: LegacyMetrics) -> View:
     return View(
         snapshot=Snapshot(gpus=(split, shared)),
         gpus=(
-            GpuView(gpu=split, mode=Mode.MIG, served=True),
-            GpuView(gpu=shared, mode=Mode.HAMI_CORE, served=True),
+            GpuView(gpu=split, mode=Mode.MIG, served=True, load=LOAD),
+            GpuView(gpu=shared, mode=Mode.HAMI_CORE, served=True, load=LOAD),
         ),
         claims=claims,
         config=Config(legacy_metrics=legacy),

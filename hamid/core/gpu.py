@@ -50,6 +50,14 @@ class Instance(Struct, frozen=True, kw_only=True):
     used: bool = False
 
 
+class Load(Struct, frozen=True, kw_only=True):
+    """How busy a whole GPU is, whoever uses it; None where NVML does not tell, as of utilization in MIG mode."""
+
+    memory_used_bytes: int | None = None
+    utilization_percent: int | None = None
+    memory_controller_percent: int | None = None
+
+
 class Gpu(Struct, frozen=True, kw_only=True):
     """A physical GPU; None where the driver answers NOT_SUPPORTED.
 

@@ -6,92 +6,47 @@ are served beside them as `legacy_metrics` says.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from msgspec import Struct
-
-from hamid.core.claim_documents import Standing, standing_of
 from hamid.core.claims import Claim, instance_at
 from hamid.core.config import LegacyMetrics, Mode
-from hamid.core.counted import COUNTED, SECONDS, Tally
+from hamid.core.counted import Tally
+from hamid.core.family import Family, gauge
 from hamid.core.gpu import Gpu, Instance
+from hamid.core.samples_own import Facts, own_families
 from hamid.core.units import BYTES_PER_MIB, PERCENT
 from hamid.core.view import GpuView, View
 
 ZONE: Final = "vGPU"
+# HAMi's figures of whole GPUs, whoever uses them: name, text, field of Load.
+_HOST: Final = (
+    ("hami_host_gpu_memory_used_bytes", "GPU device memory usage in bytes", "memory_used_bytes"),
+    ("hami_host_gpu_utilization_ratio", "GPU core utilization, 0 to 100", "utilization_percent"),
+    (
+        "hami_host_gpu_memory_controller_utilization_ratio",
+        "GPU memory controller utilization, 0 to 100",
+        "memory_controller_percent",
+    ),
+)
 _LABELS = dict[str, str]
+# What HAMi's labels of a container's device were called up to v2.8.
+_OLD_LABELS: Final = {
+    "namespace": "podnamespace",
+    "pod": "podname",
+    "container": "ctrname",
+    "vdevice_index": "vdeviceid",
+    "device_uuid": "deviceuuid",
+}
 _Value = Callable[[GpuView], float]
-
-
-class Sample(Struct, frozen=True):
-    """One series: a suffix of the family's name, labels, value."""
-
-    labels: Mapping[str, str]
-    value: float
-    suffix: str = ""
-
-
-class Family(Struct, frozen=True):
-    """A metric with its samples; `kind` is gauge, counter or histogram."""
-
-    name: str
-    kind: str
-    text: str
-    samples: tuple[Sample, ...]
-
-
-class Facts(Struct, frozen=True, kw_only=True):
-    """What the daemon knows beside the View. Times are Unix times; 0 is never."""
-
-    now: float
-    version: str
-    node: str
-    registered: bool = False
-    registered_at: float = 0.0
-    registrations: int = 0
-    config_version: int = 0
-    config_problem: bool = False
-    config_waiting: int = 0
-    library: str = ""
-    used_bytes: Mapping[str, tuple[int, ...]] = {}
 
 
 def families(view: View, tallies: Sequence[Tally], facts: Facts) -> tuple[Family, ...]:
     """Everything that /metrics serves."""
     node = _Node(view, facts)
-    own = (*_daemon(view, facts), *node.health(), *_claims(view), *_counted(tallies))
+    own = (*own_families(view, tallies, facts), *node.health())
     legacy = () if view.config.legacy_metrics is LegacyMetrics.OFF else tuple(node.legacy())
     return (*node.hami(), *legacy, *own)
-
-
-def _gauge(name: str, text: str, samples: Iterable[tuple[Mapping[str, str], float]]) -> Family:
-    return Family(name, "gauge", text, tuple(Sample(labels, value) for labels, value in samples))
-
-
-def _one(name: str, text: str, value: float, **labels: str) -> Family:
-    return _gauge(name, text, [(labels, value)])
-
-
-def _daemon(view: View, facts: Facts) -> Iterator[Family]:
-    yield _one("hami_build_info", "The version that runs, as a label", 1, version=facts.version)
-    yield _one("hamid_ready", "1 once the driver answered and every promise was restored", view.ready)
-    yield _one("hamid_problems", "How many problems the node has as a whole", len(view.problems))
-    age = max(facts.now - view.observed_at, 0.0) if view.observed_at else float("inf")
-    yield _one("hamid_snapshot_age_seconds", "Time since the node was last read as a whole", age)
-    yield _one("hamid_registered", "1 while kubelet knows us", facts.registered)
-    since = max(facts.now - facts.registered_at, 0.0) if facts.registered else 0.0
-    yield _one("hamid_registration_age_seconds", "Time since the registration that holds; 0 without one", since)
-    registrations = (Sample({}, facts.registrations, "_total"),)
-    yield Family("hamid_registrations", "counter", "Registrations with kubelet", registrations)
-    yield _one("hamid_config_version", "Grows with every configuration put in force", facts.config_version)
-    yield _one(
-        "hamid_config_problem", "1 while the files cannot be used and the older values hold", facts.config_problem
-    )
-    yield _one("hamid_config_waiting", "Settings that wait for a new start of hamid", facts.config_waiting)
-    yield _one(
-        "hamid_library_installed", "1 when containers can get libvgpu", bool(facts.library), version=facts.library
-    )
 
 
 class _Node:
@@ -124,12 +79,12 @@ class _Node:
     def health(self) -> Iterator[Family]:
         """How each GPU is."""
         gpus = self._view.gpus
-        yield _gauge(
+        yield gauge(
             "hamid_gpu_healthy",
             "1 when new containers may get this GPU",
             [(self._labels(x), not x.problem) for x in gpus],
         )
-        yield _gauge(
+        yield gauge(
             "hamid_gpu_pending",
             "1 while a change waits for this GPU to be idle",
             [(self._labels(x), bool(x.pending)) for x in gpus],
@@ -138,8 +93,20 @@ class _Node:
     def hami(self) -> Iterator[Family]:
         """HAMi's names of today."""
         for name, text, _, value in self._shared():
-            yield _gauge(name, text, [(self._labels(each), value(each)) for each in self._served])
-        yield _gauge(
+            yield gauge(name, text, [(self._labels(each), value(each)) for each in self._served])
+        yield from self._host()
+        yield gauge(
+            "hami_node_gpu_overview",
+            "Allocated bytes of a GPU, with its cores and MiB as labels",
+            [
+                (
+                    {**self._labels(x), "device_cores": f"{self._cores(x):g}", "device_memory_limit": self._mib(x)},
+                    self._allocated(x),
+                )
+                for x in self._served
+            ],
+        )
+        yield gauge(
             "hami_node_gpu_mig_instance_info",
             "Realized MIG instance identity and placement",
             [
@@ -162,20 +129,49 @@ class _Node:
         )
         yield from self._containers()
 
+    def _host(self) -> Iterator[Family]:
+        for name, text, field in _HOST:
+            told = [(x, getattr(x.load, field)) for x in self._view.gpus]
+            yield gauge(name, text, [(self._labels(x), value) for x, value in told if value is not None])
+
     def legacy(self) -> Iterator[Family]:
         """HAMi's names up to v2.8."""
         for _, text, name, value in self._shared():
-            yield _gauge(name, text, [(self._old_labels(each.gpu), value(each)) for each in self._served])
+            yield gauge(name, text, [(self._old_labels(each.gpu), value(each)) for each in self._served])
+        yield from self._old_containers()
+        for older, (_, text, field) in zip(("HostGPUMemoryUsage", "HostCoreUtilization"), _HOST, strict=False):
+            told = [(x, getattr(x.load, field)) for x in self._view.gpus]
+            yield gauge(older, text, [(self._typed(x), value) for x, value in told if value is not None])
+        yield gauge(
+            "nodeGPUOverview",
+            "Allocated bytes of a GPU, with its cores and MiB as labels",
+            [
+                (
+                    {**self._typed(x), "devicecores": f"{self._cores(x):g}", "devicememorylimit": self._mib(x)},
+                    self._allocated(x),
+                )
+                for x in self._served
+            ],
+        )
         samples: list[tuple[_LABELS, float]] = []
         seen: Counter[tuple[str, str]] = Counter()
         for gpu, each in self._instances():
             number = seen[gpu.uuid, each.profile]
             seen[gpu.uuid, each.profile] += 1
             samples.append(({**self._old_labels(gpu), "migname": f"{each.profile}-{number}"}, each.used))
-        yield _gauge("nodeGPUMigInstance", "1 while the MIG instance is in use", samples)
+        yield gauge("nodeGPUMigInstance", "1 while the MIG instance is in use", samples)
 
     def _old_labels(self, gpu: Gpu) -> _LABELS:
         return {"nodeid": self._node, "deviceuuid": gpu.uuid, "deviceidx": str(gpu.index), "zone": ZONE}
+
+    def _typed(self, each: GpuView) -> _LABELS:
+        return {**self._old_labels(each.gpu), "devicetype": self._labels(each)["device_type"]}
+
+    def _allocated(self, each: GpuView) -> float:
+        return BYTES_PER_MIB * sum(memory for memory, _ in self._users[each.gpu.uuid])
+
+    def _mib(self, each: GpuView) -> str:
+        return f"{self._memory(each) / BYTES_PER_MIB:.0f}"
 
     def _instances(self) -> Iterator[tuple[Gpu, Instance]]:
         for each in self._view.gpus:
@@ -196,7 +192,7 @@ class _Node:
                 "hami_gpu_memory_allocated_bytes",
                 "Device memory allocated for a certain GPU",
                 "GPUDeviceMemoryAllocated",
-                lambda each: BYTES_PER_MIB * sum(memory for memory, _ in self._users[each.gpu.uuid]),
+                self._allocated,
             ),
             (
                 "hami_gpu_shared_count",
@@ -220,7 +216,7 @@ class _Node:
 
     def _memory_ratio(self, each: GpuView) -> float:
         whole = self._memory(each)
-        return BYTES_PER_MIB * sum(memory for memory, _ in self._users[each.gpu.uuid]) / whole if whole else 0.0
+        return self._allocated(each) / whole if whole else 0.0
 
     def _memory(self, each: GpuView) -> float:
         config = self._view.config
@@ -230,25 +226,47 @@ class _Node:
     def _cores(self, each: GpuView) -> float:
         return PERCENT * (1.0 if each.mode is Mode.MIG else self._view.config.core_scaling)
 
-    def _containers(self) -> Iterator[Family]:
-        limits: list[tuple[_LABELS, float]] = []
-        used: list[tuple[_LABELS, float]] = []
-        migs: list[tuple[_LABELS, float]] = []
+    def _shares(self) -> Iterator[tuple[_LABELS, float, float | None]]:
+        """Of every share of a container its labels, its limit and what it uses, in bytes."""
         for claim in self._view.claims:
-            owner = claim.owner
-            if owner is None:
-                continue
-            who = {"namespace": owner.namespace, "pod": owner.name, "container": owner.container}
-            for number, share in enumerate(claim.shares):
-                labels = {**who, "vdevice_index": str(number), "device_uuid": share.gpu_uuid}
-                limits.append((labels, share.memory_mib * BYTES_PER_MIB))
-                used.extend((labels, each) for each in self._used.get(claim.name, ())[number : number + 1])
-            for number, (gpu, instance) in enumerate(self._held(claim)):
-                labels = {**who, "vdevice_index": str(number), "device_uuid": gpu.uuid}
-                migs.append(({**labels, **_mig(instance)}, 1))
-        yield _gauge("hami_vgpu_memory_limit_bytes", "vGPU device memory limit in bytes", limits)
-        yield _gauge("hami_vgpu_memory_used_bytes", "vGPU device memory usage in bytes", used)
-        yield _gauge("hami_mig_device_info", "MIG runtime identity for a container allocation", migs)
+            used = self._used.get(claim.name, ())
+            for number, share in enumerate(claim.shares if claim.owner is not None else ()):
+                labels = {**_who(claim), "vdevice_index": str(number), "device_uuid": share.gpu_uuid}
+                yield labels, share.memory_mib * BYTES_PER_MIB, used[number] if number < len(used) else None
+
+    def _containers(self) -> Iterator[Family]:
+        shares = list(self._shares())
+        used = [(labels, each) for labels, _, each in shares if each is not None]
+        yield gauge(
+            "hami_vgpu_memory_limit_bytes", "vGPU device memory limit in bytes", [(x, limit) for x, limit, _ in shares]
+        )
+        yield gauge("hami_vgpu_memory_used_bytes", "vGPU device memory usage in bytes", used)
+        yield gauge("hami_container_device_memory_bytes", "Container device memory usage in bytes", used)
+        yield gauge(
+            "hami_mig_device_info",
+            "MIG runtime identity for a container allocation",
+            [
+                (
+                    {
+                        **_who(claim),
+                        "vdevice_index": str(number),
+                        "device_uuid": gpu.uuid,
+                        **_mig(instance),
+                    },
+                    1,
+                )
+                for claim in self._view.claims
+                if claim.owner is not None
+                for number, (gpu, instance) in enumerate(self._held(claim))
+            ],
+        )
+
+    def _old_containers(self) -> Iterator[Family]:
+        shares = [(_old_who(labels), limit, used) for labels, limit, used in self._shares()]
+        limits = [(labels, limit) for labels, limit, _ in shares]
+        used = [(labels, each) for labels, _, each in shares if each is not None]
+        yield gauge("vGPU_device_memory_limit_in_bytes", "vGPU device limit", limits)
+        yield gauge("vGPU_device_memory_usage_in_bytes", "vGPU device usage", used)
 
     def _held(self, claim: Claim) -> Iterator[tuple[Gpu, Instance]]:
         gpus = {each.gpu.uuid: each.gpu for each in self._view.gpus}
@@ -257,6 +275,15 @@ class _Node:
             there = None if gpu is None else instance_at(gpu, each.seat)
             if gpu is not None and there is not None:
                 yield gpu, there
+
+
+def _who(claim: Claim) -> _LABELS:
+    owner = claim.owner
+    return {"namespace": owner.namespace, "pod": owner.name, "container": owner.container} if owner is not None else {}
+
+
+def _old_who(labels: _LABELS) -> _LABELS:
+    return {older: labels[newer] for newer, older in _OLD_LABELS.items()} | {"zone": ZONE}
 
 
 def _percent(gpu: Gpu, instance: Instance) -> int:
@@ -272,40 +299,3 @@ def _mig(instance: Instance) -> _LABELS:
         "gpu_instance_id": str(instance.gi_id),
         "compute_instance_id": "" if instance.ci_id is None else str(instance.ci_id),
     }
-
-
-def _claims(view: View) -> Iterator[Family]:
-    kinds = Counter(standing_of(claim) for claim in view.claims)
-    yield _gauge(
-        "hamid_claims",
-        "Claims by what is known of who holds them",
-        [({"kind": kind.value}, kinds[kind]) for kind in Standing],
-    )
-
-
-def _counted(tallies: Sequence[Tally]) -> Iterator[Family]:
-    by_name: dict[str, list[Tally]] = {name: [] for name in COUNTED}
-    for tally in tallies:
-        by_name[tally.name].append(tally)
-    for name, counted in COUNTED.items():
-        samples = [
-            each
-            for tally in by_name[name]
-            for each in (_histogram if counted.timed else _counter)(
-                tally, dict(zip(counted.labels, tally.labels, strict=True))
-            )
-        ]
-        kind = "histogram" if counted.timed else "counter"
-        yield Family(name.removesuffix("_total"), kind, counted.text, tuple(samples))
-
-
-def _counter(tally: Tally, labels: _LABELS) -> Iterator[Sample]:
-    yield Sample(labels, tally.count, "_total")
-
-
-def _histogram(tally: Tally, labels: _LABELS) -> Iterator[Sample]:
-    for bound, count in zip(SECONDS, tally.buckets, strict=True):
-        yield Sample({**labels, "le": str(bound)}, count, "_bucket")
-    yield Sample({**labels, "le": "+Inf"}, tally.count, "_bucket")
-    yield Sample(labels, tally.count, "_count")
-    yield Sample(labels, tally.seconds, "_sum")

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from hamid.core.claims import Claim
 from hamid.core.config import Config, Mode
 from hamid.core.devices import PluginDevice
-from hamid.core.gpu import Gpu
+from hamid.core.gpu import Gpu, Load
 from hamid.core.snapshot import Snapshot
 
 
@@ -26,6 +26,7 @@ class GpuView(Struct, frozen=True, kw_only=True):
     healthy: bool = True
     problem: str = ""
     pending: str = ""
+    load: Load = Load()
 
 
 class View(Struct, frozen=True, kw_only=True):

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from hamid.core.claims import LedgerFacts, Seat, merge_gpu
 from hamid.core.config import Config, Mode
 from hamid.core.devices import advertise
-from hamid.core.errors import DriverHung, DriverMissing, HamiError
-from hamid.core.gpu import Gpu, Health
+from hamid.core.errors import DriverHung, DriverMissing, HamiError, NvmlFailed
+from hamid.core.gpu import Gpu, Health, Load
 from hamid.core.snapshot import Snapshot
 from hamid.core.standing import Standing
 from hamid.core.view import GpuView, View
@@ -54,6 +54,7 @@ class Live:
         self._health: dict[str, str] = {}
         self._pending_modes: dict[str, str] = {}
         self._gpus: dict[int, Gpu] = {}
+        self._loads: dict[str, Load] = {}
         self._versions: tuple[str | None, str | None] = (None, None)
         self._numa: dict[str, int] = {}
         self._reading: set[int] = set()
@@ -142,12 +143,23 @@ class Live:
     def _reader(self, index: int) -> Callable[[Worker], Gpu]:
         def task(worker: Worker) -> Gpu:
             try:
-                return self.session.read(worker, index)
+                gpu = self.session.read(worker, index)
+                self._read_load(worker, gpu)
+                return gpu
             finally:
                 with self._guard:
                     self._reading.discard(index)
 
         return task
+
+    def _read_load(self, worker: Worker, gpu: Gpu) -> None:
+        """What metrics alone need; without it the GPU is served all the same."""
+        self._loads.pop(gpu.uuid, None)
+        try:
+            if gpu.health is Health.OK:
+                self._loads[gpu.uuid] = worker.call("reading its load", nvml.load, gpu.index)
+        except NvmlFailed as error:
+            self.counters.add("hamid_observe_errors_total", error=type(error).__name__)
 
     def forget_reading(self, index: int) -> None:
         """The reading that this GPU had begun will not end."""
@@ -320,6 +332,7 @@ class Live:
             healthy=not sick,
             problem=sick or closed,
             pending=pending,
+            load=self._loads.get(gpu.uuid, Load()),
         )
 
     def _devices(self, views: Iterable[GpuView], facts: LedgerFacts) -> Any:

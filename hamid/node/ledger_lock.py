@@ -6,6 +6,7 @@ import os
 import time
 
 from hamid.core.errors import LedgerBusy
+from hamid.node.processes import home_of
 
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _POLL_SECONDS = 0.02
@@ -51,4 +52,7 @@ def _locked(descriptor: int) -> bool:
 
 def _holder(descriptor: int) -> str:
     pid, _, command = os.pread(descriptor, _MOST_BYTES, 0).decode(errors="replace").partition(" ")
-    return f"process {pid} ({command})" if pid else "a process that has not said its name yet"
+    if not pid.isdigit():
+        return "a process that has not said its name yet"
+    home = home_of(int(pid))
+    return f"process {pid} ({command})" + (f" of {home}" if home else "")

@@ -10,7 +10,7 @@ from collections import defaultdict
 from typing import Any
 
 from hamid.core.errors import GpuLost, NvmlFailed
-from hamid.core.gpu import Gpu, Health, Holder, Instance
+from hamid.core.gpu import Gpu, Health, Holder, Instance, Load
 from hamid.core.profile import Engines, Placement, Profile
 from hamid.node import nvml_calls as nvml
 from hamid.node.processes import process_name
@@ -54,6 +54,18 @@ def _read_gpu(index: int, uuid: str, handle: Any) -> Gpu:
             if error.code not in nvml.VANISHED or walk == _WALKS - 1:
                 raise
     raise AssertionError("the last walk returns or raises")
+
+
+def load(index: int) -> Load:
+    """How busy one GPU is. Raises NvmlFailed."""
+    handle = nvml.call("nvmlDeviceGetHandleByIndex_v2", index, gpu=f"GPU {index}")
+    memory = nvml.optional("nvmlDeviceGetMemoryInfo", handle)
+    rates = nvml.optional("nvmlDeviceGetUtilizationRates", handle)
+    return Load(
+        memory_used_bytes=None if memory is None else memory.used,
+        utilization_percent=None if rates is None else rates.gpu,
+        memory_controller_percent=None if rates is None else rates.memory,
+    )
 
 
 def _walk_gpu(index: int, uuid: str, handle: Any) -> Gpu:

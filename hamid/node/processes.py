@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The processes of this machine, as far as GPU work concerns them."""
 
+import re
+
 # Field 22 of /proc/PID/stat (proc(5)), counted from the state, which follows the name in brackets.
 _START_TIME = 19
+# Runtimes name a container's cgroup by its 64 digits, with or without words around; people use the first 12.
+_CONTAINER = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
+_UNIT = re.compile(r"/([^/\n]+\.service)(?:/|$)", re.MULTILINE)
+_SHORT_ID = 12
 
 
 def started_at(pid: int) -> str:
@@ -16,6 +22,23 @@ def started_at(pid: int) -> str:
     except (OSError, ValueError):
         return ""
     return fields[_START_TIME].decode() if len(fields) > _START_TIME else ""
+
+
+def home_of(pid: int) -> str:
+    """The container or systemd unit that a process belongs to, in words; empty where its cgroups tell neither."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:  # noqa: PTH123  # as above
+            return home_in(file.read())
+    except OSError:
+        return ""
+
+
+def home_in(cgroups: str) -> str:
+    """The same from the text of /proc/PID/cgroup, of either hierarchy (cgroups(7))."""
+    if found := _CONTAINER.search(cgroups):
+        return f"container {found[1][:_SHORT_ID]}"
+    found = _UNIT.search(cgroups)
+    return f"unit {found[1]}" if found else ""
 
 
 def process_name(pid: int) -> str:

@@ -10,7 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from hamid.core.config import Config, LegacyMetrics
 from hamid.core.counted import COUNTED, SECONDS, Tally
 from hamid.core.gpu import Gpu
-from hamid.core.samples import Facts, families
+from hamid.core.samples import families
+from hamid.core.samples_own import Facts
 from hamid.core.snapshot import Snapshot
 from hamid.core.view import GpuView, View
 from hamid.serve.web import metrics

@@ -232,3 +232,25 @@ def test_metrics_are_hamis_and_ours(hamid):
     assert 'hami_node_gpu_mig_instance_info{compute_instance_id="0"' in text
     assert 'hamid_allocate_total{mode="mig",result="granted"} 1.0' in text
     assert node.get("/nothing")[0] == 404
+
+
+def figure(node, name, number):
+    """The value of a metric for the GPU of that index; None where there is none."""
+    lines = [line for line in node.get("/metrics")[1].splitlines() if line.startswith(f"{name}{{")]
+    told = [line for line in lines if f'device_index="{number}"' in line or f'deviceidx="{number}"' in line]
+    return float(told[0].rpartition(" ")[2]) if told else None
+
+
+def test_metrics_tell_how_busy_whole_gpus_are(hamid):
+    """By NVML, whoever uses them; what NVML does not tell in MIG mode is no series."""
+    node = hamid()
+    node.configure(gpu_modes={"1": "hami-core"})
+    node.start()
+    node.kubelet.wait_for(20)
+    assert figure(node, "hami_host_gpu_memory_used_bytes", 1) < 1 << 30
+    simulator.add_process(node.gpus()[1].uuid, os.getpid(), 5000, state=node.state)
+    for name in ("hami_host_gpu_memory_used_bytes", "HostGPUMemoryUsage"):
+        until(lambda name=name: figure(node, name, 1) >= 5000 << 20)
+    assert figure(node, "hami_host_gpu_memory_used_bytes", 0) < 1 << 30
+    assert figure(node, "hami_host_gpu_utilization_ratio", 1) > 0
+    assert figure(node, "hami_host_gpu_utilization_ratio", 0) is None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes for the tests of the engine, and how many kills the crash proofs went through."""
+"""Nodes for the tests of the engine."""
 
 import gc
 import os
@@ -58,20 +58,3 @@ def make_node(make_scene):
     yield make
     for node in made:
         node.close()
-
-
-def pytest_terminal_summary(terminalreporter):
-    """One line with the size of what was enumerated."""
-    kills = [
-        value
-        for reports in terminalreporter.stats.values()
-        for report in reports
-        if getattr(report, "when", "") == "call"
-        for name, value in report.user_properties
-        if name == "kills"
-    ]
-    if kills:
-        count, states = (sum(each) for each in zip(*kills, strict=True))
-        terminalreporter.write_line(
-            f"crash matrix: {count} kills in {len(kills)} proofs left {states} different states, recovered from each"
-        )
