@@ -4,7 +4,9 @@
 import os
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import cudatools
 import pytest
@@ -61,6 +63,49 @@ def test_the_last_byte_is_found_by_somebody(container, start, processes, threads
     running = [start(place, "fill", threads, MIB) for _ in range(processes)]
     pieces = [int(each.stdout.readline()) for each in running]
     assert place.used() == sum(pieces) * MIB == 100 * MIB
+
+
+@pytest.fixture(scope="session")
+def racing(tmp_path_factory):
+    """The program."""
+    program = tmp_path_factory.mktemp("racing") / "racing"
+    source = Path(__file__).with_name("racing.c")
+    subprocess.run(["cc", "-std=gnu11", "-O1", "-pthread", "-o", program, source, "-ldl"], check=True)
+    return program
+
+
+FAMILIES = {
+    "linear": 1,
+    "managed": 1,
+    "pitch": 1,
+    "async": 1,
+    "pool": 1,
+    "physical": 2,
+    "array": 1,
+    "mipmap": 1,
+    "graph": 2,
+}
+
+
+@pytest.mark.parametrize(("processes", "threads"), [(1, 8), (8, 4), (64, 1), (128, 2)])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_given_out_to_the_last_byte_and_comes_back(container, racing, family, processes, threads):
+    """However many race for it: the limit exactly, OUT_OF_MEMORY beyond, and at the end nothing is counted."""
+    place = container(64)
+    environment = cudatools.environment(place.state, **place.environment)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    command = [racing, family, str(threads)]
+    running = [subprocess.Popen(command, env=environment, **pipes) for _ in range(processes)]
+    pieces = [int(each.stdout.readline()) for each in running]
+    assert sum(pieces) * FAMILIES[family] == 64
+    for each in running:
+        go_on(each)
+    assert {each.stdout.readline() for each in running} == {"0\n"}
+    client = place.client()
+    assert client("d.info()") == (64 * MIB, 64 * MIB)
+    for each in running:
+        assert each.communicate()[0] == ""
+    client.kill()
 
 
 @pytest.mark.parametrize("word", ["fork", "clone", "vfork", "close"])
@@ -158,6 +203,48 @@ def test_processes_that_all_are_number_one_are_told_apart(container, apart, star
     second.kill()
     second.wait()
     assert start(place, "fill", 1, MIB).stdout.readline() == "40\n", "and for one outside"
+
+
+REUSE = """
+import subprocess, sys
+hammer, size = sys.argv[1], int(sys.argv[2])
+def start(*words):
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    return subprocess.Popen([hammer, *map(str, words)], **pipes)
+def again(pid, command):
+    with open("/proc/sys/kernel/ns_last_pid", "w") as file:
+        file.write(str(pid - 1))
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.pid == pid, (process.pid, pid)
+    return process
+for word in ("fork", "close"):
+    first = start(word, size)
+    print(first.stdout.readline().split()[0])
+    if word == "close":
+        first.stdin.write("\\n")
+        first.stdin.flush()
+        first.stdout.readline()
+    first.kill()
+    first.wait()
+    stranger = again(first.pid, ["cat"])
+    print(start("fill", 1, 1 << 20).communicate("\\n")[0].strip())
+    stranger.kill()
+    stranger.wait()
+    heir = again(first.pid, [hammer, "fill", "1", str(1 << 20)])
+    print(heir.communicate("\\n")[0].strip())
+"""
+
+
+def test_a_pid_that_comes_again_is_another_process(container, hammer):
+    """The dead one's bytes are free, whether a stranger or a client of the container has its pid now."""
+    place = container(100)
+    inside = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if place.run(*inside, "test", "-w", "/proc/sys/kernel/ns_last_pid", LD_PRELOAD="").returncode != 0:
+        pytest.skip("pid namespaces cannot be made here")
+    command = [sys.executable, "-c", REUSE, hammer, str(60 * MIB)]
+    done = place.run(*inside, *map(str, command))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(60 * MIB), "100", "100"] * 2
 
 
 def test_a_daemon_is_one_of_the_container(container, hammer, start):
