@@ -249,6 +249,7 @@ class _Life:
             "kubelet": "" if plugin.registered else plugin.problem or "not registered yet",
             "configuration": self._reloader.problem.replace("\n", "; "),
             "restart": f"{', '.join(waiting)} changed; restart hamid" if waiting else "",
+            "pods": view.notes.get("pods", ""),
             "metrics": self._web.problem if self._web is not None else "",
             "gpus": "; ".join(sick),
         }

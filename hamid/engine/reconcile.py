@@ -80,6 +80,7 @@ class Reconciler:
         # Before the questions: an answer says nothing about what was promised while it was on its way.
         self._asked_about = {each.number for each in live.ledger.facts().claims if each.owner and not each.pending}
         pods, holdings = self._pods.pods(), self._holdings.holdings()
+        self._note_pods(pods)
         self._note_held(holdings)
         remembered = self._remembered(pods)
         for name, work in (
@@ -170,6 +171,13 @@ class Reconciler:
         if not owners or (not pods.silent and all(owner.known and owner.confirmed for owner in owners)):
             return NOTHING
         return self._memory.remembered()
+
+    def _note_pods(self, pods: PodList) -> None:
+        """Whoever may not read the pods can grant little and release nothing; it is told before somebody asks why."""
+        problem = "" if pods.complete or pods.silent else f"{pods.problem}; until then no claim ends by it"
+        self._live.annotate(pods=problem)
+        if self._is_news("pods", problem) and problem:
+            self._live.log.warning("pods_not_known", problem=pods.problem)
 
     def _note_held(self, holdings: HoldingList) -> None:
         """Held ids stay advertised; a list that may lack some only adds to what is known."""

@@ -71,7 +71,7 @@ class Settled:
         found = self._source.pods()
         if not found.complete or (age is not None and age >= self._seconds):
             return found
-        problem = "kubelet is not there" if age is None else f"kubelet has been up for {age:.0f} s only"
+        problem = "kubelet is not there" if age is None else f"kubelet has been up for less than {self._seconds:g} s"
         return replace(found, complete=False, problem=problem)
 
 

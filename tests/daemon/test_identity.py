@@ -8,6 +8,7 @@ import pytest
 from running import RESOURCE, until
 
 from hamid.testing.kubelet import ContainerSpec, Kubelet
+from hamid.testing.kubelet_http import PodServer
 
 ASKS = {RESOURCE: "1"}
 
@@ -136,3 +137,33 @@ def test_a_minute_of_lists_that_lie_destroys_nothing(hamid, tmp_path):
 
 
 pytestmark = pytest.mark.timeout(200)
+
+
+def test_kubelets_own_list_is_read_and_its_silence_releases_nothing(hamid, tmp_path):
+    """Over http with a token: a grant by the pod's annotations; a server that is gone or refuses us ends no claim."""
+    node = hamid("1xA30")
+    token = tmp_path / "token"
+    token.write_text("right\n")
+    server = PodServer(node.kubelet.pod_list, token="right")
+    port = int(server.url.rpartition(":")[2])
+    node.configure(pods_source="kubelet", kubelet_url=f"{server.url}/pods", kubelet_token_file=str(token))
+    node.start()
+    node.kubelet.wait_for(10)
+    uid = node.add("job", memory=12000)
+    assert [each.profile for each in node.instances().values()] == ["2g.12gb"]
+    token.write_text("wrong\n")
+    until(lambda: "401: it does not know us" in node.get("/readyz?verbose")[1])
+    assert node.get("/readyz") == (200, "ok\n"), "kubelet can still ask for what it has"
+    node.kubelet.finish_pod(uid)
+    time.sleep(1)
+    assert len(node.instances()) == 1
+    token.write_text("right\n")
+    until(lambda: node.instances() == {})
+    uid = node.add("next", memory=12000)
+    server.close()
+    node.kubelet.finish_pod(uid)
+    time.sleep(1)
+    assert len(node.instances()) == 1
+    server = PodServer(node.kubelet.pod_list, port, token="right")
+    until(lambda: node.instances() == {})
+    server.close()
