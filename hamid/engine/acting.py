@@ -114,7 +114,8 @@ class Actor:
             own = None
         made = self._made(seat, step)
         kept = own if there is not None else None
-        self._ledger.end_step(run, position, EntryState.DONE, seat=seat, own=kept or _own(seat, made, generation))
+        own = kept or _own(seat, made, generation)
+        self._ledger.end_step(run, position, EntryState.DONE, seat=seat, own=own, made=kept is None)
 
     def _destroy(self, run: int, position: int, step: DestroyInstance) -> None:
         seat = seat_of_step(step)

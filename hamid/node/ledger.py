@@ -210,16 +210,26 @@ class Ledger:
             return generation
 
     def end_step(
-        self, run: int, position: int, state: EntryState, *, seat: Seat | None = None, own: OwnInstance | None = None
+        self,
+        run: int,
+        position: int,
+        state: EntryState,
+        *,
+        seat: Seat | None = None,
+        own: OwnInstance | None = None,
+        made: bool = False,
     ) -> None:
-        """Write down how a step ended and, for one with a seat, which instance of ours lies there now (None: none)."""
+        """Write down how a step ended and, for one with a seat, which instance of ours lies there now (None: none).
+
+        One that was `made` now goes with the claim on it, also where the claim had begun with somebody else's.
+        """
         with self._changing() as connection:
             connection.execute(
                 "UPDATE journal SET state = ?, mig_uuid = ? WHERE (run, position) = (?, ?)",
                 (state.value, own.mig_uuid if own else None, run, position),
             )
             if seat is not None:
-                rows.set_own(connection, seat, own)
+                rows.set_own(connection, seat, own, made=made)
 
     def end_run(
         self,

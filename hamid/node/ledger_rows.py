@@ -174,8 +174,8 @@ def release_seat(connection: sqlite3.Connection, seat: Seat) -> None:
         connection.execute("DELETE FROM claims WHERE name = ? AND name NOT IN (SELECT claim FROM seats)", row)
 
 
-def set_own(connection: sqlite3.Connection, seat: Seat, own: OwnInstance | None) -> None:
-    """Which instance of ours lies on a seat now."""
+def set_own(connection: sqlite3.Connection, seat: Seat, own: OwnInstance | None, *, made: bool = False) -> None:
+    """Which instance of ours lies on a seat now; one that was `made` now is its claim's from here on."""
     delete(connection, "instances", seat)
     if own is not None:
         connection.execute(
@@ -183,6 +183,8 @@ def set_own(connection: sqlite3.Connection, seat: Seat, own: OwnInstance | None)
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (*key(seat), own.profile, own.size, own.generation, own.mig_uuid),
         )
+    if made:
+        connection.execute("UPDATE seats SET made = 1 WHERE (gpu_uuid, profile_id, start) = (?, ?, ?)", key(seat))
 
 
 def delete(connection: sqlite3.Connection, table: str, seat: Seat) -> None:

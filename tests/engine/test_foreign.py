@@ -41,6 +41,22 @@ def test_an_idle_foreign_instance_is_given_away_and_stays(make_node):
     assert uuids(node) == before
 
 
+def test_what_was_brought_back_after_a_reboot_goes_with_its_claim(make_node):
+    """A foreign instance went with the reboot; the one that was made in its place is ours, and ends with the pod."""
+    world = World()
+    node = make_node("1xA100-SXM4-40GB", world=world, prepare=foreign("1g.5gb@3"))
+    scene = node.scene
+    world.add("job")
+    granted = node.allocate(ids(node))
+    assert isinstance(granted, Grant)
+    assert set(uuids(node)) == {3}
+    scene.reboot()
+    node = make_node(world=world, scene=scene)
+    assert set(uuids(node)) == {3}
+    node.undo(granted.claim)
+    assert uuids(node) == {}
+
+
 def test_foreign_instances_are_kept_where_the_operator_says_so(make_node):
     """Keep: nobody gets them, they are not destroyed for room, and the refusal tells who is in the way."""
     keep = {"foreign_instances": ForeignInstances.KEEP}
