@@ -60,6 +60,7 @@ class Daemon:
         self.notify.settimeout(0.5)
         self.log = (folder / "log").open("wb")
         self.process: subprocess.Popen[bytes] | None = None
+        self.listener: threading.Thread | None = None
 
     def configure(self, **settings: object) -> None:
         """Writes hamid.yaml."""
@@ -80,6 +81,9 @@ class Daemon:
 
     def start(self) -> tuple[float, float]:
         """Milliseconds to READY and to the first list of devices."""
+        if self.listener is not None:
+            # It would take the next process's READY for itself.
+            self.listener.join()
         begin = time.perf_counter()
         command = [str(HAMID), "--sim", str(self.state), "--kubelet-root", str(self.kubelet.root)]
         environment = {**os.environ, "NOTIFY_SOCKET": self.notify.getsockname()}
@@ -87,7 +91,8 @@ class Daemon:
         while not self._is_ready():
             pass
         ready = time.perf_counter() - begin
-        threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
+        self.listener = threading.Thread(target=self._listen, args=(self.process,), daemon=True)
+        self.listener.start()
         self.kubelet.wait_for(1, 30)
         return ready * 1000, (time.perf_counter() - begin) * 1000
 
