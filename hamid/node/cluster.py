@@ -214,7 +214,8 @@ class _Deadline:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._timer.cancel()
-        if self._over.is_set():
+        # The socket has the same time for each of its waits, and may be first.
+        if self._over.is_set() or isinstance(error, TimeoutError):
             raise TimeoutError(f"no whole answer within {self._seconds:g} s") from error
 
 

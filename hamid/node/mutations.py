@@ -20,6 +20,7 @@ _MOST_INSTANCES = 64
 def start_driver() -> None:
     """One reference to the driver; raises DriverMissing, NotPermitted or NvmlFailed."""
     calls.call("nvmlInit_v2")
+    nvml.forget_profiles()
 
 
 def stop_driver() -> None:

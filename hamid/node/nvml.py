@@ -15,6 +15,9 @@ from hamid.core.profile import Engines, Placement, Profile
 from hamid.node import nvml_calls as nvml
 from hamid.node.processes import process_name
 
+# What a board can be divided into does not change while the driver is loaded, and asking takes most of a reading. By
+# UUID and MIG mode, since a driver may tell only while the mode is on.
+_profiles_known: dict[tuple[str, bool], tuple[Profile, ...]] = {}
 # An instance may vanish between two calls of one walk; a walk that met that is begun anew this often.
 _WALKS = 3
 
@@ -72,8 +75,8 @@ def _walk_gpu(index: int, uuid: str, handle: Any) -> Gpu:
     mode = nvml.optional("nvmlDeviceGetMigMode", handle)
     memory = nvml.optional("nvmlDeviceGetMemoryInfo", handle)
     pci = nvml.optional("nvmlDeviceGetPciInfo_v3", handle)
-    profiles = _profiles(handle) if mode is not None else ()
     enabled = mode is not None and mode[0] == nvml.ENABLED
+    profiles = _known_profiles(uuid, handle, enabled=enabled) if mode is not None else ()
     holders = _holders(handle)
     return Gpu(
         index=index,
@@ -91,6 +94,17 @@ def _walk_gpu(index: int, uuid: str, handle: Any) -> Gpu:
         instances=_instances(handle, profiles, holders) if enabled else (),
         clients=_clients(holders, mig_enabled=enabled),
     )
+
+
+def forget_profiles() -> None:
+    """The driver was started anew, perhaps another version."""
+    _profiles_known.clear()
+
+
+def _known_profiles(uuid: str, handle: Any, *, enabled: bool) -> tuple[Profile, ...]:
+    found = _profiles_known.get((uuid, enabled)) or _profiles(handle)
+    _profiles_known[uuid, enabled] = found
+    return found
 
 
 def _profiles(handle: Any) -> tuple[Profile, ...]:
