@@ -74,17 +74,27 @@ def node(hamictl, tmp_path):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """One line with the size of what the crash proofs enumerated; here, where the process that reports reads it."""
-    kills = [
-        value
-        for reports in terminalreporter.stats.values()
-        for report in reports
-        if getattr(report, "when", "") == "call"
-        for name, value in report.user_properties
-        if name == "kills"
-    ]
+    """What the crash proofs enumerated; here, where the process that reports reads it."""
+    kills = _recorded(terminalreporter, "kills")
     if kills:
         count, states = (sum(each) for each in zip(*kills, strict=True))
         terminalreporter.write_line(
             f"crash matrix: {count} kills in {len(kills)} proofs left {states} different states, recovered from each"
         )
+    deaths = _recorded(terminalreporter, "deaths")
+    if deaths:
+        terminalreporter.write_line(
+            f"libvgpu: {sum(deaths)} deaths in {len(deaths)} proofs, of which nobody else noticed anything"
+        )
+
+
+def _recorded(terminalreporter, wanted):
+    """What tests recorded under this name."""
+    return [
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, value in report.user_properties
+        if name == wanted
+    ]

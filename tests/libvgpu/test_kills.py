@@ -89,5 +89,5 @@ def test_a_death_at_any_point_costs_nobody_anything(
         assert time.monotonic() - began < 2, "of which most is the start of a process"
         successor.kill()
         successor.wait()
-    record_property("kills", count)
+    record_property("deaths", count)
     assert count >= 1
