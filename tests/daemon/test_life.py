@@ -254,3 +254,20 @@ def test_metrics_tell_how_busy_whole_gpus_are(hamid):
     assert figure(node, "hami_host_gpu_memory_used_bytes", 0) < 1 << 30
     assert figure(node, "hami_host_gpu_utilization_ratio", 1) > 0
     assert figure(node, "hami_host_gpu_utilization_ratio", 0) is None
+
+
+def test_seven_neighbours_fifty_exits_and_a_refill(hamid):
+    """An eighth is refused; fifty exits and a neighbour's end change no UUID; the free place is given anew."""
+    node = hamid("1xA100-SXM4-40GB").start()
+    node.kubelet.wait_for(10)
+    uids = [node.add(f"p{number}") for number in range(7)]
+    before = {uid: node.uuids(uid) for uid in uids}
+    with pytest.raises(AdmissionError):
+        node.add("eighth")
+    for _ in range(50):
+        assert node.kubelet.restart_container(uids[0], "main")["NVIDIA_VISIBLE_DEVICES"] == ",".join(before[uids[0]])
+    node.kubelet.finish_pod(uids.pop(3))
+    until(lambda: set(node.instances()) == {each for uid in uids for each in before[uid]})
+    uids.append(node.add("refill"))
+    assert len(node.instances()) == 7
+    assert {uid: node.uuids(uid) for uid in uids[:-1]} == {uid: before[uid] for uid in uids[:-1]}
