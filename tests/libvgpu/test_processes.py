@@ -189,6 +189,12 @@ def apart(hammer):
         each.communicate()
 
 
+def end_namespace(process):
+    """Kills what `apart` started. unshare is gone before its process 1 is: the end of the pipe tells that all are."""
+    process.kill()
+    process.communicate(timeout=20)
+
+
 def test_processes_that_all_are_number_one_are_told_apart(container, apart, start):
     """In pid namespaces of their own: one limit for all, and a killed one's share is free for the others at once."""
     place = container(100)
@@ -196,12 +202,10 @@ def test_processes_that_all_are_number_one_are_told_apart(container, apart, star
     assert first.stdout.readline() == f"{60 * MIB} {100 * MIB}\n"
     second = apart(place, "fill", 1, MIB)
     assert second.stdout.readline() == "40\n"
-    first.kill()
-    first.wait()
+    end_namespace(first)
     third = apart(place, "fill", 1, MIB)
     assert third.stdout.readline() == "60\n"
-    second.kill()
-    second.wait()
+    end_namespace(second)
     assert start(place, "fill", 1, MIB).stdout.readline() == "40\n", "and for one outside"
 
 
