@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,22 +25,21 @@ from hamid.core.identify import identifier
 from hamid.core.samples import families
 from hamid.core.samples_own import Facts
 from hamid.engine.health import HealthKeeper
-from hamid.engine.library_care import container_library
 from hamid.engine.library_sync import sync
 from hamid.engine.masters import Masters
 from hamid.engine.node import Node
 from hamid.engine.reload import Reloader
-from hamid.engine.usage import used_bytes
 from hamid.node import logs
 from hamid.node.checkpoint import Checkpoint
 from hamid.node.cluster import pod_source
 from hamid.node.holdings import KubeletHoldings
 from hamid.node.systemd import Notifier
 from hamid.serve.device_plugin import DevicePlugin, socket_name
+from hamid.serve.disk import DiskReader
 from hamid.serve.supervisor import Supervisor
 from hamid.serve.web import Answer, Web, checks, metrics
 
-_STATUS_SECONDS: Final = 1.0
+_STATUS_SECONDS: Final = 2.0
 # Without a beat for so long the supervisor is stuck, and the watchdog is to end us.
 _STUCK_SECONDS: Final = 15.0
 # Together below the 10 s within which calls in flight end or are undone.
@@ -137,8 +136,7 @@ class _Life:
         self._log = log
         self._notifier = Notifier.of(os.environ)
         self._stop = asyncio.Event()
-        self._library = ""
-        self._used: Mapping[str, tuple[int, ...]] = {}
+        self._disk = DiskReader(setup.paths)
 
     async def run(self) -> int:
         """Serves until a signal ends it; the exit status."""
@@ -199,23 +197,10 @@ class _Life:
     async def _tell(self) -> None:
         """STATUS when it changes, and a sign of life while the supervisor has one."""
         while True:
-            self._library = await asyncio.to_thread(self._installed)
-            self._used = await asyncio.to_thread(self._usage)
             self._notifier.status(self._status())
             if time.monotonic() - self._supervisor.beat < _STUCK_SECONDS:
                 self._notifier.alive()
             await asyncio.sleep(_STATUS_SECONDS)
-
-    def _installed(self) -> str:
-        """The version of libvgpu that containers get, or nothing."""
-        try:
-            path = container_library(self._setup.paths.library_dir)
-        except HamiError:
-            return ""
-        return Path(path).name.removeprefix("libvgpu.so").lstrip(".") or "unversioned"
-
-    def _usage(self) -> Mapping[str, tuple[int, ...]]:
-        return used_bytes(self._setup.paths, self._reloader.config, self._node.view.claims)
 
     async def _end(self, tasks: list[asyncio.Task[Any]]) -> None:
         self._log.info("stopping")
@@ -265,13 +250,13 @@ class _Life:
     def _routes(self) -> dict[str, Any]:
         return {"/metrics": self._metrics, "/livez": self._livez, "/readyz": self._readyz}
 
-    def _livez(self, query: str) -> Answer:
+    async def _livez(self, query: str) -> Answer:
         stuck = time.monotonic() - self._supervisor.beat
         return checks(
             {"supervisor": "" if stuck < _STUCK_SECONDS else f"no beat for {stuck:.0f} s"}, query, name="livez"
         )
 
-    def _readyz(self, query: str) -> Answer:
+    async def _readyz(self, query: str) -> Answer:
         needed = ("driver", "restored", "kubelet")
         found = self._problems()
         shown = found if "verbose" in query.split("&") else {name: found[name] for name in needed}
@@ -279,7 +264,8 @@ class _Life:
         ready = not any(found[name] for name in needed)
         return Answer(200 if ready else 503, answer.body)
 
-    def _metrics(self, _query: str) -> Answer:
+    async def _metrics(self, _query: str) -> Answer:
+        disk = await self._disk.read(self._reloader.config, self._node.view.claims)
         state = self._plugin.state
         facts = Facts(
             now=time.time(),
@@ -291,7 +277,7 @@ class _Life:
             config_version=self._reloader.version,
             config_problem=bool(self._reloader.problem),
             config_waiting=len(self._supervisor.needs_restart),
-            library=self._library,
-            used_bytes=self._used,
+            library=disk.library,
+            used_bytes=disk.used_bytes,
         )
         return metrics(families(self._node.view, self._node.live.counters.collect(), facts))

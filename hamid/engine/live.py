@@ -24,7 +24,7 @@ from hamid.core.standing import Standing
 from hamid.core.view import GpuView, View
 from hamid.engine.counters import Counters
 from hamid.engine.session import Session
-from hamid.engine.workers import Worker
+from hamid.engine.workers import READING_APART_SECONDS, Worker
 from hamid.node import numa, nvml
 from hamid.node.device_holders import DeviceHolders
 from hamid.node.ledger import Ledger
@@ -125,7 +125,9 @@ class Live:
             for index in [index for index in self._gpus if index >= count]:
                 del self._gpus[index]
         tasks = {index: self._reader(index) for index in wanted}
-        outcomes = self.session.workers.run(tasks, until=time.monotonic() + patience_seconds)
+        outcomes = self.session.workers.run(
+            tasks, until=time.monotonic() + patience_seconds, apart_seconds=READING_APART_SECONDS
+        )
         for index, outcome in outcomes.items():
             if isinstance(outcome.error, HamiError) and not isinstance(outcome.error, DriverHung):
                 # The driver as a whole has just answered, so it is this GPU whatever the code says.

@@ -11,7 +11,7 @@ from hamid.core.claims import merge
 from hamid.core.errors import DriverHung
 from hamid.core.gpu import Gpu, Health
 from hamid.core.snapshot import Snapshot
-from hamid.engine.workers import TIMEOUT_SECONDS, Outcome, Worker, Workers
+from hamid.engine.workers import READING_APART_SECONDS, TIMEOUT_SECONDS, Outcome, Worker, Workers
 from hamid.node import mutations, nvml
 from hamid.node.paths import Paths
 
@@ -57,7 +57,7 @@ def _driver(timeout_seconds: float) -> Iterator[Workers]:
 def _read(workers: Workers) -> Snapshot:
     driver_version, nvml_version = workers.driver("nvmlSystemGetDriverVersion", nvml.versions)
     count = workers.driver("nvmlDeviceGetCount", nvml.count)
-    found = workers.run({index: _reader(index) for index in range(count)})
+    found = workers.run({index: _reader(index) for index in range(count)}, apart_seconds=READING_APART_SECONDS)
     return Snapshot(
         gpus=tuple(_gpu(index, found[index]) for index in range(count)),
         simulated=nvml.is_simulated(),

@@ -9,7 +9,7 @@ from hamid.core.claims import LedgerFacts, merge_gpu, seat_of
 from hamid.core.errors import NodeError
 from hamid.core.gpu import Gpu, Health
 from hamid.core.snapshot import Snapshot
-from hamid.engine.workers import TIMEOUT_SECONDS, Worker, Workers
+from hamid.engine.workers import READING_APART_SECONDS, TIMEOUT_SECONDS, Worker, Workers
 from hamid.node import mutations, nvml
 from hamid.node.ledger import Ledger
 from hamid.node.paths import Paths
@@ -84,7 +84,9 @@ class Session:
         """The node with what the ledger says of it; a GPU that does not answer in time is marked so."""
         count = self.driver("nvmlDeviceGetCount", nvml.count)
         driver_version, nvml_version = self.driver("nvmlSystemGetDriverVersion", nvml.versions)
-        found = self.workers.run({index: self.reader(index) for index in range(count)})
+        found = self.workers.run(
+            {index: self.reader(index) for index in range(count)}, apart_seconds=READING_APART_SECONDS
+        )
         gpus = []
         for index, outcome in found.items():
             if outcome.error is not None and not isinstance(outcome.error, NodeError):

@@ -8,6 +8,8 @@ ends without another word: whoever waited has decided by then, and the journal t
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
+from operator import contains
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -16,6 +18,9 @@ from hamid.core.errors import DriverHung
 Result = TypeVar("Result")
 
 TIMEOUT_SECONDS = 25.0
+# GPUs are read one after the other, unless one is slow: threads that all make short calls at the same time spend four
+# times as much on handing the interpreter's lock around (benchmarks/daemon.py).
+READING_APART_SECONDS = 0.02
 _DRIVER = -1
 
 # Long enough for an idle thread; whoever is in a driver call now is a daemon and ends with the process.
@@ -166,22 +171,24 @@ class Workers:
         return back
 
     def run(
-        self, tasks: Mapping[int, Callable[[Worker], Result]], *, until: float | None = None
+        self,
+        tasks: Mapping[int, Callable[[Worker], Result]],
+        *,
+        until: float | None = None,
+        apart_seconds: float = 0,
     ) -> dict[int, Outcome[Result]]:
         """Every task on its worker, at the same time; returns when each has ended or its worker is parked.
 
+        A task begins when the one before has ended or has taken `apart_seconds`.
         After `until` (on the monotonic clock) nobody waits for the rest: they still run, and their outcome here is
         DriverHung.
         """
         outcomes: dict[int, Outcome[Result]] = {}
         workers = {key: self.worker(key) for key in tasks}
         for key, task in tasks.items():
-            if self._closed:
-                outcomes[key] = Outcome(error=_ENDING)
-            elif workers[key].parked:
-                outcomes[key] = Outcome(error=workers[key].hung)
-            else:
-                workers[key].submit(self._task(key, workers[key], task, outcomes))
+            self._begin(key, workers[key], task, outcomes)
+            with self._condition:
+                self._condition.wait_for(partial(contains, outcomes, key), apart_seconds)
         with self._condition:
             while waiting := [key for key in tasks if key not in outcomes]:
                 # A call that begins later ends later than this wait, so nobody needs to be woken for it.
@@ -195,6 +202,16 @@ class Workers:
                     if key not in outcomes and workers[key].check(time.monotonic()):
                         outcomes[key] = Outcome(error=workers[key].hung)
         return dict(outcomes)
+
+    def _begin(
+        self, key: int, worker: Worker, task: Callable[[Worker], Result], outcomes: dict[int, Outcome[Result]]
+    ) -> None:
+        if self._closed:
+            outcomes[key] = Outcome(error=_ENDING)
+        elif worker.parked:
+            outcomes[key] = Outcome(error=worker.hung)
+        else:
+            worker.submit(self._task(key, worker, task, outcomes))
 
     @property
     def busy(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from hamid.core.errors import NodeError, NvmlFailed
 from hamid.core.profile import Placement
-from hamid.node import nvml
+from hamid.node import nvml, nvml_profiles
 from hamid.node import nvml_calls as calls
 
 # More than any board has of one profile.
@@ -20,7 +20,7 @@ _MOST_INSTANCES = 64
 def start_driver() -> None:
     """One reference to the driver; raises DriverMissing, NotPermitted or NvmlFailed."""
     calls.call("nvmlInit_v2")
-    nvml.forget_profiles()
+    nvml_profiles.forget()
 
 
 def stop_driver() -> None:
@@ -50,7 +50,7 @@ def create_compute_instance(gpu_uuid: str, index: int, profile_id: int, start: i
 def destroy_compute_instance(gpu_uuid: str, index: int, profile_id: int, start: int) -> None:
     """The compute instances of the GPU instance there; one without any is left as it is."""
     instance, gpu = _instance(gpu_uuid, index, profile_id, start)
-    for each in calls.compute_instances(instance):
+    for each in calls.compute_instances(instance, calls.compute_profiles(instance)):
         calls.call("nvmlComputeInstanceDestroy", each, gpu=gpu)
 
 

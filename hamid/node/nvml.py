@@ -11,13 +11,11 @@ from typing import Any
 
 from hamid.core.errors import GpuLost, NvmlFailed
 from hamid.core.gpu import Gpu, Health, Holder, Instance, Load
-from hamid.core.profile import Engines, Placement, Profile
+from hamid.core.profile import Placement, Profile
 from hamid.node import nvml_calls as nvml
+from hamid.node import nvml_profiles
 from hamid.node.processes import process_name
 
-# What a board can be divided into does not change while the driver is loaded, and asking takes most of a reading. By
-# UUID and MIG mode, since a driver may tell only while the mode is on.
-_profiles_known: dict[tuple[str, bool], tuple[Profile, ...]] = {}
 # An instance may vanish between two calls of one walk; a walk that met that is begun anew this often.
 _WALKS = 3
 
@@ -76,7 +74,7 @@ def _walk_gpu(index: int, uuid: str, handle: Any) -> Gpu:
     memory = nvml.optional("nvmlDeviceGetMemoryInfo", handle)
     pci = nvml.optional("nvmlDeviceGetPciInfo_v3", handle)
     enabled = mode is not None and mode[0] == nvml.ENABLED
-    profiles = _known_profiles(uuid, handle, enabled=enabled) if mode is not None else ()
+    profiles = nvml_profiles.of_gpu(uuid, handle, enabled=enabled) if mode is not None else ()
     holders = _holders(handle)
     return Gpu(
         index=index,
@@ -91,61 +89,17 @@ def _walk_gpu(index: int, uuid: str, handle: Any) -> Gpu:
         mig_enabled=enabled,
         mig_pending=mode is not None and mode[1] == nvml.ENABLED,
         profiles=profiles,
-        instances=_instances(handle, profiles, holders) if enabled else (),
+        instances=_instances(uuid, handle, profiles, holders) if enabled else (),
         clients=_clients(holders, mig_enabled=enabled),
     )
 
 
-def forget_profiles() -> None:
-    """The driver was started anew, perhaps another version."""
-    _profiles_known.clear()
-
-
-def _known_profiles(uuid: str, handle: Any, *, enabled: bool) -> tuple[Profile, ...]:
-    found = _profiles_known.get((uuid, enabled)) or _profiles(handle)
-    _profiles_known[uuid, enabled] = found
-    return found
-
-
-def _profiles(handle: Any) -> tuple[Profile, ...]:
-    """All profiles: NVML asks to count up the query enum until INVALID_ARGUMENT; NOT_SUPPORTED is a hole."""
-    found = []
-    for enum in range(nvml.MAX_ENUM):
-        info = nvml.probe("nvmlDeviceGetGpuInstanceProfileInfo", handle, enum, 2)
-        if info is nvml.END:
-            break
-        placements = () if info is None else _placements(handle, info.id)
-        if info is not None and placements:
-            found.append(_profile(info, placements))
-    return tuple(found)
-
-
-def _profile(info: Any, placements: tuple[Placement, ...]) -> Profile:
-    return Profile(
-        # nvidia-smi prints the name with a leading "MIG " on devices only; the profile's own name is bare.
-        name=nvml.text(info.name).removeprefix("MIG "),
-        profile_id=info.id,
-        memory_mib=info.memorySizeMB,
-        compute_slices=info.sliceCount,
-        multiprocessors=info.multiprocessorCount,
-        max_instances=info.instanceCount,
-        placements=placements,
-        copy_engines=info.copyEngineCount,
-        engines=Engines(decoders=info.decoderCount, encoders=info.encoderCount, jpeg=info.jpegCount, ofa=info.ofaCount),
-    )
-
-
-def _placements(handle: Any, profile_id: int) -> tuple[Placement, ...]:
-    raw = nvml.placements(handle, profile_id)
-    return tuple(sorted(Placement(start=place.start, size=place.size) for place in raw))
-
-
 def _instances(
-    handle: Any, profiles: tuple[Profile, ...], holders: dict[tuple[int, int], list[Holder]] | None
+    uuid: str, handle: Any, profiles: tuple[Profile, ...], holders: dict[tuple[int, int], list[Holder]] | None
 ) -> tuple[Instance, ...]:
     devices = _mig_devices(handle)
     found = [
-        _instance(gpu_instance, profile, devices, holders)
+        _instance(uuid, gpu_instance, profile, devices, holders)
         for profile in profiles
         for gpu_instance in nvml.gpu_instances(handle, profile.profile_id, profile.max_instances)
     ]
@@ -153,15 +107,17 @@ def _instances(
 
 
 def _instance(
+    uuid: str,
     gpu_instance: Any,
     profile: Profile,
     devices: dict[tuple[int, int], tuple[int, str]],
     holders: dict[tuple[int, int], list[Holder]] | None,
 ) -> Instance:
     info = nvml.call("nvmlGpuInstanceGetInfo", gpu_instance)
-    ci_ids = [nvml.compute_instance_id(each) for each in nvml.compute_instances(gpu_instance)]
+    offered = nvml_profiles.of_instance(uuid, profile.profile_id, gpu_instance)
+    ci_ids = [nvml.compute_instance_id(each) for each in nvml.compute_instances(gpu_instance, offered)]
     only = ci_ids[0] if len(ci_ids) == 1 else None
-    index, uuid = devices.get((info.id, only), (None, None)) if only is not None else (None, None)
+    index, mig_uuid = devices.get((info.id, only), (None, None)) if only is not None else (None, None)
     held = [] if holders is None else [holder for (gi, _), each in holders.items() if gi == info.id for holder in each]
     return Instance(
         profile=profile.name,
@@ -172,7 +128,7 @@ def _instance(
         ci_id=only,
         compute_instances=len(ci_ids),
         mig_index=index,
-        mig_uuid=uuid,
+        mig_uuid=mig_uuid,
         holders=tuple(dict.fromkeys(held)),
         # Who cannot be asked counts as there: nothing in doubt is ever destroyed.
         used=holders is None or bool(held),

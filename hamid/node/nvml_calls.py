@@ -6,7 +6,8 @@ DriverMissing, NotPermitted, GpuLost or NvmlFailed.
 """
 
 import ctypes
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
 
 import pynvml
 
@@ -122,23 +123,37 @@ def gpu_instances(device: Any, profile_id: int, most: int) -> list[Any]:
     return list(array[: count.value])
 
 
-def compute_instances(gpu_instance: Any) -> list[Any]:
-    """Handles of every compute instance in a GPU instance."""
-    found: list[Any] = []
+class ComputeProfile(NamedTuple):
+    """What a compute instance may be made from, within one kind of GPU instance."""
+
+    id: int
+    slices: int
+    most: int
+
+
+def compute_profiles(gpu_instance: Any) -> tuple[ComputeProfile, ...]:
+    """Every compute-instance profile that a GPU instance offers."""
+    found = []
     for enum in range(MAX_ENUM):
         info = probe("nvmlGpuInstanceGetComputeInstanceProfileInfo", gpu_instance, enum, 0, 2)
         if info is END:
             break
         if info is not None:
-            found.extend(_compute_instances(gpu_instance, info))
+            found.append(ComputeProfile(int(info.id), int(info.sliceCount), int(info.instanceCount)))
+    return tuple(found)
+
+
+def compute_instances(gpu_instance: Any, profiles: Iterable[ComputeProfile]) -> list[Any]:
+    """Handles of every compute instance in a GPU instance that offers these profiles."""
+    found = [each for profile in profiles for each in _compute_instances(gpu_instance, profile)]
     # One compute instance may answer to two profiles of the same id.
     return list({ctypes.cast(each, ctypes.c_void_p).value: each for each in found}.values())
 
 
-def _compute_instances(gpu_instance: Any, info: Any) -> list[Any]:
-    array = (pynvml.c_nvmlComputeInstance_t * (info.instanceCount + _SPARE))()
+def _compute_instances(gpu_instance: Any, profile: ComputeProfile) -> list[Any]:
+    array = (pynvml.c_nvmlComputeInstance_t * (profile.most + _SPARE))()
     count = ctypes.c_uint(0)
-    call("nvmlGpuInstanceGetComputeInstances", gpu_instance, info.id, array, ctypes.byref(count))
+    call("nvmlGpuInstanceGetComputeInstances", gpu_instance, profile.id, array, ctypes.byref(count))
     return list(array[: count.value])
 
 
@@ -149,12 +164,9 @@ def compute_instance_id(compute_instance: Any) -> int:
 
 def whole_compute_profile(gpu_instance: Any, slices: int) -> int:
     """The id of the compute-instance profile that spans a GPU instance of so many compute slices."""
-    for enum in range(MAX_ENUM):
-        info = probe("nvmlGpuInstanceGetComputeInstanceProfileInfo", gpu_instance, enum, 0, 2)
-        if info is END:
-            break
-        if info is not None and info.sliceCount == slices:
-            return int(info.id)
+    for profile in compute_profiles(gpu_instance):
+        if profile.slices == slices:
+            return profile.id
     raise NvmlFailed(
         "nvmlGpuInstanceGetComputeInstanceProfileInfo",
         pynvml.NVML_ERROR_NOT_FOUND,

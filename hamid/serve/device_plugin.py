@@ -27,7 +27,7 @@ from hamid.serve import plugin_socket
 from hamid.serve.device_feed import DeviceFeed
 from hamid.serve.plugin_rpc import GpuNode, PluginCalls, PluginService, handlers, options
 
-POLL_SECONDS: Final = 0.25
+POLL_SECONDS: Final = 0.5
 REGISTER_SECONDS: Final = 5.0
 DRAIN_SECONDS: Final = 10.0
 # Both together with a poll and a registration stay below the 2 s within which we are back.

@@ -17,7 +17,7 @@ from hamid.engine.reload import Reloader
 
 Result = TypeVar("Result")
 
-_BEAT_SECONDS: Final = 1.0
+_BEAT_SECONDS: Final = 3.0
 # A driver that is not there yet is looked for so often.
 _RETRY_SECONDS: Final = 2.0
 _POLL_FILES_SECONDS: Final = 2.0

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""/metrics, /livez and /readyz over plain http: three answers from memory, no request body, nothing that blocks."""
+"""/metrics, /livez and /readyz over plain http: three answers, no request body, nothing that blocks the loop."""
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from msgspec import Struct
@@ -35,7 +35,7 @@ class Answer(Struct, frozen=True):
     content_type: str = _TEXT
 
 
-Route = Callable[[str], Answer]
+Route = Callable[[str], Awaitable[Answer]]
 
 
 class Web:
@@ -104,7 +104,7 @@ class Web:
             return Answer(405, b"GET only\n"), True
         if route is None:
             return Answer(404, f"there are: {', '.join(self._routes)}\n".encode()), method == "GET"
-        return route(query), method == "GET"
+        return await route(query), method == "GET"
 
 
 def _rendered(answer: Answer, *, body: bool) -> bytes:

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_SETS = 256, LOOK_AGAIN_MS = 100 };
+enum { MAX_SETS = 256, LOOK_AGAIN_MS = 250 };
 
 struct event_set {
     uint64_t masks[MAX_GPUS], sequence;

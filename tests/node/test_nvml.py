@@ -2,14 +2,15 @@
 """hamid.node.nvml against the simulated driver."""
 
 import ctypes
+import threading
 
 import pynvml
 import pytest
 
-from hamid.core.errors import DriverMissing
+from hamid.core.errors import DriverMissing, NvmlFailed
 from hamid.core.gpu import Health
 from hamid.engine.observe import observe
-from hamid.node import nvml, simulator
+from hamid.node import mutations, nvml, nvml_profiles, simulator
 from hamid.testing.boards import known_boards, profiles_of
 
 
@@ -89,3 +90,51 @@ def test_a_gpu_that_answers_is_healthy(visit):
     visit("2xA30")
     assert [(gpu.health, gpu.note) for gpu in observe().gpus] == [(Health.OK, "")] * 2
     assert nvml.is_simulated()
+
+
+class LateHandle:
+    """A device whose calls begin, and go on when they may."""
+
+    def __init__(self, handle):
+        self._handle = handle
+        self.asked, self.may = threading.Event(), threading.Event()
+
+    @property
+    def _as_parameter_(self):
+        self.asked.set()
+        assert self.may.wait(10)
+        return self._handle
+
+
+@pytest.fixture
+def driver(visit):
+    """A driver that is started and given back."""
+    visit("1xA30")
+    mutations.start_driver()
+    yield
+    simulator.clear_faults()
+    mutations.stop_driver()
+
+
+def test_what_a_late_call_brings_is_not_kept_for_the_next_driver(driver):
+    """Profiles asked of one start of the driver, and told during the next, are asked for again."""
+    gpu = pynvml.nvmlDeviceGetHandleByIndex(0)
+    device, told = LateHandle(gpu), []
+    late = threading.Thread(target=lambda: told.append(nvml_profiles.of_gpu("GPU-a", device, enabled=False)))
+    late.start()
+    assert device.asked.wait(10)
+    nvml_profiles.forget()
+    device.may.set()
+    late.join()
+    assert told[0]
+    simulator.add_fault("nvmlDeviceGetGpuInstanceProfileInfo*@0=error:999")
+    with pytest.raises(NvmlFailed):
+        nvml_profiles.of_gpu("GPU-a", gpu, enabled=False)
+
+
+def test_profiles_are_asked_for_once(driver):
+    """A driver that fails afterwards does not matter."""
+    gpu = pynvml.nvmlDeviceGetHandleByIndex(0)
+    told = nvml_profiles.of_gpu("GPU-a", gpu, enabled=False)
+    simulator.add_fault("nvmlDeviceGetGpuInstanceProfileInfo*@0=error:999")
+    assert nvml_profiles.of_gpu("GPU-a", gpu, enabled=False) == told

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Workers: who is let go when, and that nobody waits for the slow."""
+
+import threading
+import time
+
+import pytest
+
+from hamid.engine.workers import Workers
+
+
+@pytest.fixture
+def workers():
+    made = Workers(10.0)
+    yield made
+    made.close()
+
+
+def test_tasks_apart_follow_each_other(workers):
+    """With all the time between them that they need, no two run at the same time, in the order given."""
+    order, inside, most = [], [], []
+
+    def task(key):
+        def work(_worker):
+            inside.append(key)
+            most.append(len(inside))
+            time.sleep(0.01)
+            inside.remove(key)
+            order.append(key)
+
+        return work
+
+    workers.run({key: task(key) for key in range(8)}, apart_seconds=10.0)
+    assert order == list(range(8))
+    assert set(most) == {1}
+
+
+def test_tasks_apart_do_not_wait_for_a_slow_one(workers):
+    """The first ends only once the last has begun, which it does since apart is no order."""
+    last_began = threading.Event()
+
+    def first(_worker):
+        assert last_began.wait(10)
+
+    def last(_worker):
+        last_began.set()
+
+    outcomes = workers.run({0: first, 1: lambda _worker: None, 2: last}, apart_seconds=0.02)
+    assert [outcomes[key].error for key in range(3)] == [None] * 3
