@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """hamid as a process: it starts, serves, reloads, restarts and ends."""
 
+import itertools
 import json
 import os
 import signal
@@ -271,3 +272,56 @@ def test_seven_neighbours_fifty_exits_and_a_refill(hamid):
     uids.append(node.add("refill"))
     assert len(node.instances()) == 7
     assert {uid: node.uuids(uid) for uid in uids[:-1]} == {uid: before[uid] for uid in uids[:-1]}
+
+
+def fill(node, turn, sizes, held):
+    """Adds pods of these sizes in turn until each was refused in a row; `held` learns of each that was not."""
+    refused = 0
+    for number, size in enumerate(itertools.cycle(sizes)):
+        try:
+            uid = node.add(f"p{turn}-{number}", memory=size)
+        except AdmissionError:
+            refused += 1
+            if refused == len(sizes):
+                return
+        else:
+            refused = 0
+            held[uid] = size
+
+
+def settle(node, held):
+    """The node has the instances of these pods and nothing else, each big enough for what was asked."""
+    given = {uid: node.uuids(uid) for uid in held}
+    uuids = [each for uuids in given.values() for each in uuids]
+    assert len(set(uuids)) == len(uuids)
+    until(lambda: set(node.instances()) == set(uuids))
+    there = node.instances()
+    assert all(there[each].memory_mib >= size for uid, size in held.items() for each in given[uid])
+    assert len(node.facts().claims) == len(held)
+    return given
+
+
+@pytest.mark.parametrize("spec", ["2xA100-SXM4-40GB,1xA30", "1xH100 80GB HBM3"])
+def test_mixed_sizes_to_saturation_and_refill(hamid, spec):
+    """Whatever sizes come until nothing fits; every other pod ends, others come; what stays keeps its UUIDs throughout.
+
+    Between the rounds hamid is killed, restarted, and kubelet is.
+    """
+    node = hamid(spec).start()
+    node.kubelet.wait_for(10)
+    held, kept = {}, {}
+    for turn, sizes in enumerate(((4000, 17000, 9000, 4900), (11000, 4000), (19000, 5000, 4000))):
+        fill(node, turn, sizes, held)
+        given = settle(node, held)
+        assert {uid: given[uid] for uid in kept} == kept
+        assert len(held) > len(kept)
+        if turn == 0:
+            node.stop(signal.SIGKILL)
+            node.start()
+        elif turn == 1:
+            node.kubelet.restart()
+        until(lambda: node.kubelet.healthy)
+        for uid in list(held)[::2]:
+            node.kubelet.finish_pod(uid)
+            del held[uid]
+        kept = settle(node, held)
