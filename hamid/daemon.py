@@ -29,7 +29,7 @@ from hamid.engine.library_sync import sync
 from hamid.engine.masters import Masters
 from hamid.engine.node import Node
 from hamid.engine.reload import Reloader
-from hamid.node import logs
+from hamid.node import logs, memory
 from hamid.node.checkpoint import Checkpoint
 from hamid.node.cluster import pod_source
 from hamid.node.holdings import KubeletHoldings
@@ -50,6 +50,7 @@ _VERSION: Final = importlib.metadata.version("hami-node")
 
 def main() -> None:
     """The entry point `hamid`."""
+    memory.use_few_arenas()
     status = run(parse_arguments(sys.argv[1:]))
     sys.stdout.flush()
     sys.stderr.flush()

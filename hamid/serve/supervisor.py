@@ -14,6 +14,7 @@ from hamid.core.config import Config
 from hamid.core.errors import HamiError, OtherMaster
 from hamid.engine.node import Node
 from hamid.engine.reload import Reloader
+from hamid.node import memory
 
 Result = TypeVar("Result")
 
@@ -21,6 +22,7 @@ _BEAT_SECONDS: Final = 3.0
 # A driver that is not there yet is looked for so often.
 _RETRY_SECONDS: Final = 2.0
 _POLL_FILES_SECONDS: Final = 2.0
+_TIDY_SECONDS: Final = 60.0
 
 
 class Supervisor:
@@ -40,6 +42,7 @@ class Supervisor:
         self._asked = asyncio.Event()
         self.started = asyncio.Event()
         self.beat = time.monotonic()
+        self._tidied = self.beat
         self.waits_for = ""
         self.needs_restart: tuple[str, ...] = ()
 
@@ -57,7 +60,13 @@ class Supervisor:
         while True:
             began = time.monotonic()
             await self._guarded(self._node.reconcile)
+            await self._tidy(began)
             await self._rest(max(self._reloader.config.reconcile_seconds - (time.monotonic() - began), 0.0))
+
+    async def _tidy(self, now: float) -> None:
+        if now >= self._tidied + _TIDY_SECONDS:
+            self._tidied = now
+            await asyncio.to_thread(memory.give_back)
 
     async def watch_files(self, before: Callable[[], None], after: Callable[[], None]) -> None:
         """Until cancelled: reload when files changed or somebody asked; `before` and `after` tell the manager."""
