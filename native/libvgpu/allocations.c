@@ -6,7 +6,8 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/mman.h>
+
+#include "wiped.h"
 
 #define SHARDS 64
 #define FIRST_CAPACITY 256
@@ -25,15 +26,6 @@ struct shard {
 };
 
 static struct shard *_Atomic shards;
-
-static void *wiped_memory(size_t size)
-{
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
-        return NULL;
-    madvise(memory, size, MADV_WIPEONFORK); /* a kernel before 4.14: a child then knows its parent's, which it cannot use */
-    return memory;
-}
 
 static struct shard *all_shards(void)
 {

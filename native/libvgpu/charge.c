@@ -5,6 +5,7 @@
 #include "accounting.h"
 #include "device.h"
 #include "hook_table.h"
+#include "pools.h"
 
 static const struct charge NOBODY = {.device = DEVICE_NONE};
 
@@ -14,9 +15,16 @@ uint64_t charge_rounded(uint64_t bytes, uint64_t unit)
     return rounded >= bytes ? rounded : bytes;
 }
 
+/* Before a limit refuses, the container's own pools give up what they keep, as a driver's do before it refuses. */
+static bool reserve(int device, uint64_t bytes)
+{
+    return VGPU_LIKELY(accounting_reserve(device, bytes)) ||
+           (pools_keep_any() && pools_give_up(device) && accounting_reserve(device, bytes));
+}
+
 static bool take(struct charge *charge)
 {
-    return charge->device < 0 || accounting_reserve(charge->device, charge->bytes);
+    return charge->device < 0 || reserve(charge->device, charge->bytes);
 }
 
 bool charge_current(struct charge *charge, uint64_t bytes)
@@ -40,13 +48,31 @@ bool charge_index(struct charge *charge, int index, uint64_t bytes)
     return take(charge);
 }
 
+bool charge_pool(struct charge *charge, int index, const void *pool, uint64_t bytes)
+{
+    uint64_t kept = index >= 0 && pools_keep_any() ? pools_take(pool, index, bytes) : 0;
+    bool fits = charge_index(charge, index, bytes - kept);
+    if (!fits && kept != 0) {
+        accounting_release(index, kept);
+        pools_settle(index);
+    }
+    charge->bytes = bytes;
+    return fits;
+}
+
+void charge_settle(int index)
+{
+    if (index >= 0 && pools_keep_any())
+        pools_settle(index);
+}
+
 bool charge_adjust(struct charge *charge, uint64_t bytes)
 {
     if (charge->device < 0) {
         charge->bytes = bytes;
         return true;
     }
-    if (bytes > charge->bytes && !accounting_reserve(charge->device, bytes - charge->bytes))
+    if (bytes > charge->bytes && !reserve(charge->device, bytes - charge->bytes))
         return false;
     if (bytes < charge->bytes)
         accounting_release(charge->device, charge->bytes - bytes);
@@ -113,6 +139,8 @@ void charge_end_free(bool known, const struct allocation *entry, enum allocation
         return;
     if (result == CU_SUCCESS || !allocations_put(space, key, *entry, &replaced))
         give_back(entry);
+    if (space == SPACE_POINTER)
+        charge_settle(entry->device);
 }
 
 void charge_refer(enum allocation_space space, uint64_t key, int change)

@@ -25,6 +25,12 @@ bool charge_device(struct charge *charge, int ordinal, uint64_t bytes);
 /* The same on a device by its index; below 0 nothing is counted. */
 bool charge_index(struct charge *charge, int index, uint64_t bytes);
 
+/* The same from a pool (NULL: the device's current one), which may keep some of the bytes already. */
+bool charge_pool(struct charge *charge, int index, const void *pool, uint64_t bytes);
+
+/* What pools of a device keep may be another amount now. */
+void charge_settle(int index);
+
 /* The real size is known now; false when it is more and that is over the limit. */
 bool charge_adjust(struct charge *charge, uint64_t bytes);
 

@@ -5,6 +5,7 @@
 #include "charge.h"
 #include "device.h"
 #include "hook_table.h"
+#include "pools.h"
 
 typedef int (*alloc_async)(cu_pointer *pointer, size_t bytes, void *stream);
 typedef int (*alloc_from_pool)(cu_pointer *pointer, size_t bytes, void *pool, void *stream);
@@ -44,9 +45,31 @@ VGPU_EXPORT int cuMemPoolDestroy(void *pool)
 {
     struct allocation entry;
     bool known = charge_begin_free(&entry, SPACE_POOL, (uint64_t)(uintptr_t)pool);
+    uint64_t threshold = known ? pools_forget(pool) : 0;
     int result = REAL(cuMemPoolDestroy)(pool);
-    if (known && result != CU_SUCCESS)
+    if (known && result != CU_SUCCESS) {
         remember_pool(pool, entry.device);
+        pools_keep(pool, entry.device, threshold);
+    }
+    return result;
+}
+
+VGPU_EXPORT int cuMemPoolSetAttribute(void *pool, int attribute, const void *value)
+{
+    struct allocation entry;
+    int result = REAL(cuMemPoolSetAttribute)(pool, attribute, value);
+    if (result == CU_SUCCESS && attribute == CU_POOL_RELEASE_THRESHOLD && device_controlled() &&
+        allocations_get(SPACE_POOL, (uint64_t)(uintptr_t)pool, &entry) && entry.device >= 0)
+        pools_keep(pool, entry.device, *(const uint64_t *)value);
+    return result;
+}
+
+VGPU_EXPORT int cuMemPoolTrimTo(void *pool, size_t keep)
+{
+    struct allocation entry;
+    int result = REAL(cuMemPoolTrimTo)(pool, keep);
+    if (pools_keep_any() && allocations_get(SPACE_POOL, (uint64_t)(uintptr_t)pool, &entry))
+        charge_settle(entry.device);
     return result;
 }
 
@@ -98,9 +121,11 @@ static int allocate_async(alloc_async real, cu_pointer *pointer, size_t bytes, v
         return asked;
     if (capture.active)
         return capture_allocated(&capture, bytes, real(pointer, bytes, stream));
-    if (!charge_index(&charge, device_of_stream(stream), charge_rounded(bytes, LINEAR_UNIT)))
+    if (!charge_pool(&charge, device_of_stream(stream), NULL, charge_rounded(bytes, LINEAR_UNIT)))
         return CU_ERROR_OUT_OF_MEMORY;
-    return charge_keep_pointer(&charge, pointer, real(pointer, bytes, stream));
+    int result = charge_keep_pointer(&charge, pointer, real(pointer, bytes, stream));
+    charge_settle(charge.device);
+    return result;
 }
 
 static int allocate_from(alloc_from_pool real, cu_pointer *pointer, size_t bytes, void *pool, void *stream)
@@ -114,9 +139,11 @@ static int allocate_from(alloc_from_pool real, cu_pointer *pointer, size_t bytes
         return asked;
     if (capture.active)
         return capture_allocated(&capture, bytes, real(pointer, bytes, pool, stream));
-    if (!charge_index(&charge, device_of_pool(pool, stream), charge_rounded(bytes, LINEAR_UNIT)))
+    if (!charge_pool(&charge, device_of_pool(pool, stream), pool, charge_rounded(bytes, LINEAR_UNIT)))
         return CU_ERROR_OUT_OF_MEMORY;
-    return charge_keep_pointer(&charge, pointer, real(pointer, bytes, pool, stream));
+    int result = charge_keep_pointer(&charge, pointer, real(pointer, bytes, pool, stream));
+    charge_settle(charge.device);
+    return result;
 }
 
 /* A free in a capture happens at each launch, if ever; the bytes stay counted until then. */

@@ -216,6 +216,11 @@ class Driver:
     def from_pool(self, pool, size):
         return self.get("cuMemAllocFromPoolAsync", ctypes.c_size_t(size), ctypes.c_void_p(pool), None)
 
+    def keep(self, pool, size):
+        """The pool keeps so much of what is freed: its release threshold."""
+        self.call("cuMemPoolSetAttribute", ctypes.c_void_p(pool), 4, ctypes.byref(ctypes.c_uint64(size)))
+        return pool
+
     def pool_attribute(self, pool, attribute):
         value = ctypes.c_uint64()
         self.call("cuMemPoolGetAttribute", ctypes.c_uint64(pool), attribute, ctypes.byref(value))

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The driver is asked for what a pool has and for what of it is in use, after everything that may change it. A pool that
+ * is being asked is pinned, and nobody destroys it meanwhile. */
+#include "pools.h"
+
+#include <sched.h>
+#include <stdatomic.h>
+
+#include "../include/cuda_abi.h"
+#include "accounting.h"
+#include "hook_table.h"
+#include "log.h"
+#include "wiped.h"
+
+#define KEEPERS 128 /* a process has one or two such pools */
+#define SETTLE_TRIES 8
+
+typedef int (*get_attribute)(void *pool, int attribute, void *value);
+typedef int (*trim_to)(void *pool, size_t keep);
+
+struct keeper {
+    atomic_int taken, pins;
+    void *_Atomic pool; /* NULL: there is none here, or it is on its way out */
+    int device;
+    atomic_uint settlements;
+    _Atomic uint64_t threshold, kept;
+};
+
+static struct keeper *_Atomic keepers;
+
+static struct keeper *all_keepers(void)
+{
+    struct keeper *found = atomic_load_explicit(&keepers, memory_order_acquire);
+    if (found != NULL)
+        return found;
+    struct keeper *made = wiped_memory(KEEPERS * sizeof *made);
+    if (made == NULL || atomic_compare_exchange_strong(&keepers, &found, made))
+        return made;
+    munmap(made, KEEPERS * sizeof *made);
+    return found;
+}
+
+bool pools_keep_any(void)
+{
+    return VGPU_UNLIKELY(atomic_load_explicit(&keepers, memory_order_acquire) != NULL);
+}
+
+/* The keeper's pool, which nobody destroys until `unpin`; NULL when it has none. */
+static void *pin(struct keeper *keeper)
+{
+    atomic_fetch_add(&keeper->pins, 1);
+    void *pool = atomic_load(&keeper->pool);
+    if (pool == NULL)
+        atomic_fetch_sub(&keeper->pins, 1);
+    return pool;
+}
+
+static void unpin(struct keeper *keeper)
+{
+    atomic_fetch_sub(&keeper->pins, 1);
+}
+
+static struct keeper *find(const void *pool)
+{
+    struct keeper *all = atomic_load_explicit(&keepers, memory_order_acquire);
+    for (int place = 0; all != NULL && pool != NULL && place < KEEPERS; place++)
+        if (atomic_load(&all[place].pool) == pool)
+            return &all[place];
+    return NULL;
+}
+
+static struct keeper *free_place(struct keeper *all)
+{
+    for (int place = 0; all != NULL && place < KEEPERS; place++) {
+        int nobody = 0;
+        if (atomic_compare_exchange_strong(&all[place].taken, &nobody, 1))
+            return &all[place];
+    }
+    return NULL;
+}
+
+/* The figure becomes this one, and the container's sum follows by the difference: however many do so at once, the sum
+ * holds what the last one told. */
+static void count(struct keeper *keeper, uint64_t kept)
+{
+    uint64_t before = atomic_exchange(&keeper->kept, kept);
+    if (kept > before)
+        accounting_force(keeper->device, kept - before);
+    else
+        accounting_release(keeper->device, before - kept);
+}
+
+/* What the pool goes on keeping after the next synchronisation; false when the driver does not say. */
+static bool ask(const struct keeper *keeper, void *pool, uint64_t *kept)
+{
+    get_attribute get = DRIVER(cuMemPoolGetAttribute, get_attribute);
+    uint64_t threshold = atomic_load(&keeper->threshold), reserved = 0, used = 0;
+    if (get == NULL || get(pool, CU_POOL_RESERVED_CURRENT, &reserved) != CU_SUCCESS ||
+        get(pool, CU_POOL_USED_CURRENT, &used) != CU_SUCCESS)
+        return false;
+    uint64_t stays = reserved < threshold ? reserved : threshold;
+    *kept = stays > used ? stays - used : 0;
+    return true;
+}
+
+static bool fits(const struct keeper *keeper, uint64_t kept)
+{
+    uint64_t limit = accounting_limit(keeper->device), before = atomic_load(&keeper->kept);
+    return limit == 0 || kept <= before || accounting_used(keeper->device) + (kept - before) <= limit;
+}
+
+static void trim(void *pool)
+{
+    trim_to real = DRIVER(cuMemPoolTrimTo, trim_to);
+    if (real != NULL)
+        real(pool, 0);
+}
+
+/* Whoever asked first may tell last: who sees that somebody began after it asks again. */
+static void settle(struct keeper *keeper, void *pool)
+{
+    for (int tries = 0; tries < SETTLE_TRIES; tries++) {
+        unsigned mine = atomic_fetch_add(&keeper->settlements, 1) + 1;
+        uint64_t kept;
+        if (!ask(keeper, pool, &kept))
+            return;
+        if (!fits(keeper, kept)) {
+            trim(pool);
+            if (!ask(keeper, pool, &kept))
+                return;
+        }
+        count(keeper, kept);
+        if (atomic_load(&keeper->settlements) == mine)
+            return;
+    }
+}
+
+void pools_settle(int device)
+{
+    struct keeper *all = atomic_load_explicit(&keepers, memory_order_acquire);
+    for (int place = 0; all != NULL && place < KEEPERS; place++) {
+        void *pool = atomic_load(&all[place].pool) != NULL ? pin(&all[place]) : NULL;
+        if (pool == NULL)
+            continue;
+        if (all[place].device == device)
+            settle(&all[place], pool);
+        unpin(&all[place]);
+    }
+}
+
+bool pools_give_up(int device)
+{
+    struct keeper *all = atomic_load_explicit(&keepers, memory_order_acquire);
+    bool kept = false;
+    for (int place = 0; all != NULL && place < KEEPERS; place++) {
+        void *pool = atomic_load(&all[place].kept) != 0 ? pin(&all[place]) : NULL;
+        if (pool == NULL)
+            continue;
+        if (all[place].device == device) {
+            trim(pool);
+            settle(&all[place], pool);
+            kept = true;
+        }
+        unpin(&all[place]);
+    }
+    return kept;
+}
+
+void pools_keep(void *pool, int device, uint64_t threshold)
+{
+    struct keeper *keeper = find(pool);
+    if (keeper == NULL && threshold != 0) {
+        keeper = free_place(all_keepers());
+        if (keeper == NULL) {
+            vgpu_log(VGPU_WARNING, "more than %d pools have a release threshold: what this one keeps is not counted", KEEPERS);
+            return;
+        }
+        keeper->device = device;
+        atomic_store(&keeper->kept, 0);
+        atomic_store(&keeper->pool, pool);
+    }
+    if (keeper != NULL)
+        atomic_store(&keeper->threshold, threshold);
+    pools_settle(device);
+}
+
+uint64_t pools_forget(void *pool)
+{
+    struct keeper *keeper = find(pool);
+    if (keeper == NULL || !atomic_compare_exchange_strong(&keeper->pool, &pool, NULL))
+        return 0;
+    while (atomic_load(&keeper->pins) != 0)
+        sched_yield();
+    uint64_t threshold = atomic_exchange(&keeper->threshold, 0);
+    count(keeper, 0);
+    atomic_store(&keeper->taken, 0);
+    return threshold;
+}
+
+/* Takes from one keeper; what comes back is at most `bytes`. */
+static uint64_t take_from(struct keeper *keeper, uint64_t bytes)
+{
+    uint64_t kept = atomic_load(&keeper->kept), taken;
+    do
+        taken = kept < bytes ? kept : bytes;
+    while (!atomic_compare_exchange_weak(&keeper->kept, &kept, kept - taken));
+    return taken;
+}
+
+uint64_t pools_take(const void *pool, int device, uint64_t bytes)
+{
+    struct keeper *all = atomic_load_explicit(&keepers, memory_order_acquire), *one = find(pool);
+    if (pool != NULL)
+        return one != NULL ? take_from(one, bytes) : 0;
+    for (int place = 0; all != NULL && place < KEEPERS; place++)
+        if (atomic_load(&all[place].pool) != NULL && all[place].device == device && atomic_load(&all[place].kept) != 0)
+            return take_from(&all[place], bytes);
+    return 0;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What pools keep of freed memory because the application asked them to (CU_MEMPOOL_ATTR_RELEASE_THRESHOLD). It is used
+ * for everybody else, so it counts; their own pool uses it again, and it is given up before a limit refuses anything.
+ * Without a threshold a pool gives back at the next synchronisation, and nothing here is ever looked at. */
+#ifndef VGPU_POOLS_H
+#define VGPU_POOLS_H
+
+#include "vgpu.h"
+
+/* True once some pool has had a threshold. */
+bool pools_keep_any(void);
+
+/* A pool of a device keeps so much from now on. */
+void pools_keep(void *pool, int device, uint64_t threshold);
+
+/* Nobody asks the pool any more once this returns; gives its threshold, 0 when it had none. */
+uint64_t pools_forget(void *pool);
+
+/* Of the bytes that are asked of a pool (NULL: of whichever of the device) those that it keeps, which are counted already:
+ * from now on they are the caller's. */
+uint64_t pools_take(const void *pool, int device, uint64_t bytes);
+
+/* Counts what the pools of a device keep now. */
+void pools_settle(int device);
+
+/* Makes the pools of a device give up what they keep; false when they kept nothing. */
+bool pools_give_up(int device);
+
+#endif
