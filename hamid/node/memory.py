@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory that is free goes back to the system: a daemon of many threads and a long life else grows by fragments.
+"""Memory that is free goes back to the system, of which a daemon with many threads else keeps some MiB more.
 
 glibc keeps freed pages in up to eight arenas a core. Another libc lacks these functions and is left as it is.
 """

@@ -15,11 +15,18 @@ uint64_t charge_rounded(uint64_t bytes, uint64_t unit)
     return rounded >= bytes ? rounded : bytes;
 }
 
-/* Before a limit refuses, the container's own pools give up what they keep, as a driver's do before it refuses. */
+/* Before a limit refuses, this process's own pools give up what they keep, as a driver's do before it refuses. */
+static bool reserve_beside_pools(int device, uint64_t bytes)
+{
+    bool taken = accounting_reserve(device, bytes) || (pools_give_up(device) && accounting_reserve(device, bytes));
+    if (taken)
+        pools_make_room(device);
+    return taken;
+}
+
 static bool reserve(int device, uint64_t bytes)
 {
-    return VGPU_LIKELY(accounting_reserve(device, bytes)) ||
-           (pools_keep_any() && pools_give_up(device) && accounting_reserve(device, bytes));
+    return pools_keep_any() ? reserve_beside_pools(device, bytes) : accounting_reserve(device, bytes);
 }
 
 static bool take(struct charge *charge)

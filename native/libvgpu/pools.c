@@ -24,6 +24,8 @@ struct keeper {
     int device;
     atomic_uint settlements;
     _Atomic uint64_t threshold, kept;
+    _Atomic uint64_t high;  /* the most that was in use at once of what the pool has now */
+    _Atomic uint64_t spare; /* what it has beyond what is in use and kept: the rest of its driver's steps */
 };
 
 static struct keeper *_Atomic keepers;
@@ -90,23 +92,44 @@ static void count(struct keeper *keeper, uint64_t kept)
         accounting_release(keeper->device, before - kept);
 }
 
-/* What the pool goes on keeping after the next synchronisation; false when the driver does not say. */
-static bool ask(const struct keeper *keeper, void *pool, uint64_t *kept)
+static uint64_t least(uint64_t one, uint64_t other)
+{
+    return one < other ? one : other;
+}
+
+/* Looks what the pool has. What was in use and goes on being kept after the next synchronisation is `kept`; false when
+ * the driver does not say. */
+static bool ask(struct keeper *keeper, void *pool, uint64_t *kept)
 {
     get_attribute get = DRIVER(cuMemPoolGetAttribute, get_attribute);
-    uint64_t threshold = atomic_load(&keeper->threshold), reserved = 0, used = 0;
+    uint64_t high = atomic_load(&keeper->high), reserved = 0, used = 0;
     if (get == NULL || get(pool, CU_POOL_RESERVED_CURRENT, &reserved) != CU_SUCCESS ||
         get(pool, CU_POOL_USED_CURRENT, &used) != CU_SUCCESS)
         return false;
-    uint64_t stays = reserved < threshold ? reserved : threshold;
+    high = least(high > used ? high : used, reserved);
+    uint64_t stays = least(high, atomic_load(&keeper->threshold));
     *kept = stays > used ? stays - used : 0;
+    atomic_store(&keeper->high, high);
+    atomic_store(&keeper->spare, reserved > used + *kept ? reserved - used - *kept : 0);
     return true;
 }
 
-static bool fits(const struct keeper *keeper, uint64_t kept)
+/* What all pools of a device have beyond what counts. */
+static uint64_t all_spare(int device)
 {
-    uint64_t limit = accounting_limit(keeper->device), before = atomic_load(&keeper->kept);
-    return limit == 0 || kept <= before || accounting_used(keeper->device) + (kept - before) <= limit;
+    struct keeper *all = atomic_load_explicit(&keepers, memory_order_acquire);
+    uint64_t spare = 0;
+    for (int place = 0; all != NULL && place < KEEPERS; place++)
+        if (atomic_load(&all[place].pool) != NULL && all[place].device == device)
+            spare += atomic_load(&all[place].spare);
+    return spare;
+}
+
+/* True when the driver holds no more than the limit once so many more bytes count. */
+static bool fits(int device, uint64_t more)
+{
+    uint64_t limit = accounting_limit(device);
+    return limit == 0 || accounting_used(device) + more + all_spare(device) <= limit;
 }
 
 static void trim(void *pool)
@@ -121,10 +144,10 @@ static void settle(struct keeper *keeper, void *pool)
 {
     for (int tries = 0; tries < SETTLE_TRIES; tries++) {
         unsigned mine = atomic_fetch_add(&keeper->settlements, 1) + 1;
-        uint64_t kept;
+        uint64_t kept, before = atomic_load(&keeper->kept);
         if (!ask(keeper, pool, &kept))
             return;
-        if (!fits(keeper, kept)) {
+        if (!fits(keeper->device, kept > before ? kept - before : 0)) {
             trim(pool);
             if (!ask(keeper, pool, &kept))
                 return;
@@ -148,22 +171,33 @@ void pools_settle(int device)
     }
 }
 
+static bool has_any(struct keeper *keeper)
+{
+    return atomic_load(&keeper->kept) + atomic_load(&keeper->spare) != 0;
+}
+
 bool pools_give_up(int device)
 {
     struct keeper *all = atomic_load_explicit(&keepers, memory_order_acquire);
-    bool kept = false;
+    bool had = false;
     for (int place = 0; all != NULL && place < KEEPERS; place++) {
-        void *pool = atomic_load(&all[place].kept) != 0 ? pin(&all[place]) : NULL;
+        void *pool = has_any(&all[place]) ? pin(&all[place]) : NULL;
         if (pool == NULL)
             continue;
         if (all[place].device == device) {
+            had = had || atomic_load(&all[place].kept) != 0;
             trim(pool);
             settle(&all[place], pool);
-            kept = true;
         }
         unpin(&all[place]);
     }
-    return kept;
+    return had;
+}
+
+void pools_make_room(int device)
+{
+    if (!fits(device, 0))
+        pools_give_up(device);
 }
 
 void pools_keep(void *pool, int device, uint64_t threshold)
@@ -176,7 +210,6 @@ void pools_keep(void *pool, int device, uint64_t threshold)
             return;
         }
         keeper->device = device;
-        atomic_store(&keeper->kept, 0);
         atomic_store(&keeper->pool, pool);
     }
     if (keeper != NULL)
@@ -193,6 +226,8 @@ uint64_t pools_forget(void *pool)
         sched_yield();
     uint64_t threshold = atomic_exchange(&keeper->threshold, 0);
     count(keeper, 0);
+    atomic_store(&keeper->high, 0);
+    atomic_store(&keeper->spare, 0);
     atomic_store(&keeper->taken, 0);
     return threshold;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What pools keep of freed memory because the application asked them to (CU_MEMPOOL_ATTR_RELEASE_THRESHOLD). It is used
  * for everybody else, so it counts; their own pool uses it again, and it is given up before a limit refuses anything.
+ * What such a pool has only because its driver takes memory in steps does not count, and is given up when it is in the way.
  * Without a threshold a pool gives back at the next synchronisation, and nothing here is ever looked at. */
 #ifndef VGPU_POOLS_H
 #define VGPU_POOLS_H
@@ -25,5 +26,8 @@ void pools_settle(int device);
 
 /* Makes the pools of a device give up what they keep; false when they kept nothing. */
 bool pools_give_up(int device);
+
+/* Bytes were reserved: where the driver would be over the limit with what its steps left in pools, they give that up. */
+void pools_make_room(int device);
 
 #endif
