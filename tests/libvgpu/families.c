@@ -54,14 +54,27 @@ static size_t take_linear(void)
     return sum;
 }
 
+/* A pool that keeps a MiB, which it gives out again to whoever asks next; true when it got one to keep. */
+static int make_pool(void)
+{
+    uint64_t ever = UINT64_MAX;
+    cu_pointer kept = 0;
+    MUST(F(cuMemPoolCreate, void **, const struct cu_pool *)(&has.pool, &POOL));
+    MUST(F(cuMemPoolSetAttribute, void *, int, void *)(has.pool, CU_POOL_RELEASE_THRESHOLD, &ever));
+    if (F(cuMemAllocFromPoolAsync, cu_pointer *, size_t, void *, void *)(&kept, MIB, has.pool, has.stream) == 0)
+        MUST(F(cuMemFreeAsync, cu_pointer, void *)(kept, has.stream));
+    MUST(F(cuStreamSynchronize, void *)(has.stream));
+    return kept != 0;
+}
+
 static size_t take_async(void)
 {
     size_t sum = 0;
     MUST(F(cuStreamCreate, void **, unsigned)(&has.stream, 0));
-    MUST(F(cuMemPoolCreate, void **, const struct cu_pool *)(&has.pool, &POOL));
+    int keeps = make_pool();
     if (F(cuMemAllocAsync, cu_pointer *, size_t, void *)(&has.async, MIB, has.stream) == 0)
         sum += MIB;
-    if (F(cuMemAllocFromPoolAsync, cu_pointer *, size_t, void *, void *)(&has.pooled, MIB, has.pool, has.stream) == 0)
+    if (F(cuMemAllocFromPoolAsync, cu_pointer *, size_t, void *, void *)(&has.pooled, MIB, has.pool, has.stream) == 0 || keeps)
         sum += MIB;
     return sum;
 }
@@ -141,6 +154,7 @@ static void give_back(void)
     end("cuGraphExecDestroy", has.captured_instance);
     end("cuGraphDestroy", has.graph);
     end("cuGraphDestroy", has.captured);
+    MUST(F(cuMemPoolTrimTo, void *, size_t)(has.pool, 0));
     end("cuMemPoolDestroy", has.pool);
     end("cuCtxDestroy_v2", has.context);
 }
