@@ -15,7 +15,7 @@ from typing import Self
 import msgspec
 from msgspec.structs import replace
 
-from hamid.core.claims import Claim, ClaimedSeat, ClaimedShare, LedgerFacts, OwnInstance, PodOwner, Seat
+from hamid.core.claims import ClaimedSeat, ClaimedShare, LedgerFacts, OwnInstance, PodOwner, Seat
 from hamid.core.errors import LedgerFailed
 from hamid.core.grant import Grant
 from hamid.core.journal import EntryState, Goal, Prior, Run
@@ -23,6 +23,7 @@ from hamid.core.steps import Step
 from hamid.node import ledger_files, ledger_lock
 from hamid.node import ledger_rows as rows
 from hamid.node.boot import boot_id
+from hamid.node.ledger_cache import FactsCache
 from hamid.node.paths import Paths
 
 # Ended runs are kept for people who ask what happened.
@@ -58,8 +59,7 @@ class Ledger:
         self._connection = connection
         self._lock = lock
         self._guard = threading.RLock()
-        # This process alone writes, so that what it read stays true until it writes.
-        self._known: LedgerFacts | None = None
+        self._cache = FactsCache()
         self._command = ledger_lock.own_command()
         self.boot = boot_id(paths)
 
@@ -97,17 +97,7 @@ class Ledger:
     def facts(self) -> LedgerFacts:
         """Claims, instances and doubts."""
         with self._reading() as connection:
-            if self._known is None:
-                self._known = rows.facts(connection, self.boot, _anew(self._paths))
-            return self._known
-
-    def claims(self) -> tuple[Claim, ...]:
-        """Every claim with its seats."""
-        return self.facts().claims
-
-    def instances(self) -> tuple[OwnInstance, ...]:
-        """The instances that we made in this boot."""
-        return self.facts().own
+            return self._cache.read(connection, self.boot, _anew(self._paths))
 
     # -- claims --
 
@@ -201,7 +191,7 @@ class Ledger:
 
     def begin_step(self, run: int, position: int, prior: Prior) -> int:
         """Write down that a step begins; the generation of what it makes."""
-        with self._changing() as connection:
+        with self._changing(anything=False) as connection:
             generation = rows.next_generation(connection)
             connection.execute(
                 "INSERT OR REPLACE INTO journal (run, position, prior, generation, state) VALUES (?, ?, ?, ?, ?)",
@@ -223,12 +213,13 @@ class Ledger:
 
         One that was `made` now goes with the claim on it, also where the claim had begun with somebody else's.
         """
-        with self._changing() as connection:
+        with self._changing(anything=False) as connection:
             connection.execute(
                 "UPDATE journal SET state = ?, mig_uuid = ? WHERE (run, position) = (?, ?)",
                 (state.value, own.mig_uuid if own else None, run, position),
             )
             if seat is not None:
+                self._cache.touch(*rows.claims_on(connection, seat), own=True)
                 rows.set_own(connection, seat, own, made=made)
 
     def end_run(
@@ -274,9 +265,10 @@ class Ledger:
 
         Raises UsageError for a seat that is promised already.
         """
-        with self._changing() as connection:
+        with self._changing(anything=False) as connection:
             run = self._add_run(connection, steps, Goal.ALL, None, [each.seat for each in seats])
             name = pod_claim_name(owner, run)
+            self._cache.touch(name)
             connection.execute("UPDATE runs SET claim = ? WHERE run = ?", (name, run))
             rows.add_claim(connection, name, seats)
             rows.add_owner(connection, name, owner, shares, pending=True)
@@ -284,7 +276,8 @@ class Ledger:
 
     def finish_grant(self, run: int, claim: str, granted: Grant, uuids: Mapping[Seat, str | None]) -> None:
         """The plan is done, and from the same moment its claim holds."""
-        with self._changing() as connection:
+        with self._changing(anything=False) as connection:
+            self._cache.touch(claim)
             rows.set_granted(connection, claim, granted, uuids)
             self._end_run(connection, run, "done")
 
@@ -351,10 +344,12 @@ class Ledger:
                 raise ledger_files.failed(error, self._paths.ledger) from error
 
     @contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
+    def _changing(self, *, anything: bool = True) -> Iterator[sqlite3.Connection]:
+        """A transaction. One that does not change just `anything` touches the cache itself."""
         with self._reading() as connection:
             connection.execute("BEGIN IMMEDIATE")
-            self._known = None
+            if anything:
+                self._cache.touch_all()
             try:
                 yield connection
                 self._commit()

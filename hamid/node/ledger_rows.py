@@ -4,7 +4,7 @@
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -27,20 +27,26 @@ RUN_COLUMNS = "run, boot_id, goal, claim, claim_seats, steps, pid, command"
 
 def facts(connection: sqlite3.Connection, boot: str, anew: str) -> LedgerFacts:
     """Claims, instances and doubts; `anew` is what to say of a ledger that was made anew, with {why} in it."""
+    return facts_with(connection, boot, anew, claims=claims(connection), own=instances(connection))
+
+
+def facts_with(
+    connection: sqlite3.Connection,
+    boot: str,
+    anew: str,
+    *,
+    claims: Mapping[str, Claim],
+    own: tuple[OwnInstance, ...],
+) -> LedgerFacts:
+    """`facts` of these claims and instances, which were read before."""
     meta = dict(connection.execute("SELECT key, value FROM meta"))
     # What was made before a reboot is gone with it.
     here = meta.get("boot_id") == boot
-    own = [
-        OwnInstance(seat=Seat(*row[:3]), profile=row[3], size=row[4], generation=generation, mig_uuid=mig_uuid)
-        for generation, mig_uuid, *row in connection.execute(
-            f"SELECT generation, mig_uuid, {_SEAT_COLUMNS} FROM instances"  # noqa: S608
-        )
-    ]
     unexplained = [Seat(*row) for row in connection.execute("SELECT gpu_uuid, profile_id, start FROM unexplained")]
     rebuilt = meta.get("rebuilt")
     return LedgerFacts(
-        own=tuple(own) if here else (),
-        claims=_claims(connection),
+        own=own if here else (),
+        claims=tuple(claims[name] for (name,) in connection.execute("SELECT name FROM claims")),
         unexplained=frozenset(unexplained) if here else frozenset(),
         adopting=meta.get("adopting", ""),
         trusted=rebuilt is None,
@@ -48,24 +54,54 @@ def facts(connection: sqlite3.Connection, boot: str, anew: str) -> LedgerFacts:
     )
 
 
-def _claims(connection: sqlite3.Connection) -> tuple[Claim, ...]:
+def instances(connection: sqlite3.Connection) -> tuple[OwnInstance, ...]:
+    """Every instance that we made."""
+    return tuple(
+        OwnInstance(seat=Seat(*row[:3]), profile=row[3], size=row[4], generation=generation, mig_uuid=mig_uuid)
+        for generation, mig_uuid, *row in connection.execute(
+            f"SELECT generation, mig_uuid, {_SEAT_COLUMNS} FROM instances"  # noqa: S608
+        )
+    )
+
+
+def claims(connection: sqlite3.Connection, names: Collection[str] | None = None) -> dict[str, Claim]:
+    """Claims by name: all, or those of these names that there are."""
     seats: dict[str, list[ClaimedSeat]] = defaultdict(list)
-    for name, made, mig_uuid, *row in connection.execute(f"SELECT claim, made, mig_uuid, {_SEAT_COLUMNS} FROM seats"):  # noqa: S608
+    for name, made, mig_uuid, *row in _of(connection, f"claim, made, mig_uuid, {_SEAT_COLUMNS} FROM seats", names):
         seat = Seat(*row[:3])
         seats[name].append(ClaimedSeat(seat=seat, profile=row[3], size=row[4], made=bool(made), mig_uuid=mig_uuid))
     shares: dict[str, list[ClaimedShare]] = defaultdict(list)
     owners: dict[str, tuple[PodOwner, bool]] = {}
     # A reader may meet the file of an earlier release.
     if ledger_schema.version(connection) >= ledger_schema.OWNERS:
-        for name, encoded, pending in connection.execute("SELECT claim, owner, pending FROM owners"):
+        for name, encoded, pending in _of(connection, "claim, owner, pending FROM owners", names):
             owners[name] = (_owner(encoded), bool(pending))
-        columns = "claim, gpu_uuid, memory_mib, sm_percent"
-        for name, *share in connection.execute(f"SELECT {columns} FROM shares ORDER BY claim, position"):  # noqa: S608
+        columns = "claim, gpu_uuid, memory_mib, sm_percent FROM shares"
+        for name, *share in _of(connection, columns, names, order="ORDER BY claim, position"):
             shares[name].append(ClaimedShare(gpu_uuid=share[0], memory_mib=share[1], sm_percent=share[2]))
-    return tuple(
-        Claim(name=name, seats=tuple(seats[name]), shares=tuple(shares[name]), **_owned(owners.get(name)))
-        for (name,) in connection.execute("SELECT name FROM claims").fetchall()
-    )
+    return {
+        name: Claim(name=name, seats=tuple(seats[name]), shares=tuple(shares[name]), **_owned(owners.get(name)))
+        for (name,) in _of(connection, "name FROM claims", names, column="name")
+    }
+
+
+def _of(
+    connection: sqlite3.Connection,
+    what: str,
+    names: Collection[str] | None,
+    *,
+    column: str = "claim",
+    order: str = "",
+) -> list[Any]:
+    """The rows of all claims, or of these; words of ours alone are in the statement."""
+    where = "" if names is None else f"WHERE {column} IN ({', '.join('?' * len(names))})"
+    return connection.execute(f"SELECT {what} {where} {order}", tuple(names or ())).fetchall()
+
+
+def claims_on(connection: sqlite3.Connection, seat: Seat) -> list[str]:
+    """Whose this seat is."""
+    found = connection.execute("SELECT claim FROM seats WHERE (gpu_uuid, profile_id, start) = (?, ?, ?)", key(seat))
+    return [name for (name,) in found]
 
 
 # Every write reads all claims anew, and owners hardly change.

@@ -15,7 +15,7 @@ def foreign(layout):
     def prepare(scene):
         reach({0: layout})(scene)
         ledger = Ledger.open(scene.paths)
-        for own in ledger.instances():
+        for own in ledger.facts().own:
             ledger.forget(own.seat)
         ledger.close()
 

@@ -204,7 +204,7 @@ def test_the_second_writer_is_told_who_holds_the_lock(filled):
         holder.kill()
         holder.wait()
     with closing(Ledger.open(filled)) as ledger:
-        assert [claim.name for claim in ledger.claims()] == ["job"]
+        assert [claim.name for claim in ledger.facts().claims] == ["job"]
 
 
 def test_a_full_disk_loses_nothing(filled):
@@ -219,7 +219,7 @@ def test_a_full_disk_loses_nothing(filled):
             ledger.add_claim("large", many)
         assert "full" in str(caught.value)
         assert "space" in caught.value.hint
-        assert [claim.name for claim in ledger.claims()] == ["job"]
+        assert [claim.name for claim in ledger.facts().claims] == ["job"]
         ledger._connection.execute(f"PRAGMA max_page_count = {pages + 10_000}")
         ledger.add_claim("large", many)
     assert sorted(names(filled)) == ["job", "large"]
@@ -311,9 +311,9 @@ def test_instances_do_not_outlive_a_boot(filled, tmp_path):
     boot.write_text("another\n", encoding="ascii")
     assert read_facts(filled).unexplained == frozenset()
     with closing(Ledger.open(filled)) as ledger:
-        assert ledger.instances() == ()
+        assert ledger.facts().own == ()
         assert ledger.facts().unexplained == frozenset()
-        assert [claim.name for claim in ledger.claims()] == ["job"]
+        assert [claim.name for claim in ledger.facts().claims] == ["job"]
 
 
 def test_readers_beside_a_writer_see_whole_changes(filled):

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a writer remembers of its ledger is what a reader finds in the file, whatever is written in whatever order."""
+
+from contextlib import closing, suppress
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from hamid.core.asked import Asked
+from hamid.core.claims import ClaimedSeat, ClaimedShare, OwnInstance, PodOwner, Seat
+from hamid.core.errors import UsageError
+from hamid.core.grant import Grant
+from hamid.core.journal import EntryState, Goal, Prior
+from hamid.core.profile import Placement
+from hamid.core.steps import CreateInstance
+from hamid.node.ledger import Ledger, read_facts
+from hamid.node.paths import Paths
+
+
+def seat(number):
+    return Seat("GPU-a", 14, number)
+
+
+def claimed(number):
+    return ClaimedSeat(seat=seat(number), profile="2g.10gb", size=2, made=False, mig_uuid=None)
+
+
+def step(number):
+    return CreateInstance(
+        gpu_uuid="GPU-a", gpu_index=0, profile="2g.10gb", profile_id=14, placement=Placement(start=number, size=2)
+    )
+
+
+def owner(number):
+    ids, asked = ("GPU-a-0",), Asked(count=1)
+    return PodOwner(
+        uid=f"u{number}", name=f"p{number}", resource="gpu", device_ids=ids, asked=asked, granted_at=1.0, boot_id="b"
+    )
+
+
+class Checked:
+    """A ledger that is compared with its file after every change, also a refused one."""
+
+    def __init__(self, ledger, paths):
+        self._ledger = ledger
+        self._paths = paths
+
+    def __getattr__(self, name):
+        def call(*arguments, **options):
+            try:
+                return getattr(self._ledger, name)(*arguments, **options)
+            finally:
+                assert self._ledger.facts() == read_facts(self._paths), name
+
+        return call
+
+
+class Writer:
+    """One method an operation; each takes a small number, and does nothing where it makes no sense."""
+
+    def __init__(self, ledger):
+        self.ledger = ledger
+        self.grants = {}
+
+    def grant(self, number):
+        """Begin, make, finish: as an Allocate does; the claim's run stays open for an odd number."""
+        run, name = self.ledger.begin_grant(owner(number), [step(number)], seats=[claimed(number)])
+        generation = self.ledger.begin_step(run, 0, Prior())
+        own = OwnInstance(seat=seat(number), profile="2g.10gb", size=2, generation=generation, mig_uuid=f"MIG-{run}")
+        self.ledger.end_step(run, 0, EntryState.DONE, seat=seat(number), own=own, made=True)
+        if number % 2 == 0:
+            self.ledger.finish_grant(run, name, Grant(claim=name), {seat(number): f"MIG-{run}"})
+            self.grants[number] = name
+
+    def share(self, number):
+        shares = [ClaimedShare(gpu_uuid="GPU-b", memory_mib=100 + number, sm_percent=0)]
+        run, name = self.ledger.begin_grant(owner(number), [], shares=shares)
+        self.ledger.finish_grant(run, name, Grant(claim=name), {})
+        self.grants[number] = name
+
+    def regrant(self, number):
+        if number in self.grants:
+            other = replace(owner(number), name=f"q{number}")
+            self.grants[number] = self.ledger.regrant(self.grants[number], other, Grant(claim="x"), {})
+
+    def undo(self, number):
+        run = self.ledger.begin_run([step(number)], goal=Goal.ALL)
+        self.ledger.begin_step(run, 0, Prior(existed=True))
+        self.ledger.end_step(run, 0, EntryState.OVER, seat=seat(number))
+        self.ledger.end_run(run, "undone", drops=self.grants.pop(number, None))
+
+    def claim(self, number):
+        self.ledger.add_claim(f"job{number}", [claimed(number)])
+
+    def release(self, number):
+        self.ledger.release_claim(f"job{number}")
+
+    def release_seat(self, number):
+        self.ledger.release_seat(seat(number))
+
+    def rename(self, number):
+        self.ledger.rename_seat(seat(number), f"MIG-new-{number}")
+
+    def forget(self, number):
+        self.ledger.forget(seat(number))
+
+    def adopt(self, number):
+        self.ledger.adopt([seat(number)])
+
+    def explain(self, number):
+        self.ledger.explain([seat(number)])
+
+
+OPERATIONS = sorted(name for name in vars(Writer) if not name.startswith("_"))
+
+
+@settings(max_examples=120, deadline=None)
+@given(operations=st.lists(st.tuples(st.sampled_from(OPERATIONS), st.integers(0, 4)), max_size=14))
+def test_what_is_remembered_is_what_is_written(tmp_path_factory, operations):
+    """After every change, also one that was refused, the writer's facts are those of the file."""
+    paths = Paths(str(tmp_path_factory.mktemp("ledger")))
+    with closing(Ledger.open(paths)) as ledger:
+        writer = Writer(Checked(ledger, paths))
+        for name, number in operations:
+            # A seat or a name that somebody has is refused.
+            with suppress(UsageError):
+                getattr(writer, name)(number)
