@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from hamid.core.claims import Claim, instance_at
+from hamid.core.claims import Claim, seat_of
 from hamid.core.config import LegacyMetrics, Mode
 from hamid.core.counted import Tally
 from hamid.core.family import Family, gauge
@@ -57,16 +57,17 @@ class _Node:
         self._node = facts.node
         self._used = facts.used_bytes
         self._served = [each for each in view.gpus if each.served]
-        self._users = {each.gpu.uuid: list(self._on(each.gpu)) for each in view.gpus}
+        self._there = {seat_of(gpu, each): (gpu, each) for gpu, each in self._instances()}
+        self._users: dict[str, list[tuple[int, int]]] = {each.gpu.uuid: [] for each in view.gpus}
+        for uuid, memory_mib, percent in self._promised():
+            if uuid in self._users:
+                self._users[uuid].append((memory_mib, percent))
 
-    def _on(self, gpu: Gpu) -> Iterator[tuple[int, int]]:
-        """(MiB, percent of cores) of everything that was promised of this GPU; instances have their cores by slices."""
+    def _promised(self) -> Iterator[tuple[str, int, int]]:
+        """(GPU, MiB, percent of cores) of everything that was promised; instances have their cores by slices."""
         for claim in self._view.claims:
-            yield from ((each.memory_mib, each.sm_percent) for each in claim.shares if each.gpu_uuid == gpu.uuid)
-            for seat in claim.seats:
-                there = instance_at(gpu, seat.seat) if seat.seat.gpu_uuid == gpu.uuid else None
-                if there is not None:
-                    yield there.memory_mib, _percent(gpu, there)
+            yield from ((each.gpu_uuid, each.memory_mib, each.sm_percent) for each in claim.shares)
+            yield from ((gpu.uuid, each.memory_mib, _percent(gpu, each)) for gpu, each in self._held(claim))
 
     def _labels(self, each: GpuView) -> _LABELS:
         return {
@@ -95,17 +96,7 @@ class _Node:
         for name, text, _, value in self._shared():
             yield gauge(name, text, [(self._labels(each), value(each)) for each in self._served])
         yield from self._host()
-        yield gauge(
-            "hami_node_gpu_overview",
-            "Allocated bytes of a GPU, with its cores and MiB as labels",
-            [
-                (
-                    {**self._labels(x), "device_cores": f"{self._cores(x):g}", "device_memory_limit": self._mib(x)},
-                    self._allocated(x),
-                )
-                for x in self._served
-            ],
-        )
+        yield self._overview("hami_node_gpu_overview", self._labels, ("device_cores", "device_memory_limit"))
         yield gauge(
             "hami_node_gpu_mig_instance_info",
             "Realized MIG instance identity and placement",
@@ -129,6 +120,17 @@ class _Node:
         )
         yield from self._containers()
 
+    def _overview(self, name: str, labels: Callable[[GpuView], _LABELS], more: tuple[str, str]) -> Family:
+        cores, memory = more
+        return gauge(
+            name,
+            "Allocated bytes of a GPU, with its cores and MiB as labels",
+            [
+                ({**labels(x), cores: f"{self._cores(x):g}", memory: self._mib(x)}, self._allocated(x))
+                for x in self._served
+            ],
+        )
+
     def _host(self) -> Iterator[Family]:
         for name, text, field in _HOST:
             told = [(x, getattr(x.load, field)) for x in self._view.gpus]
@@ -142,17 +144,7 @@ class _Node:
         for older, (_, text, field) in zip(("HostGPUMemoryUsage", "HostCoreUtilization"), _HOST, strict=False):
             told = [(x, getattr(x.load, field)) for x in self._view.gpus]
             yield gauge(older, text, [(self._typed(x), value) for x, value in told if value is not None])
-        yield gauge(
-            "nodeGPUOverview",
-            "Allocated bytes of a GPU, with its cores and MiB as labels",
-            [
-                (
-                    {**self._typed(x), "devicecores": f"{self._cores(x):g}", "devicememorylimit": self._mib(x)},
-                    self._allocated(x),
-                )
-                for x in self._served
-            ],
-        )
+        yield self._overview("nodeGPUOverview", self._typed, ("devicecores", "devicememorylimit"))
         samples: list[tuple[_LABELS, float]] = []
         seen: Counter[tuple[str, str]] = Counter()
         for gpu, each in self._instances():
@@ -269,12 +261,8 @@ class _Node:
         yield gauge("vGPU_device_memory_usage_in_bytes", "vGPU device usage", used)
 
     def _held(self, claim: Claim) -> Iterator[tuple[Gpu, Instance]]:
-        gpus = {each.gpu.uuid: each.gpu for each in self._view.gpus}
-        for each in claim.seats:
-            gpu = gpus.get(each.seat.gpu_uuid)
-            there = None if gpu is None else instance_at(gpu, each.seat)
-            if gpu is not None and there is not None:
-                yield gpu, there
+        """The instances of a claim that are there."""
+        return (self._there[each.seat] for each in claim.seats if each.seat in self._there)
 
 
 def _who(claim: Claim) -> _LABELS:
