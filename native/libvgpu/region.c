@@ -78,7 +78,7 @@ static void fill_header(struct region_v1 *shared)
     shared->major = REGION_MAJOR;
     shared->minor = REGION_MINOR;
     for (int device = 0; device < VGPU_DEVICES; device++) {
-        shared->limit[device] = environment.memory_limit[device];
+        atomic_store(&shared->limit[device], environment.memory_limit[device]);
         shared->sm_limit[device] = environment.sm_limit[device];
     }
     shared->utilization_switch = 1;
@@ -88,16 +88,24 @@ static void fill_header(struct region_v1 *shared)
     atomic_store_explicit(&shared->initialized, REGION_MAGIC, memory_order_release);
 }
 
-/* The strictest limit of all who share the region holds. */
-static void fill_limits(struct region_own *own)
+static void lower(_Atomic uint64_t *limit, uint64_t ours)
+{
+    uint64_t held = atomic_load(limit);
+    while (ours != 0 && (held == 0 || ours < held))
+        if (atomic_compare_exchange_weak(limit, &held, ours))
+            break;
+}
+
+/* The strictest limit of all who share the region holds, those of HAMi-core too, whose is the one in the header. Its
+ * monitor and its processes read it there: both places only ever get smaller, and so end up the same in whatever order
+ * processes come. */
+static void fill_limits(struct region_v1 *shared, struct region_own *own)
 {
     for (int device = 0; device < VGPU_DEVICES; device++) {
-        uint64_t ours = environment.memory_limit[device];
-        uint64_t held = atomic_load(&own->limit[device]);
-        while (ours != 0 && (held == 0 || ours < held))
-            if (atomic_compare_exchange_weak(&own->limit[device], &held, ours))
-                break;
+        lower(&own->limit[device], environment.memory_limit[device]);
+        lower(&own->limit[device], atomic_load(&shared->limit[device]));
         CRASH_POINT("limit");
+        lower(&shared->limit[device], atomic_load(&own->limit[device]));
     }
     own->abi = 1;
     atomic_store(&own->magic, REGION_OWN_MAGIC);
@@ -188,7 +196,7 @@ static bool map_private(struct region *region)
     region->slot = 0;
     atomic_store(&region->shared->process_count, 1);
     fill_header(region->shared);
-    fill_limits(region->own);
+    fill_limits(region->shared, region->own);
     return true;
 }
 
@@ -196,7 +204,7 @@ static bool attach(struct region *region)
 {
     if (region_file_ensure(path, REGION_SIZE) && (region->shared != NULL || map(region))) {
         fill_header(region->shared);
-        fill_limits(region->own);
+        fill_limits(region->shared, region->own);
         if (claim(region))
             return true;
         vgpu_log(VGPU_ERROR, "'%s' has no free slot for another process", path);

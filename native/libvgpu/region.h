@@ -55,7 +55,8 @@ struct region_v1 {
     unsigned char semaphore[32];
     uint64_t device_count;
     char uuids[VGPU_DEVICES][96];
-    uint64_t limit[VGPU_DEVICES], sm_limit[VGPU_DEVICES];
+    _Atomic uint64_t limit[VGPU_DEVICES]; /* that of `region_own` */
+    uint64_t sm_limit[VGPU_DEVICES];
     struct region_process processes[VGPU_SLOTS];
     _Atomic int32_t process_count; /* one more than the highest slot that was ever taken */
     int32_t utilization_switch, recent_kernel, priority;
