@@ -111,14 +111,22 @@ static void fill_limits(struct region_v1 *shared, struct region_own *own)
     atomic_store(&own->magic, REGION_OWN_MAGIC);
 }
 
+/* All of it: HAMi's readers wait for as long as `sequence` is odd, and show the rest as the next process's. */
 static void empty_slot(struct region_process *process)
 {
+    atomic_store(&process->sequence, 0);
     for (int device = 0; device < VGPU_DEVICES; device++) {
-        atomic_store(&process->used[device].total, 0);
-        atomic_store(&process->used[device].data, 0);
+        struct region_used *used = &process->used[device];
+        atomic_store(&used->total, 0);
+        atomic_store(&used->data, 0);
+        used->context = used->module = used->offset = 0;
+        memset(used->unused, 0, sizeof used->unused);
         CRASH_POINT("empty");
     }
-    process->pid = 0;
+    memset(process->monitor_used, 0, sizeof process->monitor_used);
+    memset(process->utilization, 0, sizeof process->utilization);
+    memset(process->unused, 0, sizeof process->unused);
+    process->pid = process->host_pid = 0;
     atomic_store(&process->status, 0);
 }
 

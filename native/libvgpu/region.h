@@ -44,7 +44,8 @@ struct region_process {
     struct region_utilization utilization[VGPU_DEVICES];
     _Atomic int32_t status; /* 0 free, 1 runs */
     int32_t padding;
-    uint64_t sequence, unused[2];
+    _Atomic uint64_t sequence; /* HAMi-core's: odd while it writes; this library leaves it at 0 */
+    uint64_t unused[2];
 };
 
 struct region_v1 {
