@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "foreign.h"
 #include "identity.h"
 #include "log.h"
 #include "region_file.h"
@@ -25,6 +26,7 @@ _Static_assert(sizeof(struct region_v1) == 2008952, "HAMi's region");
 #define REGION_SIZE (REGION_OWN_OFFSET + sizeof(struct region_own))
 #define DEFAULT_CACHE "/tmp/cudevshr.cache"
 #define OVERRIDES "/overrideEnv"
+#define NO_SLOT (-1)
 #define ATTACH_TRIES 200 /* half a millisecond each */
 
 static struct vgpu_environment environment;
@@ -111,9 +113,13 @@ static void fill_limits(struct region_v1 *shared, struct region_own *own)
     atomic_store(&own->magic, REGION_OWN_MAGIC);
 }
 
-/* All of it: HAMi's readers wait for as long as `sequence` is odd, and show the rest as the next process's. */
-static void empty_slot(struct region_process *process)
+/* Empties a slot that names `pid`, or nobody; false when it names somebody else: HAMi-core moves slots. All of it: HAMi's
+ * readers wait for as long as `sequence` is odd, and show the rest as the next process's. */
+static bool empty_slot(struct region_process *process, int32_t pid)
 {
+    if (!atomic_compare_exchange_strong(&process->pid, &pid, 0) && pid != 0)
+        return false;
+    atomic_store(&process->status, 0);
     atomic_store(&process->sequence, 0);
     for (int device = 0; device < VGPU_DEVICES; device++) {
         struct region_used *used = &process->used[device];
@@ -126,8 +132,8 @@ static void empty_slot(struct region_process *process)
     memset(process->monitor_used, 0, sizeof process->monitor_used);
     memset(process->utilization, 0, sizeof process->utilization);
     memset(process->unused, 0, sizeof process->unused);
-    process->pid = process->host_pid = 0;
-    atomic_store(&process->status, 0);
+    process->host_pid = 0;
+    return true;
 }
 
 /* True when the process that the slot names is alive and maps the region, although it holds no lock. */
@@ -143,29 +149,65 @@ static bool is_previous_image(const struct region_owner *owner)
            owner->start_time == identity_start_time(owner->pid);
 }
 
+static bool is_takeable(const struct region *region, int slot, int32_t *pid)
+{
+    const struct region_owner *owner = &region->own->owners[slot];
+    if (foreign_in(region, slot, pid))
+        return false;
+    return atomic_load(&owner->state) == 0 || is_previous_image(owner) || !speaks_for_itself(owner);
+}
+
+static void raise_count(struct region_v1 *shared, int32_t wanted)
+{
+    int32_t count = atomic_load(&shared->process_count);
+    while (count < wanted && !atomic_compare_exchange_weak(&shared->process_count, &count, wanted))
+        continue;
+}
+
+/* HAMi-core takes the slot behind the last one, and counts it afterwards. So ours bears our pid before it is counted, and
+ * when it does not any more then, HAMi-core came at the same instant and has it. */
+static bool show_slot(struct region_v1 *shared, int slot)
+{
+    struct region_process *process = &shared->processes[slot];
+    int32_t self = getpid();
+    process->host_pid = self;
+    atomic_store(&process->pid, self);
+    atomic_store(&process->status, 1);
+    CRASH_POINT("taken");
+    raise_count(shared, slot + 1);
+    return atomic_load(&process->pid) == self;
+}
+
+static void leave_slot(const struct region *region, int slot)
+{
+    atomic_store(&region->own->owners[slot].state, 0);
+    region_file_unlock(slot);
+}
+
 static bool take_slot(struct region *region, int slot)
 {
     struct region_owner *owner = &region->own->owners[slot];
+    int32_t pid;
     if (!region_file_lock(slot))
         return false;
-    if (atomic_load(&owner->state) != 0 && !is_previous_image(owner) && speaks_for_itself(owner)) {
+    if (!is_takeable(region, slot, &pid)) {
         region_file_unlock(slot);
         return false;
     }
     CRASH_POINT("locked");
-    struct region_process *process = &region->shared->processes[slot];
-    empty_slot(process);
+    if (!empty_slot(&region->shared->processes[slot], pid)) {
+        region_file_unlock(slot);
+        return false;
+    }
     owner->pid = getpid();
     owner->start_time = identity_start_time(owner->pid);
     owner->namespace = identity_namespace();
     CRASH_POINT("named");
     atomic_store(&owner->state, 1);
-    process->pid = process->host_pid = getpid();
-    atomic_store(&process->status, 1);
-    CRASH_POINT("taken");
-    int32_t count = atomic_load(&region->shared->process_count);
-    while (count < slot + 1 && !atomic_compare_exchange_weak(&region->shared->process_count, &count, slot + 1))
-        continue;
+    if (!show_slot(region->shared, slot)) {
+        leave_slot(region, slot);
+        return false;
+    }
     region->slot = slot;
     return true;
 }
@@ -181,6 +223,42 @@ static bool claim(struct region *region)
         if (take_slot(region, slot))
             return true;
     return false;
+}
+
+/* True when nobody uses the slot any more; `pid` becomes what it says then. A process that attaches asks for those without
+ * owner alone, but thoroughly: of the others it takes one, and the rest can wait. */
+static bool is_over(const struct region *region, int slot, bool attaching, int32_t *pid)
+{
+    const struct region_owner *owner = &region->own->owners[slot];
+    const struct region_process *process = &region->shared->processes[slot];
+    if (atomic_load(&owner->state) == 0) {
+        *pid = atomic_load(&process->pid);
+        return foreign_is_over(process, *pid, attaching);
+    }
+    *pid = (int32_t)owner->pid;
+    return !attaching && !region_lives(slot);
+}
+
+static bool reap(struct region *region, int slot, int32_t pid)
+{
+    if (!region_file_lock(slot))
+        return false;
+    CRASH_POINT("reap");
+    empty_slot(&region->shared->processes[slot], pid);
+    atomic_store(&region->own->owners[slot].state, 0);
+    CRASH_POINT("reaped");
+    region_file_unlock(slot);
+    return true;
+}
+
+static int reap_all(struct region *region, bool attaching)
+{
+    int32_t pid;
+    int reaped = 0, count = atomic_load(&region->shared->process_count);
+    for (int slot = 0; slot < count && slot < VGPU_SLOTS; slot++)
+        if (slot != region->slot && is_over(region, slot, attaching, &pid))
+            reaped += reap(region, slot, pid);
+    return reaped;
 }
 
 static bool map(struct region *region)
@@ -213,6 +291,8 @@ static bool attach(struct region *region)
     if (region_file_ensure(path, REGION_SIZE) && (region->shared != NULL || map(region))) {
         fill_header(region->shared);
         fill_limits(region->shared, region->own);
+        region->slot = NO_SLOT;
+        reap_all(region, true);
         if (claim(region))
             return true;
         vgpu_log(VGPU_ERROR, "'%s' has no free slot for another process", path);
@@ -281,29 +361,12 @@ bool region_lives(int slot)
 /* Two threads of one process would both get the lock. */
 static atomic_flag reaping = ATOMIC_FLAG_INIT;
 
-static bool reap(struct region *region, int slot)
-{
-    struct region_owner *owner = &region->own->owners[slot];
-    if (!region_file_lock(slot))
-        return false;
-    CRASH_POINT("reap");
-    empty_slot(&region->shared->processes[slot]);
-    atomic_store(&owner->state, 0);
-    CRASH_POINT("reaped");
-    region_file_unlock(slot);
-    return true;
-}
-
 int region_reap(void)
 {
     struct region *region = region_get();
-    int reaped = 0;
     if (region == NULL || !region_file_held() || atomic_flag_test_and_set(&reaping))
         return 0;
-    int count = atomic_load(&region->shared->process_count);
-    for (int slot = 0; slot < count && slot < VGPU_SLOTS; slot++)
-        if (slot != region->slot && atomic_load(&region->own->owners[slot].state) != 0 && !region_lives(slot))
-            reaped += reap(region, slot);
+    int reaped = reap_all(region, false);
     atomic_flag_clear(&reaping);
     return reaped;
 }

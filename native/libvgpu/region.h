@@ -9,6 +9,9 @@
  * kind of death, in whatever pid namespace, and gives it to no forked child. A process that closed all of its
  * descriptors has lost it: its pid, start time and pid namespace speak for it then, as long as it maps the region.
  *
+ * HAMi-core's processes know nothing of this and may share the region (foreign.h): a slot that names a process without
+ * being owned by it is left to it.
+ *
  * Everything in the file may be written by any process of the container. Nothing here trusts it with more than figures. */
 #ifndef VGPU_REGION_H
 #define VGPU_REGION_H
@@ -38,7 +41,8 @@ struct region_utilization {
 };
 
 struct region_process {
-    int32_t pid, host_pid;
+    _Atomic int32_t pid;
+    int32_t host_pid;
     struct region_used used[VGPU_DEVICES];
     uint64_t monitor_used[VGPU_DEVICES];
     struct region_utilization utilization[VGPU_DEVICES];
@@ -92,7 +96,7 @@ struct region *region_get(void);
 /* The settings of this process. */
 const struct vgpu_environment *region_environment(void);
 
-/* Slots of dead processes become free; how many. Never waits for anybody. */
+/* Slots of dead processes become free, HAMi-core's too; how many. Never waits for anybody. */
 int region_reap(void);
 
 /* True when a slot's process is alive. */

@@ -14,6 +14,7 @@ PARTS = (
     "log",
     "environment",
     "identity",
+    "foreign",
     "region_file",
     "region",
     "accounting",
