@@ -10,10 +10,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "foreign.h"
-#include "identity.h"
 #include "log.h"
 #include "region_file.h"
+#include "region_slots.h"
 
 _Static_assert(sizeof(struct region_process) == 1960, "HAMi's slot");
 _Static_assert(offsetof(struct region_process, monitor_used) == 1032, "HAMi's slot");
@@ -26,7 +25,7 @@ _Static_assert(sizeof(struct region_v1) == 2008952, "HAMi's region");
 #define REGION_SIZE (REGION_OWN_OFFSET + sizeof(struct region_own))
 #define DEFAULT_CACHE "/tmp/cudevshr.cache"
 #define OVERRIDES "/overrideEnv"
-#define NO_SLOT (-1)
+#define RESTORE_TRIES 10000
 #define ATTACH_TRIES 200 /* half a millisecond each */
 
 static struct vgpu_environment environment;
@@ -113,154 +112,6 @@ static void fill_limits(struct region_v1 *shared, struct region_own *own)
     atomic_store(&own->magic, REGION_OWN_MAGIC);
 }
 
-/* Empties a slot that names `pid`, or nobody; false when it names somebody else: HAMi-core moves slots. All of it: HAMi's
- * readers wait for as long as `sequence` is odd, and show the rest as the next process's. */
-static bool empty_slot(struct region_process *process, int32_t pid)
-{
-    if (!atomic_compare_exchange_strong(&process->pid, &pid, 0) && pid != 0)
-        return false;
-    atomic_store(&process->status, 0);
-    atomic_store(&process->sequence, 0);
-    for (int device = 0; device < VGPU_DEVICES; device++) {
-        struct region_used *used = &process->used[device];
-        atomic_store(&used->total, 0);
-        atomic_store(&used->data, 0);
-        used->context = used->module = used->offset = 0;
-        memset(used->unused, 0, sizeof used->unused);
-        CRASH_POINT("empty");
-    }
-    memset(process->monitor_used, 0, sizeof process->monitor_used);
-    memset(process->utilization, 0, sizeof process->utilization);
-    memset(process->unused, 0, sizeof process->unused);
-    process->host_pid = 0;
-    return true;
-}
-
-/* True when the process that the slot names is alive and maps the region, although it holds no lock. */
-static bool speaks_for_itself(const struct region_owner *owner)
-{
-    return owner->namespace == identity_namespace() && identity_start_time(owner->pid) == owner->start_time &&
-           region_file_mapped_by(owner->pid);
-}
-
-static bool is_previous_image(const struct region_owner *owner)
-{
-    return owner->pid == getpid() && owner->namespace == identity_namespace() &&
-           owner->start_time == identity_start_time(owner->pid);
-}
-
-static bool is_takeable(const struct region *region, int slot, int32_t *pid)
-{
-    const struct region_owner *owner = &region->own->owners[slot];
-    if (foreign_in(region, slot, pid))
-        return false;
-    return atomic_load(&owner->state) == 0 || is_previous_image(owner) || !speaks_for_itself(owner);
-}
-
-static void raise_count(struct region_v1 *shared, int32_t wanted)
-{
-    int32_t count = atomic_load(&shared->process_count);
-    while (count < wanted && !atomic_compare_exchange_weak(&shared->process_count, &count, wanted))
-        continue;
-}
-
-/* HAMi-core takes the slot behind the last one, and counts it afterwards. So ours bears our pid before it is counted, and
- * when it does not any more then, HAMi-core came at the same instant and has it. */
-static bool show_slot(struct region_v1 *shared, int slot)
-{
-    struct region_process *process = &shared->processes[slot];
-    int32_t self = getpid();
-    process->host_pid = self;
-    atomic_store(&process->pid, self);
-    atomic_store(&process->status, 1);
-    CRASH_POINT("taken");
-    raise_count(shared, slot + 1);
-    return atomic_load(&process->pid) == self;
-}
-
-static void leave_slot(const struct region *region, int slot)
-{
-    atomic_store(&region->own->owners[slot].state, 0);
-    region_file_unlock(slot);
-}
-
-static bool take_slot(struct region *region, int slot)
-{
-    struct region_owner *owner = &region->own->owners[slot];
-    int32_t pid;
-    if (!region_file_lock(slot))
-        return false;
-    if (!is_takeable(region, slot, &pid)) {
-        region_file_unlock(slot);
-        return false;
-    }
-    CRASH_POINT("locked");
-    if (!empty_slot(&region->shared->processes[slot], pid)) {
-        region_file_unlock(slot);
-        return false;
-    }
-    owner->pid = getpid();
-    owner->start_time = identity_start_time(owner->pid);
-    owner->namespace = identity_namespace();
-    CRASH_POINT("named");
-    atomic_store(&owner->state, 1);
-    if (!show_slot(region->shared, slot)) {
-        leave_slot(region, slot);
-        return false;
-    }
-    region->slot = slot;
-    return true;
-}
-
-/* A slot for this process: first what its image before an exec left, then any that is free or whose owner is dead. */
-static bool claim(struct region *region)
-{
-    for (int slot = 0; slot < VGPU_SLOTS; slot++)
-        if (atomic_load(&region->own->owners[slot].state) != 0 && is_previous_image(&region->own->owners[slot]) &&
-            take_slot(region, slot))
-            return true;
-    for (int slot = 0; slot < VGPU_SLOTS; slot++)
-        if (take_slot(region, slot))
-            return true;
-    return false;
-}
-
-/* True when nobody uses the slot any more; `pid` becomes what it says then. A process that attaches asks for those without
- * owner alone, but thoroughly: of the others it takes one, and the rest can wait. */
-static bool is_over(const struct region *region, int slot, bool attaching, int32_t *pid)
-{
-    const struct region_owner *owner = &region->own->owners[slot];
-    const struct region_process *process = &region->shared->processes[slot];
-    if (atomic_load(&owner->state) == 0) {
-        *pid = atomic_load(&process->pid);
-        return foreign_is_over(process, *pid, attaching);
-    }
-    *pid = (int32_t)owner->pid;
-    return !attaching && !region_lives(slot);
-}
-
-static bool reap(struct region *region, int slot, int32_t pid)
-{
-    if (!region_file_lock(slot))
-        return false;
-    CRASH_POINT("reap");
-    empty_slot(&region->shared->processes[slot], pid);
-    atomic_store(&region->own->owners[slot].state, 0);
-    CRASH_POINT("reaped");
-    region_file_unlock(slot);
-    return true;
-}
-
-static int reap_all(struct region *region, bool attaching)
-{
-    int32_t pid;
-    int reaped = 0, count = atomic_load(&region->shared->process_count);
-    for (int slot = 0; slot < count && slot < VGPU_SLOTS; slot++)
-        if (slot != region->slot && is_over(region, slot, attaching, &pid))
-            reaped += reap(region, slot, pid);
-    return reaped;
-}
-
 static bool map(struct region *region)
 {
     char *mapped = region_file_map(REGION_SIZE);
@@ -280,7 +131,9 @@ static bool map_private(struct region *region)
     region->shared = (struct region_v1 *)mapped;
     region->own = (struct region_own *)(mapped + REGION_OWN_OFFSET);
     region->slot = 0;
-    atomic_store(&region->shared->process_count, 1);
+    region->process = &region->shared->processes[0];
+    region->pid = getpid();
+    slots_show(region->shared, 0);
     fill_header(region->shared);
     fill_limits(region->shared, region->own);
     return true;
@@ -291,9 +144,10 @@ static bool attach(struct region *region)
     if (region_file_ensure(path, REGION_SIZE) && (region->shared != NULL || map(region))) {
         fill_header(region->shared);
         fill_limits(region->shared, region->own);
-        region->slot = NO_SLOT;
-        reap_all(region, true);
-        if (claim(region))
+        region->slot = SLOT_NONE;
+        region->pid = getpid();
+        slots_reap(region, true);
+        if (slots_claim(region))
             return true;
         vgpu_log(VGPU_ERROR, "'%s' has no free slot for another process", path);
     } else {
@@ -348,25 +202,24 @@ struct region *region_get(void)
     return attach_once();
 }
 
-bool region_lives(int slot)
-{
-    struct region *region = region_get();
-    if (region == NULL || atomic_load(&region->own->owners[slot].state) == 0)
-        return false;
-    if (slot == region->slot || !region_file_ensure(path, REGION_SIZE) || region_file_is_locked(slot))
-        return true;
-    return speaks_for_itself(&region->own->owners[slot]);
-}
-
-/* Two threads of one process would both get the lock. */
-static atomic_flag reaping = ATOMIC_FLAG_INIT;
-
 int region_reap(void)
 {
     struct region *region = region_get();
-    if (region == NULL || !region_file_held() || atomic_flag_test_and_set(&reaping))
+    if (region == NULL || !region_file_held() || atomic_flag_test_and_set(&region->tidying))
         return 0;
-    int reaped = reap_all(region, false);
-    atomic_flag_clear(&reaping);
+    int reaped = slots_reap(region, false);
+    atomic_flag_clear(&region->tidying);
     return reaped;
+}
+
+void region_restore(struct region *region)
+{
+    for (int tries = 0; atomic_flag_test_and_set(&region->tidying); tries++) {
+        if (tries == RESTORE_TRIES)
+            return;
+        sched_yield();
+    }
+    region_file_ensure(path, REGION_SIZE);
+    slots_restore(region);
+    atomic_flag_clear(&region->tidying);
 }

@@ -10,7 +10,7 @@
  * descriptors has lost it: its pid, start time and pid namespace speak for it then, as long as it maps the region.
  *
  * HAMi-core's processes know nothing of this and may share the region (foreign.h): a slot that names a process without
- * being owned by it is left to it.
+ * being owned by it is left to it. They move slots; whose was moved puts it right (region_restore).
  *
  * Everything in the file may be written by any process of the container. Nothing here trusts it with more than figures. */
 #ifndef VGPU_REGION_H
@@ -86,7 +86,10 @@ struct region_own {
 struct region {
     struct region_v1 *shared;
     struct region_own *own;
-    int slot; /* ours */
+    _Atomic int slot; /* ours */
+    struct region_process *_Atomic process; /* it */
+    int32_t pid; /* what stands there as long as HAMi-core did not move it */
+    atomic_flag tidying; /* two threads of one process would both get a slot's lock */
 };
 
 /* The region, attached by this process; NULL when it could not be (the log says why). Cheap once attached, and again
@@ -99,7 +102,7 @@ const struct vgpu_environment *region_environment(void);
 /* Slots of dead processes become free, HAMi-core's too; how many. Never waits for anybody. */
 int region_reap(void);
 
-/* True when a slot's process is alive. */
-bool region_lives(int slot);
+/* Our slot does not name us: HAMi-core moved what stood there to another when it closed a gap. Puts it right. */
+void region_restore(struct region *region);
 
 #endif

@@ -16,6 +16,7 @@ PARTS = (
     "identity",
     "foreign",
     "region_file",
+    "region_slots",
     "region",
     "accounting",
     "allocations",
