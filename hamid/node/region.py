@@ -46,7 +46,7 @@ def _steady(descriptor: int) -> bytes:
 def is_held(path: str, slot: int) -> bool | None:
     """True when a process holds the slot's lock, False when none does; None when that cannot be asked.
 
-    A process that closed its files holds none and may live all the same.
+    A process that closed its files holds none and may live all the same; one that is foreign never holds any.
     """
     import fcntl  # noqa: PLC0415  # costs start-up, and most readers do not ask
 
