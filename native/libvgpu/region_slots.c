@@ -52,6 +52,13 @@ static bool is_takeable(const struct region *region, int slot, int32_t *pid)
     return atomic_load(&owner->state) == 0 || is_previous_image(owner) || !speaks_for_itself(owner);
 }
 
+/* Behind the last slot there is nothing to empty, and HAMi-core may be about to take it. */
+static bool is_blank(const struct region_process *process)
+{
+    static const struct region_process blank;
+    return memcmp(process, &blank, sizeof blank) == 0;
+}
+
 static void raise_count(struct region_v1 *shared, int32_t wanted)
 {
     int32_t count = atomic_load(&shared->process_count);
@@ -64,9 +71,10 @@ static void raise_count(struct region_v1 *shared, int32_t wanted)
 bool slots_show(struct region_v1 *shared, int slot)
 {
     struct region_process *process = &shared->processes[slot];
-    int32_t self = getpid();
+    int32_t self = getpid(), named = 0;
+    if (!atomic_compare_exchange_strong(&process->pid, &named, self) && named != self)
+        return false;
     process->host_pid = self;
-    atomic_store(&process->pid, self);
     atomic_store(&process->status, 1);
     CRASH_POINT("taken");
     raise_count(shared, slot + 1);
@@ -90,7 +98,7 @@ static bool take_slot(struct region *region, int slot)
         return false;
     }
     CRASH_POINT("locked");
-    if (!empty_slot(&region->shared->processes[slot], pid)) {
+    if (!is_blank(&region->shared->processes[slot]) && !empty_slot(&region->shared->processes[slot], pid)) {
         region_file_unlock(slot);
         return false;
     }
