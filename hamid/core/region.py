@@ -2,7 +2,8 @@
 """The file that libvgpu's processes share in a container, as bytes become values. Nobody vouches for the bytes.
 
 Both layouts begin alike: that of HAMi-core 1.x (magic 19920718, major 1), behind which our libvgpu has a block of its
-own that says whose slots are taken (native/libvgpu/region.h, where each offset is asserted).
+own that says which slots its processes took (native/libvgpu/region.h, where each offset is asserted). While one library
+replaces the other, processes of both may have slots.
 """
 
 import struct
@@ -34,14 +35,19 @@ _TOTAL: Final = 32
 _STATUS: Final = 1928
 _COUNT: Final = 2_008_896
 _OWNER_SIZE: Final = 32
+_OWNER_PID: Final = 24
 
 
 class RegionProcess(Struct, frozen=True, kw_only=True):
-    """A process with a slot; `pid` as it sees itself. `used_bytes` by device."""
+    """A process with a slot; `pid` as it sees itself. `used_bytes` by device.
+
+    `foreign`: HAMi-core's, so that no lock on the slot tells whether it lives.
+    """
 
     slot: int
     pid: int
     used_bytes: tuple[int, ...]
+    foreign: bool = False
 
 
 class Region(Struct, frozen=True, kw_only=True):
@@ -114,6 +120,12 @@ def _believed(value: int, what: str, doubtful: list[str]) -> int:
     return 0
 
 
+def _owner(data: bytes, slot: int) -> int | None:
+    """The pid in our record of whose the slot is."""
+    base = OWN_OFFSET + 16 + DEVICES * 8 + slot * _OWNER_SIZE
+    return _word(data, base + _OWNER_PID) if _word(data, base) != 0 else None
+
+
 def _processes(data: bytes, doubtful: list[str], *, ours: bool) -> Iterator[RegionProcess]:
     (count,) = struct.unpack_from("<i", data, _COUNT)
     if not 0 <= count <= SLOTS:
@@ -122,9 +134,10 @@ def _processes(data: bytes, doubtful: list[str], *, ours: bool) -> Iterator[Regi
         base = _PROCESSES + slot * _PROCESS_SIZE
         (pid,) = struct.unpack_from("<i", data, base)
         (status,) = struct.unpack_from("<i", data, base + _STATUS)
-        taken = _word(data, OWN_OFFSET + 16 + DEVICES * 8 + slot * _OWNER_SIZE) != 0 if ours else True
-        if status == 0 or not taken:
+        owner = _owner(data, slot) if ours else None
+        # Nobody's: HAMi-core empties the pid alone when a process ends, ours the pid before the rest.
+        if status == 0 or (ours and pid == 0):
             continue
         totals = [_word(data, base + _USED + device * _USED_SIZE + _TOTAL) for device in range(DEVICES)]
         used = tuple(_believed(each, f"slot {slot}, device {n}", doubtful) for n, each in enumerate(totals))
-        yield RegionProcess(slot=slot, pid=pid, used_bytes=used)
+        yield RegionProcess(slot=slot, pid=pid, used_bytes=used, foreign=owner != pid)

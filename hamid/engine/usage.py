@@ -27,4 +27,4 @@ def used_bytes(paths: Paths, config: Config, claims: Iterable[Claim]) -> Mapping
 
 def _living(path: str, region: Region) -> Iterator[RegionProcess]:
     """Those of whom nobody can say that they are dead."""
-    return (each for each in region.processes if not region.ours or is_held(path, each.slot) is not False)
+    return (each for each in region.processes if each.foreign or is_held(path, each.slot) is not False)

@@ -11,7 +11,7 @@ from hamid.core.region import WHOLE_SIZE, NoRegion, Region, decode
 # Reading is not one step: what changed meanwhile is read once more, and then taken as it is.
 _TRIES: Final = 3
 _MOST_FILES: Final = 64
-# The record lock of a slot lies there (native/libvgpu/region.c).
+# The record lock of a slot lies there (native/libvgpu/region_file.c).
 _LOCKS: Final = 1 << 40
 _FLOCK: Final = "hhxxxxqqixxxx"
 
@@ -46,7 +46,7 @@ def _steady(descriptor: int) -> bytes:
 def is_held(path: str, slot: int) -> bool | None:
     """True when a process holds the slot's lock, False when none does; None when that cannot be asked.
 
-    A process that closed its files holds none and may live all the same.
+    A process that closed its files holds none and may live all the same; one that is foreign never holds any.
     """
     import fcntl  # noqa: PLC0415  # costs start-up, and most readers do not ask
 

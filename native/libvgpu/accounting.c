@@ -12,9 +12,14 @@
 #define TRIES 64
 #define REAP_PAUSE_NS 20000000ll
 
-static _Atomic uint64_t *own_total(struct region *region, int device)
+static struct region_used *own_used(struct region *region, int device)
 {
-    return &region->shared->processes[region->slot].used[device].total;
+    struct region_process *process = atomic_load_explicit(&region->process, memory_order_relaxed);
+    if (VGPU_UNLIKELY(atomic_load_explicit(&process->pid, memory_order_relaxed) != region->pid)) {
+        region_restore(region);
+        process = atomic_load(&region->process);
+    }
+    return &process->used[device];
 }
 
 /* What all slots hold. A slot's figure is never believed beyond half of what a number can be, so that no sum wraps. */
@@ -37,21 +42,22 @@ uint64_t accounting_limit(int device)
     return region != NULL ? atomic_load_explicit(&region->own->limit[device], memory_order_relaxed) : 0;
 }
 
-static void show(struct region *region, int device, uint64_t total)
+static void show(struct region_used *used, uint64_t total)
 {
-    _Atomic uint64_t *data = &region->shared->processes[region->slot].used[device].data;
-    atomic_store_explicit(data, total, memory_order_relaxed);
+    atomic_store_explicit(&used->data, total, memory_order_relaxed);
 }
 
 static void add(struct region *region, int device, uint64_t bytes)
 {
-    show(region, device, atomic_fetch_add(own_total(region, device), bytes) + bytes);
+    struct region_used *used = own_used(region, device);
+    show(used, atomic_fetch_add(&used->total, bytes) + bytes);
     CRASH_POINT("added");
 }
 
 static void subtract(struct region *region, int device, uint64_t bytes)
 {
-    show(region, device, atomic_fetch_sub(own_total(region, device), bytes) - bytes);
+    struct region_used *used = own_used(region, device);
+    show(used, atomic_fetch_sub(&used->total, bytes) - bytes);
     CRASH_POINT("subtracted");
 }
 

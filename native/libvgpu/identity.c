@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "identity.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,17 +23,40 @@ static ssize_t read_file(const char *path, char *buffer, size_t size)
     return got;
 }
 
+#define STAT_SIZE 1024
+
+/* The state and what follows it in a process's line of figures; NULL when it cannot be read. */
+static const char *read_state(int64_t pid, char text[STAT_SIZE])
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%lld/stat", (long long)pid);
+    if (pid <= 0 || read_file(path, text, STAT_SIZE) <= 0)
+        return NULL;
+    /* The name may hold anything, also brackets and blanks. */
+    const char *name_end = strrchr(text, ')');
+    return name_end != NULL && name_end[1] == ' ' ? name_end + 2 : NULL;
+}
+
+static bool is_zombie(const char *state)
+{
+    return *state == 'Z' || *state == 'X';
+}
+
+bool identity_exists(int64_t pid)
+{
+    char text[STAT_SIZE];
+    if (pid <= 0 || (kill((pid_t)pid, 0) != 0 && errno == ESRCH))
+        return false;
+    const char *state = read_state(pid, text);
+    return state == NULL || !is_zombie(state);
+}
+
 uint64_t identity_start_time(int64_t pid)
 {
-    char path[64], text[1024];
-    snprintf(path, sizeof path, "/proc/%lld/stat", (long long)pid);
-    if (pid <= 0 || read_file(path, text, sizeof text) <= 0)
+    char text[STAT_SIZE];
+    const char *field = read_state(pid, text);
+    if (field == NULL || is_zombie(field))
         return 0;
-    /* The name may hold anything, also brackets and blanks. */
-    const char *field = strrchr(text, ')');
-    if (field == NULL || field[1] != ' ' || field[2] == 'Z' || field[2] == 'X')
-        return 0;
-    field += 2;
     for (int number = 3; number < 22; number++) {
         field = strchr(field, ' ');
         if (field == NULL)
@@ -75,7 +100,8 @@ bool identity_maps(int64_t pid, uint64_t device, uint64_t inode)
         return true;
     bool found = false;
     size_t kept = 0;
-    for (ssize_t got; !found && (got = read(from, buffer + kept, sizeof buffer - 1 - kept)) > 0;) {
+    ssize_t got = 0;
+    for (; !found && (got = read(from, buffer + kept, sizeof buffer - 1 - kept)) > 0;) {
         size_t size = kept + (size_t)got;
         buffer[size] = '\0';
         char *line = buffer;
@@ -88,7 +114,7 @@ bool identity_maps(int64_t pid, uint64_t device, uint64_t inode)
         memmove(buffer, line, kept);
     }
     close(from);
-    return found;
+    return found || got < 0;
 }
 
 bool identity_of_file(int descriptor, uint64_t *device, uint64_t *inode)

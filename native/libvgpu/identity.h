@@ -8,6 +8,9 @@
 /* When it was started, in clock ticks since boot; 0 for a process that is not there, or a zombie. */
 uint64_t identity_start_time(int64_t pid);
 
+/* False when there is certainly no such process in this pid namespace, or a zombie; true also when that cannot be read. */
+bool identity_exists(int64_t pid);
+
 /* The inode of this process's pid namespace; 0 when /proc does not say it. */
 uint64_t identity_namespace(void);
 

@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "identity.h"
 #include "log.h"
+#include "region_file.h"
+#include "region_slots.h"
 
 _Static_assert(sizeof(struct region_process) == 1960, "HAMi's slot");
 _Static_assert(offsetof(struct region_process, monitor_used) == 1032, "HAMi's slot");
@@ -23,9 +23,9 @@ _Static_assert(offsetof(struct region_v1, process_count) == 2008896, "HAMi's reg
 _Static_assert(sizeof(struct region_v1) == 2008952, "HAMi's region");
 
 #define REGION_SIZE (REGION_OWN_OFFSET + sizeof(struct region_own))
-#define LOCKS ((off_t)1 << 40) /* the bytes of the slots' locks: behind the end of any file */
 #define DEFAULT_CACHE "/tmp/cudevshr.cache"
 #define OVERRIDES "/overrideEnv"
+#define RESTORE_TRIES 10000
 #define ATTACH_TRIES 200 /* half a millisecond each */
 
 static struct vgpu_environment environment;
@@ -38,8 +38,6 @@ struct local {
 
 static struct local *_Atomic local;
 static char path[VGPU_PATH];
-static atomic_int descriptor = -1;
-static struct region_file_identity { uint64_t device, inode; } file;
 
 static const char *look_up(const char *name)
 {
@@ -73,36 +71,6 @@ const struct vgpu_environment *region_environment(void)
     return &environment;
 }
 
-/* The file, once it has its size. It is never cut, whoever made it. */
-static int open_file(void)
-{
-    int opened = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
-    if (opened < 0)
-        return -1;
-    /* Out of the numbers that programs close in a row when they become daemons. */
-    int high = fcntl(opened, F_DUPFD_CLOEXEC, 700);
-    if (high >= 0) {
-        close(opened);
-        opened = high;
-    }
-    off_t size = lseek(opened, 0, SEEK_END);
-    uint64_t device, inode;
-    bool fits = identity_of_file(opened, &device, &inode) && size >= 0;
-    if (fits && size < (off_t)REGION_SIZE)
-        fits = ftruncate(opened, (off_t)REGION_SIZE) == 0;
-    if (!fits) {
-        int kept = errno;
-        close(opened);
-        errno = kept;
-        return -1;
-    }
-    /* Whatever this process's umask says: other users of the container share the file. Only its owner can, and must. */
-    if (fchmod(opened, 0666) != 0 && size == 0)
-        vgpu_log(VGPU_WARNING, "cannot share '%s' with other users: %s", path, strerror(errno));
-    file = (struct region_file_identity){device, inode};
-    return opened;
-}
-
 /* Every process writes the same values, so that no order and no lock is needed; the magic comes last. */
 static void fill_header(struct region_v1 *shared)
 {
@@ -111,7 +79,7 @@ static void fill_header(struct region_v1 *shared)
     shared->major = REGION_MAJOR;
     shared->minor = REGION_MINOR;
     for (int device = 0; device < VGPU_DEVICES; device++) {
-        shared->limit[device] = environment.memory_limit[device];
+        atomic_store(&shared->limit[device], environment.memory_limit[device]);
         shared->sm_limit[device] = environment.sm_limit[device];
     }
     shared->utilization_switch = 1;
@@ -121,128 +89,33 @@ static void fill_header(struct region_v1 *shared)
     atomic_store_explicit(&shared->initialized, REGION_MAGIC, memory_order_release);
 }
 
-/* The strictest limit of all who share the region holds. */
-static void fill_limits(struct region_own *own)
+static void lower(_Atomic uint64_t *limit, uint64_t ours)
+{
+    uint64_t held = atomic_load(limit);
+    while (ours != 0 && (held == 0 || ours < held))
+        if (atomic_compare_exchange_weak(limit, &held, ours))
+            break;
+}
+
+/* The strictest limit of all who share the region holds, those of HAMi-core too, whose is the one in the header. Its
+ * monitor and its processes read it there: both places only ever get smaller, and so end up the same in whatever order
+ * processes come. */
+static void fill_limits(struct region_v1 *shared, struct region_own *own)
 {
     for (int device = 0; device < VGPU_DEVICES; device++) {
-        uint64_t ours = environment.memory_limit[device];
-        uint64_t held = atomic_load(&own->limit[device]);
-        while (ours != 0 && (held == 0 || ours < held))
-            if (atomic_compare_exchange_weak(&own->limit[device], &held, ours))
-                break;
+        lower(&own->limit[device], environment.memory_limit[device]);
+        lower(&own->limit[device], atomic_load(&shared->limit[device]));
         CRASH_POINT("limit");
+        lower(&shared->limit[device], atomic_load(&own->limit[device]));
     }
     own->abi = 1;
     atomic_store(&own->magic, REGION_OWN_MAGIC);
 }
 
-static bool set_lock(int slot, short type)
-{
-    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = LOCKS + slot, .l_len = 1};
-    return fcntl(atomic_load(&descriptor), F_SETLK, &lock) == 0;
-}
-
-/* True when another process holds the slot's lock. */
-static bool is_locked(int slot)
-{
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = LOCKS + slot, .l_len = 1};
-    return fcntl(atomic_load(&descriptor), F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
-}
-
-/* True when the descriptor is still ours and not some other file's, which took its number. */
-static bool have_descriptor(void)
-{
-    uint64_t device, inode;
-    int held = atomic_load(&descriptor);
-    return held >= 0 && identity_of_file(held, &device, &inode) && device == file.device && inode == file.inode;
-}
-
-static bool ensure_descriptor(void)
-{
-    if (have_descriptor())
-        return true;
-    struct region_file_identity before = file;
-    int opened = open_file();
-    if (opened < 0)
-        return false;
-    if (before.inode != 0 && (before.device != file.device || before.inode != file.inode)) {
-        /* Another file bears the name by now; ours lives in our mapping alone. */
-        file = before;
-        close(opened);
-        return false;
-    }
-    atomic_store(&descriptor, opened);
-    return true;
-}
-
-static void empty_slot(struct region_process *process)
-{
-    for (int device = 0; device < VGPU_DEVICES; device++) {
-        atomic_store(&process->used[device].total, 0);
-        atomic_store(&process->used[device].data, 0);
-        CRASH_POINT("empty");
-    }
-    process->pid = 0;
-    atomic_store(&process->status, 0);
-}
-
-/* True when the process that the slot names is alive and maps the region, although it holds no lock. */
-static bool speaks_for_itself(const struct region_owner *owner)
-{
-    return owner->namespace == identity_namespace() && identity_start_time(owner->pid) == owner->start_time &&
-           identity_maps(owner->pid, file.device, file.inode);
-}
-
-static bool is_previous_image(const struct region_owner *owner)
-{
-    return owner->pid == getpid() && owner->namespace == identity_namespace() &&
-           owner->start_time == identity_start_time(owner->pid);
-}
-
-static bool take_slot(struct region *region, int slot)
-{
-    struct region_owner *owner = &region->own->owners[slot];
-    if (!set_lock(slot, F_WRLCK))
-        return false;
-    if (atomic_load(&owner->state) != 0 && !is_previous_image(owner) && speaks_for_itself(owner)) {
-        set_lock(slot, F_UNLCK);
-        return false;
-    }
-    CRASH_POINT("locked");
-    struct region_process *process = &region->shared->processes[slot];
-    empty_slot(process);
-    owner->pid = getpid();
-    owner->start_time = identity_start_time(owner->pid);
-    owner->namespace = identity_namespace();
-    CRASH_POINT("named");
-    atomic_store(&owner->state, 1);
-    process->pid = process->host_pid = getpid();
-    atomic_store(&process->status, 1);
-    CRASH_POINT("taken");
-    int32_t count = atomic_load(&region->shared->process_count);
-    while (count < slot + 1 && !atomic_compare_exchange_weak(&region->shared->process_count, &count, slot + 1))
-        continue;
-    region->slot = slot;
-    return true;
-}
-
-/* A slot for this process: first what its image before an exec left, then any that is free or whose owner is dead. */
-static bool claim(struct region *region)
-{
-    for (int slot = 0; slot < VGPU_SLOTS; slot++)
-        if (atomic_load(&region->own->owners[slot].state) != 0 && is_previous_image(&region->own->owners[slot]) &&
-            take_slot(region, slot))
-            return true;
-    for (int slot = 0; slot < VGPU_SLOTS; slot++)
-        if (take_slot(region, slot))
-            return true;
-    return false;
-}
-
 static bool map(struct region *region)
 {
-    char *mapped = mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, atomic_load(&descriptor), 0);
-    if (mapped == MAP_FAILED)
+    char *mapped = region_file_map(REGION_SIZE);
+    if (mapped == NULL)
         return false;
     region->shared = (struct region_v1 *)mapped;
     region->own = (struct region_own *)(mapped + REGION_OWN_OFFSET);
@@ -258,18 +131,23 @@ static bool map_private(struct region *region)
     region->shared = (struct region_v1 *)mapped;
     region->own = (struct region_own *)(mapped + REGION_OWN_OFFSET);
     region->slot = 0;
-    atomic_store(&region->shared->process_count, 1);
+    region->process = &region->shared->processes[0];
+    region->pid = getpid();
+    slots_show(region->shared, 0);
     fill_header(region->shared);
-    fill_limits(region->own);
+    fill_limits(region->shared, region->own);
     return true;
 }
 
 static bool attach(struct region *region)
 {
-    if (ensure_descriptor() && (region->shared != NULL || map(region))) {
+    if (region_file_ensure(path, REGION_SIZE) && (region->shared != NULL || map(region))) {
         fill_header(region->shared);
-        fill_limits(region->own);
-        if (claim(region))
+        fill_limits(region->shared, region->own);
+        region->slot = SLOT_NONE;
+        region->pid = getpid();
+        slots_reap(region, true);
+        if (slots_claim(region))
             return true;
         vgpu_log(VGPU_ERROR, "'%s' has no free slot for another process", path);
     } else {
@@ -324,42 +202,24 @@ struct region *region_get(void)
     return attach_once();
 }
 
-bool region_lives(int slot)
-{
-    struct region *region = region_get();
-    if (region == NULL || atomic_load(&region->own->owners[slot].state) == 0)
-        return false;
-    if (slot == region->slot || !ensure_descriptor() || is_locked(slot))
-        return true;
-    return speaks_for_itself(&region->own->owners[slot]);
-}
-
-/* Two threads of one process would both get the lock. */
-static atomic_flag reaping = ATOMIC_FLAG_INIT;
-
-static bool reap(struct region *region, int slot)
-{
-    struct region_owner *owner = &region->own->owners[slot];
-    if (!set_lock(slot, F_WRLCK))
-        return false;
-    CRASH_POINT("reap");
-    empty_slot(&region->shared->processes[slot]);
-    atomic_store(&owner->state, 0);
-    CRASH_POINT("reaped");
-    set_lock(slot, F_UNLCK);
-    return true;
-}
-
 int region_reap(void)
 {
     struct region *region = region_get();
-    int reaped = 0;
-    if (region == NULL || !have_descriptor() || atomic_flag_test_and_set(&reaping))
+    if (region == NULL || !region_file_held() || atomic_flag_test_and_set(&region->tidying))
         return 0;
-    int count = atomic_load(&region->shared->process_count);
-    for (int slot = 0; slot < count && slot < VGPU_SLOTS; slot++)
-        if (slot != region->slot && atomic_load(&region->own->owners[slot].state) != 0 && !region_lives(slot))
-            reaped += reap(region, slot);
-    atomic_flag_clear(&reaping);
+    int reaped = slots_reap(region, false);
+    atomic_flag_clear(&region->tidying);
     return reaped;
+}
+
+void region_restore(struct region *region)
+{
+    for (int tries = 0; atomic_flag_test_and_set(&region->tidying); tries++) {
+        if (tries == RESTORE_TRIES)
+            return;
+        sched_yield();
+    }
+    region_file_ensure(path, REGION_SIZE);
+    slots_restore(region);
+    atomic_flag_clear(&region->tidying);
 }

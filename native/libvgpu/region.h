@@ -9,6 +9,9 @@
  * kind of death, in whatever pid namespace, and gives it to no forked child. A process that closed all of its
  * descriptors has lost it: its pid, start time and pid namespace speak for it then, as long as it maps the region.
  *
+ * HAMi-core's processes know nothing of this and may share the region (foreign.h): a slot that names a process without
+ * being owned by it is left to it. They move slots; whose was moved puts it right (region_restore).
+ *
  * Everything in the file may be written by any process of the container. Nothing here trusts it with more than figures. */
 #ifndef VGPU_REGION_H
 #define VGPU_REGION_H
@@ -38,13 +41,15 @@ struct region_utilization {
 };
 
 struct region_process {
-    int32_t pid, host_pid;
+    _Atomic int32_t pid;
+    int32_t host_pid;
     struct region_used used[VGPU_DEVICES];
     uint64_t monitor_used[VGPU_DEVICES];
     struct region_utilization utilization[VGPU_DEVICES];
     _Atomic int32_t status; /* 0 free, 1 runs */
     int32_t padding;
-    uint64_t sequence, unused[2];
+    _Atomic uint64_t sequence; /* HAMi-core's: odd while it writes; this library leaves it at 0 */
+    uint64_t unused[2];
 };
 
 struct region_v1 {
@@ -55,7 +60,8 @@ struct region_v1 {
     unsigned char semaphore[32];
     uint64_t device_count;
     char uuids[VGPU_DEVICES][96];
-    uint64_t limit[VGPU_DEVICES], sm_limit[VGPU_DEVICES];
+    _Atomic uint64_t limit[VGPU_DEVICES]; /* that of `region_own` */
+    uint64_t sm_limit[VGPU_DEVICES];
     struct region_process processes[VGPU_SLOTS];
     _Atomic int32_t process_count; /* one more than the highest slot that was ever taken */
     int32_t utilization_switch, recent_kernel, priority;
@@ -80,7 +86,10 @@ struct region_own {
 struct region {
     struct region_v1 *shared;
     struct region_own *own;
-    int slot; /* ours */
+    _Atomic int slot; /* ours */
+    struct region_process *_Atomic process; /* it */
+    int32_t pid; /* what stands there as long as HAMi-core did not move it */
+    atomic_flag tidying; /* two threads of one process would both get a slot's lock */
 };
 
 /* The region, attached by this process; NULL when it could not be (the log says why). Cheap once attached, and again
@@ -90,10 +99,10 @@ struct region *region_get(void);
 /* The settings of this process. */
 const struct vgpu_environment *region_environment(void);
 
-/* Slots of dead processes become free; how many. Never waits for anybody. */
+/* Slots of dead processes become free, HAMi-core's too; how many. Never waits for anybody. */
 int region_reap(void);
 
-/* True when a slot's process is alive. */
-bool region_lives(int slot);
+/* Our slot does not name us: HAMi-core moved what stood there to another when it closed a gap. Puts it right. */
+void region_restore(struct region *region);
 
 #endif

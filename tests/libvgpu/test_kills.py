@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import hami
 import pytest
 from sharing import MIB
 
@@ -51,6 +52,15 @@ def beside_a_living_one(place, start):
     assert peer.stdout.readline().startswith(str(4 * MIB))
 
 
+def after_a_dead_hami_core(place, start):
+    """Its process was killed with all of the limit in its slot, beside a living one of ours."""
+    peer = start(place, "exec", 4 * MIB)
+    assert peer.stdout.readline().startswith(str(4 * MIB))
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    hami.Writer(place.cache).put(1, hami.slot_of(gone.pid, LIMIT * MIB))
+
+
 # The labels, what was before, what the dying process does, and how much is left for the next one.
 POINTS = [
     ("header", None, ("fill", 1, MIB), LIMIT),
@@ -61,6 +71,7 @@ POINTS = [
     ("added", beside_a_living_one, ("mix", 1, 60, MIB), LIMIT - 4),
     ("subtracted", beside_a_living_one, ("mix", 1, 60, MIB), LIMIT - 4),
     ("empty", after_a_dead_peer, ("fill", 1, MIB), LIMIT),
+    ("empty", after_a_dead_hami_core, ("fill", 1, MIB), LIMIT - 4),
     ("reap", after_two_dead_peers, ("fill", 1, MIB), LIMIT),
     ("reaped", after_two_dead_peers, ("fill", 1, MIB), LIMIT),
 ]

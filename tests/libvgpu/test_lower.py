@@ -10,7 +10,17 @@ import pytest
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "native/libvgpu"
-PARTS = ("log", "environment", "identity", "region", "accounting", "allocations")
+PARTS = (
+    "log",
+    "environment",
+    "identity",
+    "foreign",
+    "region_file",
+    "region_slots",
+    "region",
+    "accounting",
+    "allocations",
+)
 SIZE = 2_044_048
 
 

@@ -5,6 +5,7 @@ import os
 import random
 import struct
 
+import hami
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,19 +16,7 @@ from hamid.node.region import find_regions, is_held, read_region
 
 
 def hami_region(*, pids=(77,), total=5 * MIB, limit=10 * MIB):
-    """As HAMi-core 1.x leaves it: one byte more than its structure."""
-    data = bytearray(V1_SIZE + 1)
-    struct.pack_into("<iII", data, 0, MAGIC, 1, 2)
-    data[64:68] = b"GPU-"
-    struct.pack_into("<Q", data, 1600, limit)
-    struct.pack_into("<Q", data, 1728, 30)
-    for slot, pid in enumerate(pids):
-        base = 1856 + 1960 * slot
-        struct.pack_into("<i", data, base, pid)
-        struct.pack_into("<Q", data, base + 8 + 32, total)
-        struct.pack_into("<i", data, base + 1928, 1)
-    struct.pack_into("<i", data, 2_008_896, len(pids))
-    return data
+    return hami.region(pids=pids, total=total, limit=limit)
 
 
 def test_what_libvgpu_writes_is_read(container):
