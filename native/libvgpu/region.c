@@ -74,6 +74,7 @@ const struct vgpu_environment *region_environment(void)
 /* Every process writes the same values, so that no order and no lock is needed; the magic comes last. */
 static void fill_header(struct region_v1 *shared)
 {
+    static const struct region_semaphore free_for_one = {.value = 1, .shared = 128};
     if (atomic_load_explicit(&shared->initialized, memory_order_acquire) == REGION_MAGIC)
         return;
     shared->major = REGION_MAJOR;
@@ -85,6 +86,7 @@ static void fill_header(struct region_v1 *shared)
     shared->utilization_switch = 1;
     shared->recent_kernel = 2;
     shared->priority = environment.priority;
+    shared->semaphore = shared->second_semaphore = free_for_one;
     CRASH_POINT("header");
     atomic_store_explicit(&shared->initialized, REGION_MAGIC, memory_order_release);
 }

@@ -52,12 +52,20 @@ struct region_process {
     uint64_t unused[2];
 };
 
+/* glibc's sem_t of 64-bit machines (nptl/sem_init.c), which HAMi-core takes and gives around its changes. Nothing of ours
+ * waits for it. */
+struct region_semaphore {
+    uint32_t value, waiters;
+    int32_t shared; /* 128: between processes */
+    int32_t unused[5];
+};
+
 struct region_v1 {
     _Atomic int32_t initialized; /* REGION_MAGIC */
     uint32_t major, minor;
     int32_t sm_initialized;
     uint64_t owner_pid;
-    unsigned char semaphore[32];
+    struct region_semaphore semaphore;
     uint64_t device_count;
     char uuids[VGPU_DEVICES][96];
     _Atomic uint64_t limit[VGPU_DEVICES]; /* that of `region_own` */
@@ -66,7 +74,7 @@ struct region_v1 {
     _Atomic int32_t process_count; /* one more than the highest slot that was ever taken */
     int32_t utilization_switch, recent_kernel, priority;
     uint64_t last_kernel_time;
-    unsigned char second_semaphore[32];
+    struct region_semaphore second_semaphore;
 };
 
 struct region_owner {

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Beside HAMi-core in one region: its processes, which `hami` plays, keep their slots and count while they live."""
 
+import ctypes
+import mmap
 import os
 import struct
 import time
@@ -209,3 +211,22 @@ def test_the_records_of_owners_lie_where_the_reader_looks(container):
     state, _, _, pid = struct.unpack("<QQQq", hami.Writer(place.cache).read(base, 32))
     assert (state, pid) == (1, client.pid)
     client.kill()
+
+
+@pytest.mark.parametrize("offset", [24, 2_008_920], ids=["of the region", "of its beginning"])
+def test_hami_core_finds_semaphores_that_it_can_take(container, offset):
+    """Those of a region of ours are what glibc's own functions take for one that is free, between processes."""
+    place = container(100)
+    close(place.client())
+    libc = ctypes.CDLL(None, use_errno=True)
+    with place.cache.open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+        semaphore = (ctypes.c_char * 32).from_buffer(memory, offset)
+        assert libc.sem_trywait(semaphore) == 0
+        assert libc.sem_trywait(semaphore) == -1, "one alone has it"
+        waiting = os.fork()
+        if waiting == 0:
+            os._exit(0 if libc.sem_wait(semaphore) == 0 else 1)
+        time.sleep(0.1)
+        assert libc.sem_post(semaphore) == 0
+        assert os.waitstatus_to_exitcode(os.waitpid(waiting, 0)[1]) == 0
+        del semaphore
