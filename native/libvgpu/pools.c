@@ -21,7 +21,7 @@ typedef int (*trim_to)(void *pool, size_t keep);
 struct keeper {
     atomic_int taken, pins;
     void *_Atomic pool; /* NULL: there is none here, or it is on its way out */
-    int device;
+    atomic_int device;
     atomic_uint settlements;
     _Atomic uint64_t threshold, kept;
     _Atomic uint64_t high;  /* the most that was in use at once of what the pool has now */
@@ -209,7 +209,7 @@ void pools_keep(void *pool, int device, uint64_t threshold)
             vgpu_log(VGPU_WARNING, "more than %d pools have a release threshold: what this one keeps is not counted", KEEPERS);
             return;
         }
-        keeper->device = device;
+        atomic_store(&keeper->device, device);
         atomic_store(&keeper->pool, pool);
     }
     if (keeper != NULL)

@@ -2,11 +2,12 @@
 /* Takes pieces of one family in many threads until there is no more, and says how many; at a line of input it gives all of
  * them back, and says how many calls went wrong.
  *
- *   racing FAMILY THREADS      linear|managed|pitch|async|pool|physical|array|mipmap|graph
+ *   racing FAMILY THREADS      linear|managed|pitch|async|pool|keeping|physical|array|mipmap|graph
  */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,12 +86,18 @@ static const struct family {
     const char *name;
     int (*take)(union piece *piece);
     const char *give;
+    bool keeps; /* its pool keeps what is freed, until it is trimmed */
 } families[] = {
-    {"linear", take_linear, "cuMemFree_v2"},         {"managed", take_managed, "cuMemFree_v2"},
-    {"pitch", take_pitch, "cuMemFree_v2"},           {"async", take_async, "cuMemFreeAsync"},
-    {"pool", take_pool, "cuMemFreeAsync"},           {"physical", take_physical, "cuMemRelease"},
-    {"array", take_array, "cuArrayDestroy"},         {"mipmap", take_mipmap, "cuMipmappedArrayDestroy"},
-    {"graph", take_graph, "cuGraphExecDestroy"},
+    {"linear", take_linear, "cuMemFree_v2", false},
+    {"managed", take_managed, "cuMemFree_v2", false},
+    {"pitch", take_pitch, "cuMemFree_v2", false},
+    {"async", take_async, "cuMemFreeAsync", false},
+    {"pool", take_pool, "cuMemFreeAsync", false},
+    {"keeping", take_pool, "cuMemFreeAsync", true},
+    {"physical", take_physical, "cuMemRelease", false},
+    {"array", take_array, "cuArrayDestroy", false},
+    {"mipmap", take_mipmap, "cuMipmappedArrayDestroy", false},
+    {"graph", take_graph, "cuGraphExecDestroy", false},
 };
 static const struct family *family;
 static atomic_int taken, wrong;
@@ -123,6 +130,17 @@ static void *give_all(void *data)
     return NULL;
 }
 
+static void set_threshold(uint64_t bytes)
+{
+    wrong += F(cuMemPoolSetAttribute, void *, int, void *)(pool, CU_POOL_RELEASE_THRESHOLD, &bytes) != 0;
+}
+
+static void trim(void)
+{
+    wrong += F(cuCtxSynchronize, void)() != 0;
+    wrong += F(cuMemPoolTrimTo, void *, size_t)(pool, 0) != 0;
+}
+
 static void all(struct hand *hands, int threads, void *(*work)(void *))
 {
     for (int i = 0; i < threads; i++)
@@ -142,11 +160,15 @@ int main(int count, char **words)
         F(cuDevicePrimaryCtxRetain, void **, int)(&context, 0) != 0 || F(cuCtxSetCurrent, void *)(context) != 0 ||
         F(cuMemPoolCreate, void **, const struct cu_pool *)(&pool, &wanted) != 0)
         return 3;
+    if (family->keeps)
+        set_threshold(UINT64_MAX);
     all(hands, atoi(words[2]), take_all);
     printf("%d\n", taken);
     fflush(stdout);
     getchar();
     all(hands, atoi(words[2]), give_all);
+    if (family->keeps)
+        trim();
     printf("%d\n", wrong);
     fflush(stdout);
     getchar();

@@ -80,6 +80,7 @@ FAMILIES = {
     "pitch": 1,
     "async": 1,
     "pool": 1,
+    "keeping": 1,
     "physical": 2,
     "array": 1,
     "mipmap": 1,

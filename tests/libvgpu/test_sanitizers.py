@@ -65,7 +65,7 @@ def test_every_family_and_failures_of_it(built, container, sanitizer):
 
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
 @pytest.mark.parametrize(
-    "family", ["linear", "managed", "pitch", "async", "pool", "physical", "array", "mipmap", "graph"]
+    "family", ["linear", "managed", "pitch", "async", "pool", "keeping", "physical", "array", "mipmap", "graph"]
 )
 def test_eight_threads_race_for_a_family(built, container, sanitizer, family):
     """All of the limit and no more, in one process."""
