@@ -9,12 +9,6 @@
 
 static const struct charge NOBODY = {.device = DEVICE_NONE};
 
-uint64_t charge_rounded(uint64_t bytes, uint64_t unit)
-{
-    uint64_t rounded = (bytes + unit - 1) / unit * unit;
-    return rounded >= bytes ? rounded : bytes;
-}
-
 /* Before a limit refuses, this process's own pools give up what they keep, as a driver's do before it refuses. */
 static bool reserve_beside_pools(int device, uint64_t bytes)
 {

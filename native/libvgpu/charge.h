@@ -16,7 +16,11 @@ struct charge {
 };
 
 /* Bytes rounded up to a unit; what would wrap stays as large as it is. */
-uint64_t charge_rounded(uint64_t bytes, uint64_t unit);
+static inline uint64_t charge_rounded(uint64_t bytes, uint64_t unit)
+{
+    uint64_t rounded = (bytes + unit - 1) / unit * unit;
+    return rounded >= bytes ? rounded : bytes;
+}
 
 /* Takes bytes on the current context's device, or on a device by its ordinal; false over the limit. */
 bool charge_current(struct charge *charge, uint64_t bytes);

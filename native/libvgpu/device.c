@@ -15,21 +15,18 @@
 #define ORDINALS 64
 #define UUID_TEXT 96
 
-bool device_controlled(void)
-{
-    static atomic_int known; /* 0 not yet, 1 no, 2 yes */
-    int state = atomic_load_explicit(&known, memory_order_relaxed);
-    if (VGPU_UNLIKELY(state == 0)) {
-        const struct vgpu_environment *environment = region_environment();
-        bool wanted = environment->cache[0] != '\0';
-        for (int device = 0; device < VGPU_DEVICES; device++)
-            wanted = wanted || environment->memory_limit[device] != 0;
-        state = wanted && !environment->disabled ? 2 : 1;
-        atomic_store_explicit(&known, state, memory_order_relaxed);
-    }
-    return state == 2;
-}
+atomic_int device_control;
 
+bool device_decide_control(void)
+{
+    const struct vgpu_environment *environment = region_environment();
+    bool wanted = environment->cache[0] != '\0';
+    for (int device = 0; device < VGPU_DEVICES; device++)
+        wanted = wanted || environment->memory_limit[device] != 0;
+    wanted = wanted && !environment->disabled;
+    atomic_store_explicit(&device_control, wanted ? 1 : -1, memory_order_relaxed);
+    return wanted;
+}
 
 /* The entry of a comma list, trimmed; false beyond its end. */
 static bool list_entry(const char *list, int number, char *entry, size_t size)

@@ -4,10 +4,19 @@
 #ifndef VGPU_DEVICE_H
 #define VGPU_DEVICE_H
 
+#include <stdatomic.h>
+
 #include "vgpu.h"
 
+extern atomic_int device_control; /* 0 not yet known, below it no, above it yes */
+bool device_decide_control(void);
+
 /* False when nothing is to be limited or counted: no limit, no region named, or CUDA_DISABLE_CONTROL. */
-bool device_controlled(void);
+static inline bool device_controlled(void)
+{
+    int known = atomic_load_explicit(&device_control, memory_order_relaxed);
+    return VGPU_LIKELY(known != 0) ? known > 0 : device_decide_control();
+}
 
 /* The index of a CUDA ordinal, or DEVICE_NONE. */
 int device_index(int ordinal);

@@ -28,23 +28,18 @@ struct keeper {
     _Atomic uint64_t spare; /* what it has beyond what is in use and kept: the rest of its driver's steps */
 };
 
-static struct keeper *_Atomic keepers;
+struct keeper *_Atomic pools_keepers;
 
 static struct keeper *all_keepers(void)
 {
-    struct keeper *found = atomic_load_explicit(&keepers, memory_order_acquire);
+    struct keeper *found = atomic_load_explicit(&pools_keepers, memory_order_acquire);
     if (found != NULL)
         return found;
     struct keeper *made = wiped_memory(KEEPERS * sizeof *made);
-    if (made == NULL || atomic_compare_exchange_strong(&keepers, &found, made))
+    if (made == NULL || atomic_compare_exchange_strong(&pools_keepers, &found, made))
         return made;
     munmap(made, KEEPERS * sizeof *made);
     return found;
-}
-
-bool pools_keep_any(void)
-{
-    return VGPU_UNLIKELY(atomic_load_explicit(&keepers, memory_order_acquire) != NULL);
 }
 
 /* The keeper's pool, which nobody destroys until `unpin`; NULL when it has none. */
@@ -64,7 +59,7 @@ static void unpin(struct keeper *keeper)
 
 static struct keeper *find(const void *pool)
 {
-    struct keeper *all = atomic_load_explicit(&keepers, memory_order_acquire);
+    struct keeper *all = atomic_load_explicit(&pools_keepers, memory_order_acquire);
     for (int place = 0; all != NULL && pool != NULL && place < KEEPERS; place++)
         if (atomic_load(&all[place].pool) == pool)
             return &all[place];
@@ -117,7 +112,7 @@ static bool ask(struct keeper *keeper, void *pool, uint64_t *kept)
 /* What all pools of a device have beyond what counts. */
 static uint64_t all_spare(int device)
 {
-    struct keeper *all = atomic_load_explicit(&keepers, memory_order_acquire);
+    struct keeper *all = atomic_load_explicit(&pools_keepers, memory_order_acquire);
     uint64_t spare = 0;
     for (int place = 0; all != NULL && place < KEEPERS; place++)
         if (atomic_load(&all[place].pool) != NULL && all[place].device == device)
@@ -160,7 +155,7 @@ static void settle(struct keeper *keeper, void *pool)
 
 void pools_settle(int device)
 {
-    struct keeper *all = atomic_load_explicit(&keepers, memory_order_acquire);
+    struct keeper *all = atomic_load_explicit(&pools_keepers, memory_order_acquire);
     for (int place = 0; all != NULL && place < KEEPERS; place++) {
         void *pool = atomic_load(&all[place].pool) != NULL ? pin(&all[place]) : NULL;
         if (pool == NULL)
@@ -178,7 +173,7 @@ static bool has_any(struct keeper *keeper)
 
 bool pools_give_up(int device)
 {
-    struct keeper *all = atomic_load_explicit(&keepers, memory_order_acquire);
+    struct keeper *all = atomic_load_explicit(&pools_keepers, memory_order_acquire);
     bool had = false;
     for (int place = 0; all != NULL && place < KEEPERS; place++) {
         void *pool = has_any(&all[place]) ? pin(&all[place]) : NULL;
@@ -244,7 +239,7 @@ static uint64_t take_from(struct keeper *keeper, uint64_t bytes)
 
 uint64_t pools_take(const void *pool, int device, uint64_t bytes)
 {
-    struct keeper *all = atomic_load_explicit(&keepers, memory_order_acquire), *one = find(pool);
+    struct keeper *all = atomic_load_explicit(&pools_keepers, memory_order_acquire), *one = find(pool);
     if (pool != NULL)
         return one != NULL ? take_from(one, bytes) : 0;
     for (int place = 0; all != NULL && place < KEEPERS; place++)

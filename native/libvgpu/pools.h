@@ -6,10 +6,17 @@
 #ifndef VGPU_POOLS_H
 #define VGPU_POOLS_H
 
+#include <stdatomic.h>
+
 #include "vgpu.h"
 
+extern struct keeper *_Atomic pools_keepers;
+
 /* True once some pool has had a threshold. */
-bool pools_keep_any(void);
+static inline bool pools_keep_any(void)
+{
+    return VGPU_UNLIKELY(atomic_load_explicit(&pools_keepers, memory_order_acquire) != NULL);
+}
 
 /* A pool of a device keeps so much from now on. */
 void pools_keep(void *pool, int device, uint64_t threshold);

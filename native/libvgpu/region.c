@@ -30,13 +30,7 @@ _Static_assert(sizeof(struct region_v1) == 2008952, "HAMi's region");
 
 static struct vgpu_environment environment;
 
-/* What a forked child must not have; the kernel empties the page for it. */
-struct local {
-    atomic_int state; /* 0 nothing, 1 somebody attaches, 2 attached, 3 cannot */
-    struct region region;
-};
-
-static struct local *_Atomic local;
+struct region_local *_Atomic region_local;
 static char path[VGPU_PATH];
 
 static const char *look_up(const char *name)
@@ -160,9 +154,9 @@ static bool attach(struct region *region)
 }
 
 /* The page of this process; a child finds it empty. */
-static struct local *local_page(void)
+static struct region_local *local_page(void)
 {
-    struct local *page = atomic_load(&local);
+    struct region_local *page = atomic_load(&region_local);
     if (page != NULL)
         return page;
     page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -170,16 +164,16 @@ static struct local *local_page(void)
         return NULL;
     if (madvise(page, sizeof *page, MADV_WIPEONFORK) != 0)
         vgpu_log(VGPU_WARNING, "this kernel is older than 4.14: forked children share their parent's figures");
-    struct local *none = NULL;
-    if (atomic_compare_exchange_strong(&local, &none, page))
+    struct region_local *none = NULL;
+    if (atomic_compare_exchange_strong(&region_local, &none, page))
         return page;
     munmap(page, sizeof *page);
     return none;
 }
 
-static struct region *attach_once(void)
+struct region *region_attach(void)
 {
-    struct local *page = local_page();
+    struct region_local *page = local_page();
     int nothing = 0;
     if (page == NULL)
         return NULL;
@@ -194,14 +188,6 @@ static struct region *attach_once(void)
         else
             usleep(500);
     return atomic_load(&page->state) == 2 ? &page->region : NULL;
-}
-
-struct region *region_get(void)
-{
-    struct local *page = atomic_load_explicit(&local, memory_order_acquire);
-    if (VGPU_LIKELY(page != NULL && atomic_load_explicit(&page->state, memory_order_acquire) == 2))
-        return &page->region;
-    return attach_once();
 }
 
 int region_reap(void)

@@ -100,9 +100,24 @@ struct region {
     atomic_flag tidying; /* two threads of one process would both get a slot's lock */
 };
 
+/* What a forked child must not have; the kernel empties the page for it. */
+struct region_local {
+    atomic_int state; /* 0 nothing, 1 somebody attaches, 2 attached, 3 cannot */
+    struct region region;
+};
+
+extern struct region_local *_Atomic region_local;
+struct region *region_attach(void);
+
 /* The region, attached by this process; NULL when it could not be (the log says why). Cheap once attached, and again
  * after a fork. */
-struct region *region_get(void);
+static inline struct region *region_get(void)
+{
+    struct region_local *page = atomic_load_explicit(&region_local, memory_order_acquire);
+    if (VGPU_LIKELY(page != NULL && atomic_load_explicit(&page->state, memory_order_acquire) == 2))
+        return &page->region;
+    return region_attach();
+}
 
 /* The settings of this process. */
 const struct vgpu_environment *region_environment(void);
