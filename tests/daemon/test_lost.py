@@ -2,12 +2,14 @@
 """hamid as a process whose ledger or whose node goes away under running pods."""
 
 import signal
+from contextlib import closing
 
+import grpc
 import pytest
 from running import until
 
 from hamid.node import simulation
-from hamid.testing.kubelet import AdmissionError
+from hamid.testing.kubelet_sockets import Plugin
 
 
 def kinds(node):
@@ -36,25 +38,38 @@ def test_a_lost_ledger_is_found_again_in_kubelets_own_files(hamid):
     assert node.uuids(node.add("three")) != before[uids[1]]
 
 
+def refusal(plugin, device):
+    """What hamid says to whoever asks for a device now; fails when it gives one."""
+    with pytest.raises(grpc.RpcError) as error:
+        plugin.allocate([device])
+    return error.value.details()
+
+
 def test_a_lost_ledger_without_kubelets_account_grants_nothing(hamid):
-    """Kubelet's checkpoint is gone too: nothing is destroyed, and a new pod is refused with the reason."""
+    """Kubelet is down, its checkpoint gone: nothing is destroyed, and whoever asks is refused with the reason."""
     node = hamid().start()
     node.kubelet.wait_for(20)
     uid = node.add("one")
     before = node.instances()
+    free = sorted(node.kubelet.healthy - {each for claim in node.facts().claims for each in claim.owner.device_ids})
     node.stop(signal.SIGKILL)
+    # A kubelet that runs would write its account again with hamid's first list of devices.
+    node.kubelet.stop()
     for file in (node.root / "var/lib/hami").glob("ledger.db*"):
         if file.suffix in {".db", ".db-wal", ".db-shm"}:
             file.unlink()
     checkpoint = node.kubelet.folder / "kubelet_internal_checkpoint"
     kept = checkpoint.read_bytes()
     checkpoint.unlink()
+    socket = node.kubelet.folder / "hami-gpu.sock"
+    socket.unlink(missing_ok=True)
     node.start()
-    node.kubelet.wait_for(18)
-    with pytest.raises(AdmissionError, match="ledger was lost"):
-        node.add("two")
+    until(socket.exists)
+    with closing(Plugin(socket, None, old=False)) as plugin:
+        until(lambda: "ledger was lost" in refusal(plugin, free[0]))
     assert node.instances().keys() == before.keys()
     checkpoint.write_bytes(kept)
+    node.kubelet.start()
     until(lambda: node.facts().certain)
     assert [claim.owner.uid for claim in node.facts().claims] == [uid]
 

@@ -81,8 +81,8 @@ class Machine:
         self.children.append(subprocess.Popen(self.inside(*words), stdout=subprocess.DEVNULL))
 
     def is_up(self):
-        """True once systemd answers."""
-        return bool(self.init) and self.run("systemctl", "show", "-P", "Version").returncode == 0
+        """True once systemd answers; before it runs, systemctl sees a chroot, says nothing and ends with 0."""
+        return bool(self.init) and self.run("systemctl", "show", "-P", "Version").stdout.strip() != ""
 
     def hamictl(self, *words):
         """The command line on the simulated node there."""
