@@ -9,6 +9,9 @@ import sqlite3
 from hamid.core.claims import Claim, LedgerFacts, OwnInstance
 from hamid.node import ledger_rows as rows
 
+# So many are read faster all together, and SQLite takes no unlimited number of them in one statement.
+_MANY = 64
+
 
 class FactsCache:
     """Facts, and what of them must be read again: everything at first."""
@@ -30,6 +33,8 @@ class FactsCache:
             self._own = None
         if self._stale is not None:
             self._stale.update(claims)
+            if len(self._stale) > _MANY:
+                self._stale = None
 
     def read(self, connection: sqlite3.Connection, boot: str, anew: str) -> LedgerFacts:
         """`rows.facts`, from what is known as far as it goes."""

@@ -28,17 +28,22 @@ struct keeper {
     _Atomic uint64_t spare; /* what it has beyond what is in use and kept: the rest of its driver's steps */
 };
 
-struct keeper *_Atomic pools_keepers;
+struct keepers {
+    atomic_int guard; /* held for a search and a store, never across a call of the driver */
+    struct keeper places[KEEPERS];
+};
 
-static struct keeper *all_keepers(void)
+struct keepers *_Atomic pools_keepers;
+
+static struct keepers *all_keepers(void)
 {
-    struct keeper *found = atomic_load_explicit(&pools_keepers, memory_order_acquire);
+    struct keepers *found = atomic_load_explicit(&pools_keepers, memory_order_acquire);
     if (found != NULL)
         return found;
-    struct keeper *made = wiped_memory(KEEPERS * sizeof *made);
+    struct keepers *made = wiped_memory(sizeof *made);
     if (made == NULL || atomic_compare_exchange_strong(&pools_keepers, &found, made))
         return made;
-    munmap(made, KEEPERS * sizeof *made);
+    munmap(made, sizeof *made);
     return found;
 }
 
@@ -59,19 +64,19 @@ static void unpin(struct keeper *keeper)
 
 static struct keeper *find(const void *pool)
 {
-    struct keeper *all = atomic_load_explicit(&pools_keepers, memory_order_acquire);
+    struct keepers *all = atomic_load_explicit(&pools_keepers, memory_order_acquire);
     for (int place = 0; all != NULL && pool != NULL && place < KEEPERS; place++)
-        if (atomic_load(&all[place].pool) == pool)
-            return &all[place];
+        if (atomic_load(&all->places[place].pool) == pool)
+            return &all->places[place];
     return NULL;
 }
 
-static struct keeper *free_place(struct keeper *all)
+static struct keeper *free_place(struct keepers *all)
 {
     for (int place = 0; all != NULL && place < KEEPERS; place++) {
         int nobody = 0;
-        if (atomic_compare_exchange_strong(&all[place].taken, &nobody, 1))
-            return &all[place];
+        if (atomic_compare_exchange_strong(&all->places[place].taken, &nobody, 1))
+            return &all->places[place];
     }
     return NULL;
 }
@@ -112,11 +117,11 @@ static bool ask(struct keeper *keeper, void *pool, uint64_t *kept)
 /* What all pools of a device have beyond what counts. */
 static uint64_t all_spare(int device)
 {
-    struct keeper *all = atomic_load_explicit(&pools_keepers, memory_order_acquire);
+    struct keepers *all = atomic_load_explicit(&pools_keepers, memory_order_acquire);
     uint64_t spare = 0;
     for (int place = 0; all != NULL && place < KEEPERS; place++)
-        if (atomic_load(&all[place].pool) != NULL && all[place].device == device)
-            spare += atomic_load(&all[place].spare);
+        if (atomic_load(&all->places[place].pool) != NULL && all->places[place].device == device)
+            spare += atomic_load(&all->places[place].spare);
     return spare;
 }
 
@@ -155,14 +160,14 @@ static void settle(struct keeper *keeper, void *pool)
 
 void pools_settle(int device)
 {
-    struct keeper *all = atomic_load_explicit(&pools_keepers, memory_order_acquire);
+    struct keepers *all = atomic_load_explicit(&pools_keepers, memory_order_acquire);
     for (int place = 0; all != NULL && place < KEEPERS; place++) {
-        void *pool = atomic_load(&all[place].pool) != NULL ? pin(&all[place]) : NULL;
+        void *pool = atomic_load(&all->places[place].pool) != NULL ? pin(&all->places[place]) : NULL;
         if (pool == NULL)
             continue;
-        if (all[place].device == device)
-            settle(&all[place], pool);
-        unpin(&all[place]);
+        if (all->places[place].device == device)
+            settle(&all->places[place], pool);
+        unpin(&all->places[place]);
     }
 }
 
@@ -173,18 +178,18 @@ static bool has_any(struct keeper *keeper)
 
 bool pools_give_up(int device)
 {
-    struct keeper *all = atomic_load_explicit(&pools_keepers, memory_order_acquire);
+    struct keepers *all = atomic_load_explicit(&pools_keepers, memory_order_acquire);
     bool had = false;
     for (int place = 0; all != NULL && place < KEEPERS; place++) {
-        void *pool = has_any(&all[place]) ? pin(&all[place]) : NULL;
+        void *pool = has_any(&all->places[place]) ? pin(&all->places[place]) : NULL;
         if (pool == NULL)
             continue;
-        if (all[place].device == device) {
-            had = had || atomic_load(&all[place].kept) != 0;
+        if (all->places[place].device == device) {
+            had = had || atomic_load(&all->places[place].kept) != 0;
             trim(pool);
-            settle(&all[place], pool);
+            settle(&all->places[place], pool);
         }
-        unpin(&all[place]);
+        unpin(&all->places[place]);
     }
     return had;
 }
@@ -195,20 +200,30 @@ void pools_make_room(int device)
         pools_give_up(device);
 }
 
-void pools_keep(void *pool, int device, uint64_t threshold)
+/* The pool's keeper; a new one where it has none, and one alone however many threads ask. */
+static struct keeper *find_or_make(void *pool, int device)
 {
+    struct keepers *all = all_keepers();
+    if (all == NULL)
+        return NULL;
+    for (int nobody = 0; !atomic_compare_exchange_weak(&all->guard, &nobody, 1); nobody = 0)
+        sched_yield();
     struct keeper *keeper = find(pool);
-    if (keeper == NULL && threshold != 0) {
-        keeper = free_place(all_keepers());
-        if (keeper == NULL) {
-            vgpu_log(VGPU_WARNING, "more than %d pools have a release threshold: what this one keeps is not counted", KEEPERS);
-            return;
-        }
+    if (keeper == NULL && (keeper = free_place(all)) != NULL) {
         atomic_store(&keeper->device, device);
         atomic_store(&keeper->pool, pool);
     }
+    atomic_store(&all->guard, 0);
+    return keeper;
+}
+
+void pools_keep(void *pool, int device, uint64_t threshold)
+{
+    struct keeper *keeper = threshold != 0 ? find_or_make(pool, device) : find(pool);
     if (keeper != NULL)
         atomic_store(&keeper->threshold, threshold);
+    else if (threshold != 0)
+        vgpu_log(VGPU_WARNING, "more than %d pools have a release threshold: what this one keeps is not counted", KEEPERS);
     pools_settle(device);
 }
 
@@ -239,11 +254,12 @@ static uint64_t take_from(struct keeper *keeper, uint64_t bytes)
 
 uint64_t pools_take(const void *pool, int device, uint64_t bytes)
 {
-    struct keeper *all = atomic_load_explicit(&pools_keepers, memory_order_acquire), *one = find(pool);
+    struct keepers *all = atomic_load_explicit(&pools_keepers, memory_order_acquire);
+    struct keeper *one = find(pool);
     if (pool != NULL)
         return one != NULL ? take_from(one, bytes) : 0;
     for (int place = 0; all != NULL && place < KEEPERS; place++)
-        if (atomic_load(&all[place].pool) != NULL && all[place].device == device && atomic_load(&all[place].kept) != 0)
-            return take_from(&all[place], bytes);
+        if (atomic_load(&all->places[place].pool) != NULL && all->places[place].device == device && atomic_load(&all->places[place].kept) != 0)
+            return take_from(&all->places[place], bytes);
     return 0;
 }

@@ -10,7 +10,7 @@
 
 #include "vgpu.h"
 
-extern struct keeper *_Atomic pools_keepers;
+extern struct keepers *_Atomic pools_keepers;
 
 /* True once some pool has had a threshold. */
 static inline bool pools_keep_any(void)

@@ -65,10 +65,16 @@ const struct vgpu_environment *region_environment(void)
     return &environment;
 }
 
+/* Free for one, unless somebody has made it before: HAMi-core may hold it by now. */
+static void make_semaphore(struct region_semaphore *semaphore)
+{
+    if (semaphore->shared == 0)
+        *semaphore = (struct region_semaphore){.value = 1, .shared = 128};
+}
+
 /* Every process writes the same values, so that no order and no lock is needed; the magic comes last. */
 static void fill_header(struct region_v1 *shared)
 {
-    static const struct region_semaphore free_for_one = {.value = 1, .shared = 128};
     if (atomic_load_explicit(&shared->initialized, memory_order_acquire) == REGION_MAGIC)
         return;
     shared->major = REGION_MAJOR;
@@ -80,7 +86,8 @@ static void fill_header(struct region_v1 *shared)
     shared->utilization_switch = 1;
     shared->recent_kernel = 2;
     shared->priority = environment.priority;
-    shared->semaphore = shared->second_semaphore = free_for_one;
+    make_semaphore(&shared->semaphore);
+    make_semaphore(&shared->second_semaphore);
     CRASH_POINT("header");
     atomic_store_explicit(&shared->initialized, REGION_MAGIC, memory_order_release);
 }

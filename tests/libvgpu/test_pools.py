@@ -193,6 +193,22 @@ def come_and_go():
 """
 
 
+def test_threads_that_set_one_threshold_at_the_same_time_count_the_pool_once(place):
+    """Eight threads, forty pools, as clients begin in every thread: what is kept counts once, and ends with it."""
+    client = place.client()
+    client("exec('import threading', globals())")
+    for _ in range(40):
+        client("globals().update(one=d.pool(), gate=threading.Barrier(8))")
+        work = "[threading.Thread(target=lambda: (gate.wait(), d.keep(one, 1 << 40))) for _ in range(8)]"
+        client(f"globals().update(work={work})")
+        client("[each.start() for each in work] and [each.join() for each in work] and None")
+        client(f"d.code('cuMemFreeAsync', u64(d.from_pool(one, {40 * MIB})), None)")
+        assert client("d.used()") == 40 * MIB
+        assert client("d.code('cuMemPoolDestroy', ctypes.c_void_p(one))") == 0
+        assert client("d.used()") == 0
+    close(client)
+
+
 def test_threads_that_share_pools_lose_no_byte(place):
     """Four threads take from and give to two pools while others come and go; afterwards all is as it was."""
     client = place.client()
