@@ -2,6 +2,8 @@
 """What pools keep of freed memory because they were asked to: it counts, and is given up before the limit refuses."""
 
 import json
+import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -193,20 +195,13 @@ def come_and_go():
 """
 
 
-def test_threads_that_set_one_threshold_at_the_same_time_count_the_pool_once(place):
-    """Eight threads, forty pools, as clients begin in every thread: what is kept counts once, and ends with it."""
-    client = place.client()
-    client("exec('import threading', globals())")
-    for _ in range(40):
-        client("globals().update(one=d.pool(), gate=threading.Barrier(8))")
-        work = "[threading.Thread(target=lambda: (gate.wait(), d.keep(one, 1 << 40))) for _ in range(8)]"
-        client(f"globals().update(work={work})")
-        client("[each.start() for each in work] and [each.join() for each in work] and None")
-        client(f"d.code('cuMemFreeAsync', u64(d.from_pool(one, {40 * MIB})), None)")
-        assert client("d.used()") == 40 * MIB
-        assert client("d.code('cuMemPoolDestroy', ctypes.c_void_p(one))") == 0
-        assert client("d.used()") == 0
-    close(client)
+def test_a_threshold_that_two_threads_set_at_once_counts_once(place, tmp_path):
+    """As clients do that begin in every thread: two thousand pools, each counted once and then not at all."""
+    program = tmp_path / "thresholds"
+    source = Path(__file__).with_name("thresholds.c")
+    subprocess.run(["cc", "-std=gnu11", "-O1", "-pthread", "-o", program, source, "-ldl"], check=True)
+    done = place.run(program, "2000")
+    assert (done.returncode, done.stdout) == (0, "0 0\n"), done.stderr
 
 
 def test_threads_that_share_pools_lose_no_byte(place):
