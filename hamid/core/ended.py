@@ -3,6 +3,7 @@
 
 The law: a pod is over when it is terminal, deleted with all its containers ended, or missing from two complete lists
 far enough apart; a list that may lack something proves nothing, and ids that kubelet says are held keep their claim.
+What shows that a missing pod was deleted spares the waiting (docs/decisions/0006).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,48 +27,96 @@ class Why(StrEnum):
     ABSENT = "absent"
 
 
+class PodCgroup(StrEnum):
+    """What became of a pod's cgroup that was there before: kubelet takes it away once the pod has ended."""
+
+    BUSY = "busy"
+    EMPTY = "empty"
+    GONE = "gone"
+
+
 class Verdicts(Struct, frozen=True, kw_only=True):
-    """Claims (by name) whose pod is over, and since when others are missing (on the caller's clock)."""
+    """Claims (by name) whose pod is over; since when others are missing (on the caller's clock).
+
+    `leaving` are the pods (by uid) of claims that a list has shown as deleted.
+    """
 
     over: Mapping[str, Why] = {}
     missing: Mapping[str, float] = {}
+    leaving: frozenset[str] = frozenset()
 
 
-def judge(
-    claims: Iterable[Claim],
-    pods: PodList,
-    holdings: HoldingList,
-    remembered: RememberedList,
-    missing: Mapping[str, float],
-    *,
-    now: float,
-    absent_seconds: float,
-) -> Verdicts:
-    """The verdicts of now; `missing` is what the judgement before said of it."""
-    by_uid = {pod.uid: pod for pod in pods.pods}
+class Seen(Struct, frozen=True, kw_only=True):
+    """What is known of the pods at one moment. A pod whose cgroup was never seen has no entry in `cgroups`."""
+
+    pods: PodList
+    holdings: HoldingList
+    remembered: RememberedList
+    cgroups: Mapping[str, PodCgroup] = {}
+
+
+def judge(claims: Iterable[Claim], seen: Seen, before: Verdicts, *, now: float, absent_seconds: float) -> Verdicts:
+    """The verdicts of now; `before` are those of the judgement before."""
+    by_uid = {pod.uid: pod for pod in seen.pods.pods}
     over: dict[str, Why] = {}
-    still: dict[str, float] = {}
+    missing: dict[str, float] = {}
     known = tuple(claims)
     newest = newest_of(known)
+    leaving = _leaving(known, by_uid, before)
     for claim in known:
         owner = claim.owner
-        if owner is None or claim.pending or _held(claim, owner, newest, by_uid, holdings.holdings):
+        if owner is None or claim.pending or _held(claim, owner, newest, by_uid, seen.holdings.holdings):
             continue
         pod = by_uid.get(owner.uid) if owner.known else None
-        if pod is not None:
-            why = ending(pod)
-            if why is not None and (holdings.complete or not _may_be_anothers(owner, known, pods)):
-                over[claim.name] = why
-            continue
-        since = missing.get(claim.name)
-        if not _proves_absence(owner, pods, holdings, remembered):
+        why = _listed_and_over(owner, pod, known, seen) if pod is not None else _gone(owner, leaving, seen)
+        since = before.missing.get(claim.name)
+        if why is not None:
+            over[claim.name] = why
+        elif pod is None and not _proves_absence(owner, seen):
             # Neither here nor gone: the first complete list goes on counting.
-            still |= {} if since is None else {claim.name: since}
-        elif since is not None and now - since >= absent_seconds:
+            missing |= {} if since is None else {claim.name: since}
+        elif pod is None and since is not None and now - since >= absent_seconds:
             over[claim.name] = Why.ABSENT
-        else:
-            still[claim.name] = now if since is None else since
-    return Verdicts(over=over, missing=still)
+        elif pod is None:
+            missing[claim.name] = now if since is None else since
+    return Verdicts(over=over, missing=missing, leaving=leaving)
+
+
+def _leaving(claims: Iterable[Claim], by_uid: Mapping[str, Pod], before: Verdicts) -> frozenset[str]:
+    owners = {claim.owner.uid for claim in claims if claim.owner is not None and claim.owner.known}
+    return frozenset(uid for uid in owners if (by_uid[uid].deleted if uid in by_uid else uid in before.leaving))
+
+
+def _listed_and_over(owner: PodOwner, pod: Pod, claims: Iterable[Claim], seen: Seen) -> Why | None:
+    """Why a pod that is listed is over.
+
+    A deleted one also when kubelet counts its ids as free and nothing of it runs: what the list says of its containers
+    stands still while kubelet waits for an Allocate.
+    """
+    why = ending(pod)
+    if why is not None:
+        return why if seen.holdings.complete or not _may_be_anothers(owner, claims, seen.pods) else None
+    if not pod.deleted or not _is_freed(owner, seen):
+        return None
+    cgroup = seen.cgroups.get(pod.uid)
+    if cgroup is None:
+        stopped = bool(pod.containers) and all(each.running is False for each in pod.containers)
+    else:
+        stopped = cgroup is not PodCgroup.BUSY
+    return Why.DELETED if stopped else None
+
+
+def _gone(owner: PodOwner, leaving: Iterable[str], seen: Seen) -> Why | None:
+    """Why a pod that is not listed was deleted: a list had shown it so, or kubelet has taken its cgroup away."""
+    if not owner.known or not seen.pods.complete or not _is_freed(owner, seen):
+        return None
+    deleted = owner.uid in leaving or seen.cgroups.get(owner.uid) is PodCgroup.GONE
+    return Why.DELETED if deleted else None
+
+
+def _is_freed(owner: PodOwner, seen: Seen) -> bool:
+    """True when kubelet's own account would name the ids of this owner, and it is known whose they are."""
+    return seen.holdings.complete and (owner.confirmed or owner.sure)
 
 
 def _may_be_anothers(owner: PodOwner, claims: Iterable[Claim], pods: PodList) -> bool:
@@ -88,17 +137,38 @@ def ending(pod: Pod) -> Why | None:
     return Why.DELETED if pod.deleted and ended and all(ended) else None
 
 
-def _proves_absence(owner: PodOwner, pods: PodList, holdings: HoldingList, remembered: RememberedList) -> bool:
+def is_over(claim: Claim, pods: PodList) -> bool:
+    """True when the list says that the claim's pod is over."""
+    pod = _pod_of(claim, pods)
+    return pod is not None and ending(pod) is not None
+
+
+def is_leaving(claim: Claim, pods: PodList) -> bool:
+    """True when the claim's pod is missing from a complete list, or was deleted and nothing of it runs."""
+    if claim.owner is None or not claim.owner.known:
+        return False
+    pod = _pod_of(claim, pods)
+    if pod is None:
+        return pods.complete and not pods.silent
+    return pod.deleted and not any(each.running for each in pod.containers)
+
+
+def _pod_of(claim: Claim, pods: PodList) -> Pod | None:
+    uid = claim.owner.uid if claim.owner is not None and claim.owner.known else None
+    return next((pod for pod in pods.pods if pod.uid == uid), None)
+
+
+def _proves_absence(owner: PodOwner, seen: Seen) -> bool:
     """True when a list that would name the owner is complete: of pods, or where those do not tell, of holdings.
 
     Kubelet's list of holdings leaves out init containers, its checkpoint does not.
     """
-    if owner.known and not pods.silent:
-        return pods.complete
-    if not holdings.complete:
+    if owner.known and not seen.pods.silent:
+        return seen.pods.complete
+    if not seen.holdings.complete:
         return False
-    kept = remembered.of(owner.resource, owner.device_ids)
-    return owner.confirmed if not remembered.complete else not any(_may_be(each, owner) for each in kept)
+    kept = seen.remembered.of(owner.resource, owner.device_ids)
+    return owner.confirmed if not seen.remembered.complete else not any(_may_be(each, owner) for each in kept)
 
 
 def _may_be(entry: Remembered, owner: PodOwner) -> bool:

@@ -36,14 +36,15 @@ class Waiting(Struct, frozen=True, kw_only=True):
 def identify(
     pods: PodList, holdings: HoldingList, claims: Iterable[Claim], device_ids: Sequence[str], config: Config
 ) -> Identified | Denial:
-    """The container, or why nobody can tell."""
+    """The container, or why nobody can tell. Who was refused is meant only when nobody else waits."""
     if not pods.pods and not pods.complete:
         return Denial(
             code=DenialCode.NO_POD,
             message=f"nobody can say which container asks: {pods.problem or 'the list of pods is not complete'}",
             hint="see pods_source in docs/config.md",
         )
-    found = list(waiting(pods, holdings, tuple(claims), device_ids, config))
+    everybody = list(waiting(pods, holdings, tuple(claims), device_ids, config))
+    found = [each for each in everybody if each.pod.uid not in pods.refused] or everybody
     if not found:
         return Denial(
             code=DenialCode.NO_POD,
@@ -55,7 +56,7 @@ def identify(
         return _ambiguous(found)
     if isinstance(first.asked, BadAsk):
         return Denial(code=DenialCode.BAD_REQUEST, message=first.asked.text, hint="mend the pod and create it anew")
-    return Identified(pod=first.pod, container=first.container, asked=first.asked, sure=len(found) == 1)
+    return Identified(pod=first.pod, container=first.container, asked=first.asked, sure=len(everybody) == 1)
 
 
 def identifier(config: Callable[[], Config], *, known: Callable[[], bool]) -> Identify:

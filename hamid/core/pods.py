@@ -42,13 +42,15 @@ class Pod(Struct, frozen=True, kw_only=True):
 class PodList(Struct, frozen=True, kw_only=True):
     """The pods that were found. Not `complete`: some may be missing, why is the `problem`; nobody is gone by it.
 
-    `silent`: there is no source of pods, so that other evidence has to do.
+    `silent`: there is no source of pods, so that other evidence has to do. `refused` are pods (by uid) whose containers
+    were denied their devices a moment ago, whatever the list says of them.
     """
 
     pods: tuple[Pod, ...] = ()
     complete: bool
     silent: bool = False
     problem: str = ""
+    refused: frozenset[str] = frozenset()
 
 
 class Holding(Struct, frozen=True, kw_only=True):

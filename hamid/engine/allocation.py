@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from hamid.core.allocate import Choice, check_ids, choose, prefer
 from hamid.core.claims import Claim, PodOwner
-from hamid.core.ended import ending
+from hamid.core.ended import is_leaving, is_over
 from hamid.core.errors import (
     DriverHung,
     ForeignInstance,
@@ -35,6 +35,7 @@ from hamid.engine import folders
 from hamid.engine.ending import end_claim, take_back
 from hamid.engine.granting import Granting, Made
 from hamid.engine.live import Live
+from hamid.engine.refusals import Refusals
 from hamid.engine.running import Running
 from hamid.node.ports import HoldingSource, PodSource
 
@@ -43,6 +44,8 @@ _MARGIN_SECONDS = 0.25
 # How long a container may stay unknown: a file of pods is written a little after kubelet asks.
 _UNKNOWN_SECONDS = 2.0
 _POLL_SECONDS = 0.25
+# How long a pod that seems to be over may take to prove it: a reconciliation and the end of its instances.
+_ROOM_SECONDS = 5.0
 _TOKEN_BYTES = 8
 _PAUSE_SECONDS = 0.2
 # NVML_ERROR_IN_USE and _INSUFFICIENT_RESOURCES: what was freed a moment ago, or somebody else came first.
@@ -59,13 +62,22 @@ class Begun(Struct, frozen=True):
     owner: PodOwner
 
 
+class Call(Struct, kw_only=True):
+    """One call of Allocate: its ids, its deadline, GPUs that failed it, and who it was found to be for."""
+
+    ids: tuple[str, ...]
+    until: float
+    avoid: dict[str, Denial] = {}
+    who: Identified | None = None
+
+
 class Allocator:
     """Answers Allocate and takes answers back; thread-safe."""
 
     def __init__(self, live: Live, *, identify: Identify, pods: PodSource, holdings: HoldingSource) -> None:
         self._live = live
         self._identify = identify
-        self._pods = pods
+        self._pods = Refusals(pods)
         self._holdings = holdings
         self._granting = Granting(live)
         self._inside = set[object]()
@@ -81,11 +93,13 @@ class Allocator:
         live, began = self._live, time.monotonic()
         seconds = live.config.allocate_deadline_seconds
         until = began + min(seconds, seconds if deadline_seconds is None else deadline_seconds) - _MARGIN_SECONDS
+        call = Call(ids=device_ids, until=until)
         result, ticket = "error", object()
         self._inside.add(ticket)
         try:
-            outcome = self._allocate(device_ids, until)
+            outcome = self._allocate(call)
             result = outcome.code.value if isinstance(outcome, Denial) else "granted"
+            self._pods.note(call.who, granted=isinstance(outcome, Grant))
         except HamiError as error:
             result = type(error).__name__
             raise
@@ -117,35 +131,32 @@ class Allocator:
 
     # -- deciding --
 
-    def _allocate(self, ids: tuple[str, ...], until: float) -> Grant | Denial:
-        began, avoid = time.monotonic(), dict[str, Denial]()
+    def _allocate(self, call: Call) -> Grant | Denial:
+        began = time.monotonic()
         while True:
             serial = self._live.serial()
             pods, holdings = self._pods.pods(), self._holdings.holdings()
-            found = self._decided(ids, pods, holdings, avoid)
-            outcome = self._carry_out(found, until, avoid) if isinstance(found, Begun) else found
+            found = self._decided(call, pods, holdings)
+            outcome = self._carry_out(found, call) if isinstance(found, Begun) else found
             if outcome is None:
                 continue
             if isinstance(outcome, Grant):
                 return outcome
-            if not self._worth_waiting(outcome, ids, pods, time.monotonic() - began, until):
-                return next(iter(avoid.values()), outcome) if outcome.code is DenialCode.NO_FIT else outcome
-            self._live.wait_for_news(serial, min(_POLL_SECONDS, until - time.monotonic()))
+            if not self._worth_waiting(outcome, call, pods, time.monotonic() - began):
+                return next(iter(call.avoid.values()), outcome) if outcome.code is DenialCode.NO_FIT else outcome
+            self._live.hurry()
+            self._live.wait_for_news(serial, min(_POLL_SECONDS, call.until - time.monotonic()))
 
-    def _decided(
-        self, ids: tuple[str, ...], pods: PodList, holdings: HoldingList, avoid: dict[str, Denial]
-    ) -> Begun | Grant | Denial:
+    def _decided(self, call: Call, pods: PodList, holdings: HoldingList) -> Begun | Grant | Denial:
         try:
             with self._live.decision:
-                return self._decide(ids, pods, holdings, avoid)
+                return self._decide(call, pods, holdings)
         except (LedgerFailed, NotPermitted) as error:
             # A full disk, or one that became read-only: what was granted before goes on.
             return Denial(code=DenialCode.LEDGER, message=error.message, hint=error.hint)
 
-    def _decide(
-        self, ids: tuple[str, ...], pods: PodList, holdings: HoldingList, avoid: dict[str, Denial]
-    ) -> Begun | Grant | Denial:
-        live = self._live
+    def _decide(self, call: Call, pods: PodList, holdings: HoldingList) -> Begun | Grant | Denial:
+        live, ids = self._live, call.ids
         facts = live.ledger.facts()
         denial = self._not_now() or check_ids(ids, [each.device_id for each in live.view.devices])
         if denial is not None:
@@ -153,6 +164,7 @@ class Allocator:
         identified = self._identify(pods, holdings, facts.claims, ids)
         if isinstance(identified, Denial):
             return identified
+        call.who = identified
         resource = live.config.resources.count
         owner = identified.owner(
             resource=resource,
@@ -164,7 +176,7 @@ class Allocator:
         earlier = seen_before(facts.claims, identified, resource=resource, device_ids=ids)
         if earlier is not None:
             return self._again(*earlier, identified, owner)
-        choice = choose(live.standing(avoid), live.config, identified.asked, ids)
+        choice = choose(live.standing(call.avoid), live.config, identified.asked, ids)
         return choice if isinstance(choice, Denial) else self._begin(choice, identified, owner)
 
     def _not_now(self) -> Denial | None:
@@ -208,9 +220,9 @@ class Allocator:
         live.fly(run, [seat_of_step(step) for step in choice.steps if isinstance(step, DestroyInstance)])
         return Begun(run, name, choice, identified, owner)
 
-    def _worth_waiting(self, denial: Denial, ids: Sequence[str], pods: PodList, waited: float, until: float) -> bool:
+    def _worth_waiting(self, denial: Denial, call: Call, pods: PodList, waited: float) -> bool:
         """True when what stands in the way may pass by itself before the deadline."""
-        if time.monotonic() + _POLL_SECONDS >= until or self.closing:
+        if time.monotonic() + _POLL_SECONDS >= call.until or self.closing:
             return False
         if denial.code is DenialCode.NO_POD:
             return waited < _UNKNOWN_SECONDS
@@ -218,15 +230,16 @@ class Allocator:
             return False
         # Changes on their way may make room, and so do pods that are over; kubelet gives ids anew when one is.
         claims = self._live.ledger.facts().claims
-        over = {pod.uid for pod in pods.pods if ending(pod) is not None}
-        going = any(claim.owner is not None and claim.owner.uid in over for claim in claims)
-        return self._live.is_changing() or going or bool(of_claim(claims, ids))
+        if self._live.is_changing() or any(is_over(claim, pods) for claim in claims):
+            return True
+        # Kubelet admits nobody else and forgets no pod meanwhile: what has not shown by then will not.
+        return waited < _ROOM_SECONDS and (bool(of_claim(claims, call.ids)) or any(is_leaving(x, pods) for x in claims))
 
     # -- making --
 
-    def _carry_out(self, begun: Begun, until: float, avoid: dict[str, Denial]) -> Grant | Denial | None:
+    def _carry_out(self, begun: Begun, call: Call) -> Grant | Denial | None:
         """Make what was decided; None when it is to be decided anew."""
-        live = self._live
+        live, until = self._live, call.until
         running = Running(live.session, begun.run, claim=begun.claim, until=until)
         try:
             running.go(enumerate(begun.choice.steps))
@@ -234,12 +247,12 @@ class Allocator:
                 return self._grant(begun, self._granting.look(begun.choice, begun.claim, until))
         except HamiError as error:
             self._give_up(begun, until)
-            return self._judge(error, set(begun.choice.gpu_uuids), until, avoid)
+            return self._judge(error, set(begun.choice.gpu_uuids), call)
         except BaseException:
             self._give_up(begun, until)
             raise
         self._give_up(begun, until)
-        return self._judge(running.errors[0], running.failed, until, avoid)
+        return self._judge(running.errors[0], running.failed, call)
 
     def _grant(self, begun: Begun, made: Made) -> Grant:
         if begun.choice.shares:
@@ -270,17 +283,17 @@ class Allocator:
         thread.start()
         thread.join(max(until - time.monotonic(), 0.0))
 
-    def _judge(self, error: Exception, failed: set[str], until: float, avoid: dict[str, Denial]) -> Denial | None:
+    def _judge(self, error: Exception, failed: set[str], call: Call) -> Denial | None:
         """None when another try may succeed: on the same GPU for what passes, on others for what does not."""
         denial = denial_of(error)
-        left = until - time.monotonic()
+        left = call.until - time.monotonic()
         if left < _PAUSE_SECONDS or self.closing or isinstance(error, LedgerFailed):
             return denial
         if is_transient(error):
             time.sleep(_PAUSE_SECONDS)
             return None
-        fresh = failed - avoid.keys()
-        avoid.update(dict.fromkeys(fresh, denial))
+        fresh = failed - call.avoid.keys()
+        call.avoid.update(dict.fromkeys(fresh, denial))
         return None if fresh else denial
 
     def _log(self, ids: Sequence[str], outcome: Grant | Denial, seconds: float) -> None:

@@ -8,9 +8,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from hamid.core.allocate import Choice
-from hamid.core.claims import Claim, ClaimedSeat, PodOwner, Seat, instance_at
+from hamid.core.claims import Claim, ClaimedSeat, ClaimedShare, PodOwner, Seat, instance_at
 from hamid.core.config import Mode
 from hamid.core.errors import InUse, NodeError
+from hamid.core.gpu import Gpu
 from hamid.core.grant import DeviceNode, Grant
 from hamid.core.identity import Identified
 from hamid.core.library import PRELOAD
@@ -60,7 +61,7 @@ class Granting:
         nodes = [node for each in choice.seats for node in found[each.seat][1]]
         return Made(
             uuids={each.seat: found[each.seat][0] for each in choice.seats},
-            nodes=(*nodes, *self._nodes_of_shares(choice)),
+            nodes=(*nodes, *self.nodes_of_shares(choice.shares)),
         )
 
     def _looker(
@@ -70,7 +71,7 @@ class Granting:
 
         def task(worker: Worker) -> dict[Seat, tuple[str, tuple[DeviceNode, ...]]]:
             gpu = live.session.read_healthy(worker, index, live.ledger.facts().without(claim))
-            common = devicenodes.of_gpu(live.paths, gpu.minor)
+            common = self._nodes_of(gpu)
             found = {}
             for each in seats:
                 there = instance_at(gpu, each.seat)
@@ -88,10 +89,17 @@ class Granting:
 
         return task
 
-    def _nodes_of_shares(self, choice: Choice) -> Iterable[DeviceNode]:
+    def nodes_of_shares(self, shares: Iterable[ClaimedShare]) -> Iterable[DeviceNode]:
+        """The device nodes of the GPUs of these shares; those that are missing are made."""
         by_uuid = {gpu.uuid: gpu for gpu in self._live.gpus()}
-        for each in choice.shares:
-            yield from devicenodes.of_gpu(self._live.paths, by_uuid[each.gpu_uuid].minor)
+        for each in shares:
+            yield from self._nodes_of(by_uuid[each.gpu_uuid])
+
+    def _nodes_of(self, gpu: Gpu) -> tuple[DeviceNode, ...]:
+        problem = devicenodes.ensure_gpu(self._live.paths, gpu.minor)
+        if problem:
+            self._live.log.warning("device_nodes_missing", gpu=gpu.uuid, text=problem)
+        return devicenodes.of_gpu(self._live.paths, gpu.minor)
 
     def render(self, claim: str, choice: Choice, identified: Identified, owner: PodOwner, made: Made) -> Grant:
         """The grant, which for shares names the container's directory. Raises LibraryMissing."""
@@ -139,7 +147,7 @@ class Granting:
         if claim.shares and claim.owner is not None:
             owner = replace(owner, earlier=claim.owner.folders)
             choice = Choice(mode=Mode.HAMI_CORE, shares=claim.shares)
-            made = Made(uuids={}, nodes=tuple(self._nodes_of_shares(choice)))
+            made = Made(uuids={}, nodes=tuple(self.nodes_of_shares(claim.shares)))
             grant = self.render(claim.name, choice, identified, owner, made)
         name = live.ledger.regrant(claim.name, owner, grant, uuids)
         if claim.shares:

@@ -65,6 +65,7 @@ class Live:
         self._news = threading.Condition()
         self._serial = 0
         self._listeners: list[Callable[[], None]] = []
+        self._hurried: list[Callable[[], None]] = []
         self._closed = False
 
     def close(self) -> None:
@@ -287,6 +288,15 @@ class Live:
             self._serial += 1
             self._news.notify_all()
         for listener in self._listeners:
+            listener()
+
+    def listen_for_hurry(self, listener: Callable[[], None]) -> None:
+        """Call this, from any thread, when somebody waits for what a reconciliation may give back."""
+        self._hurried.append(listener)
+
+    def hurry(self) -> None:
+        """Somebody waits for what a reconciliation may give back."""
+        for listener in self._hurried:
             listener()
 
     def annotate(self, **notes: str) -> None:

@@ -138,6 +138,10 @@ class Node:
         """Call this after every publication, from any thread; it must not block."""
         self.live.listen(listener)
 
+    def listen_for_hurry(self, listener: Callable[[], None]) -> None:
+        """Call this, from any thread, when an Allocate waits for what `reconcile` may give back; it must not block."""
+        self.live.listen_for_hurry(listener)
+
     def annotate(self, **notes: str) -> None:
         """Facts of the daemon for the View: registration, library, reload."""
         self.live.annotate(**notes)

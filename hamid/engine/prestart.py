@@ -83,6 +83,8 @@ class Prestart:
                 self._granting.check_library()
             except LibraryMissing as error:
                 return Denial(code=DenialCode.LIBRARY, message=error.message, hint=error.hint), False
+            # Kubelet hands out the nodes that it was told of at Allocate, also after a boot.
+            tuple(self._granting.nodes_of_shares(claim.shares))
             return None, folders.ensure(live.paths, live.config, claim.owner)
         # One start at a time restores a claim; the other ones then find it there.
         with live.restoring(claim.name):

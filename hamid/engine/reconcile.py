@@ -6,13 +6,15 @@ something releases nothing.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
+
 from hamid.core.claims import Claim, instance_at
-from hamid.core.ended import Why, confirmed, judge, newest_of
+from hamid.core.ended import PodCgroup, Seen, Verdicts, Why, confirmed, judge, newest_of
 from hamid.core.errors import HamiError
 from hamid.core.journal import Run
 from hamid.core.pods import HoldingList, PodList
@@ -54,7 +56,8 @@ class Reconciler:
         self._holdings = holdings
         self._memory = memory
         self._pool = ThreadPoolExecutor(_THREADS, "reconcile")
-        self._missing: dict[str, float] = {}
+        self._cgroups = cgroups.PodCgroups(live.paths)
+        self._verdicts = Verdicts()
         self._seen: dict[str, float] = {}
         self._going: dict[str, Future[None]] = {}
         self._said: dict[str, str] = {}
@@ -219,23 +222,21 @@ class Reconciler:
         facts = live.ledger.facts()
         if not facts.certain:
             return
-        verdicts = judge(
-            facts.claims,
-            pods,
-            holdings,
-            remembered,
-            self._missing,
-            now=self._clock(),
-            absent_seconds=live.config.absent_seconds,
-        )
+        seen = Seen(pods=pods, holdings=holdings, remembered=remembered, cgroups=self._cgroups_of(facts.claims, pods))
+        before = self._verdicts
+        verdicts = judge(facts.claims, seen, before, now=self._clock(), absent_seconds=live.config.absent_seconds)
         # What is over stays so until it is released; what is missing goes on being counted.
-        self._missing = dict(verdicts.missing) | {
-            name: self._missing[name] for name, why in verdicts.over.items() if why is Why.ABSENT
-        }
+        absent = {name: before.missing[name] for name, why in verdicts.over.items() if why is Why.ABSENT}
+        self._verdicts = replace(verdicts, missing=dict(verdicts.missing) | absent)
         for name, why in verdicts.over.items():
             claim = facts.claim(name)
             if claim is not None and claim.number in self._asked_about:
                 self._begin(name, partial(self._release_one, claim, why))
+
+    def _cgroups_of(self, claims: Iterable[Claim], pods: PodList) -> dict[str, PodCgroup]:
+        uids = {claim.owner.uid for claim in claims if claim.owner is not None and claim.owner.known}
+        running = {pod.uid for pod in pods.pods if not pod.deleted}
+        return self._cgroups.states(uids, uids - running)
 
     def _release_one(self, claim: Claim, why: Why) -> None:
         live = self._live

@@ -3,19 +3,22 @@
 
 import errno
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
 
+from hamid.core.ended import PodCgroup
 from hamid.node.paths import Paths
 
 _ROOT = "/sys/fs/cgroup"
 # How deep a pod's cgroup lies at most: controller, kubelet's own root, kubepods, quality of service, pod.
 _DEPTH = 6
+_POD = re.compile(r"(?:.*-)?pod(?P<uid>[0-9A-Za-z_-]+?)(?:\.slice)?", re.ASCII)
 
 
 def busy(paths: Paths, uid: str) -> str:
     """Why the pod with this uid may still have processes, in words, or nothing. What cannot be read counts as busy."""
     try:
-        for path in _pod_cgroups(paths.under(_ROOT), uid):
+        for path in _pod_cgroups(_root(paths), uid):
             if _populated(path):
                 return f"'{path}' has processes"
     except OSError as error:
@@ -23,18 +26,78 @@ def busy(paths: Paths, uid: str) -> str:
     return ""
 
 
-def _pod_cgroups(root: str, uid: str) -> Iterator[str]:
+class PodCgroups:
+    """Remembers where the cgroups of pods were, so that one that is no more is told from one that never was."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        self._known: dict[str, set[str]] = {}
+
+    def states(self, uids: Collection[str], doubtful: Collection[str]) -> dict[str, PodCgroup]:
+        """Remember those of the pods `uids`, forget all others; the state of each doubtful one that was ever there."""
+        self._known = {uid: paths for uid, paths in self._known.items() if uid in uids}
+        if any(uid not in self._known for uid in uids):
+            names = {_plain(uid): uid for uid in uids}
+            for name, path in _all_pods(_root(self._paths)):
+                if name in names:
+                    self._known.setdefault(names[name], set()).add(path)
+        return {uid: self._state(uid, self._known[uid]) for uid in doubtful if uid in self._known}
+
+    def _state(self, uid: str, paths: Iterable[str]) -> PodCgroup:
+        if busy(self._paths, uid):
+            return PodCgroup.BUSY
+        # One hierarchy is enough: kubelets that know version 1 leave what runc made in `unified`.
+        return PodCgroup.GONE if any(_is_gone(path) for path in paths) else PodCgroup.EMPTY
+
+
+def _is_gone(path: str) -> bool:
+    # Without kubelet's own cgroup above it nothing is known: the hierarchy may be mounted elsewhere now.
+    return not os.path.isdir(path) and os.path.isdir(_kubelets(path))  # noqa: PTH112  # as everywhere in this room
+
+
+def _all_pods(root: str) -> Iterator[tuple[str, str]]:
+    """Every pod's name in `_plain` form, and its cgroup; what cannot be read is left out."""
+    try:
+        for path in _find(root, _is_pod, 0):
+            found = _POD.fullmatch(os.path.basename(path))  # noqa: PTH119  # as everywhere in this room
+            if found is not None:
+                yield _plain(found["uid"]), path
+    except OSError:
+        return
+
+
+def _is_pod(entry: str) -> bool:
+    return _POD.fullmatch(entry) is not None
+
+
+def _plain(uid: str) -> str:
     # systemd's driver writes dashes of the uid as underscores, which separate levels in its names.
-    names = (f"pod{uid}", f"pod{uid.replace('-', '_')}.slice")
-    yield from _find(root, names, 0)
+    return uid.replace("-", "_")
 
 
-def _find(path: str, names: tuple[str, ...], depth: int) -> Iterator[str]:
+def _root(paths: Paths) -> str:
+    """A root without cgroups of its own, as a simulated node has, lives among those of the machine."""
+    below = paths.under(_ROOT)
+    return below if os.path.isdir(below) else _ROOT  # noqa: PTH112  # as everywhere in this room
+
+
+def _kubelets(path: str) -> str:
+    """The outermost cgroup of kubelet above a pod's."""
+    parts = path.split("/")
+    return "/".join(parts[: next(n for n, part in enumerate(parts, 1) if "kube" in part or n == len(parts))])
+
+
+def _pod_cgroups(root: str, uid: str) -> Iterator[str]:
+    names = (f"pod{uid}", f"pod{_plain(uid)}.slice")
+    yield from _find(root, lambda entry: entry.endswith(names), 0)
+
+
+def _find(path: str, wanted: Callable[[str], bool], depth: int) -> Iterator[str]:
     for entry in _folders(path):
-        if entry.endswith(names):
+        if wanted(entry):
             yield f"{path}/{entry}"
         elif depth < _DEPTH and (depth == 0 or "kube" in entry or "kube" in path):
-            yield from _find(f"{path}/{entry}", names, depth + 1)
+            yield from _find(f"{path}/{entry}", wanted, depth + 1)
 
 
 def _folders(path: str) -> list[str]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Device nodes of instances: /dev/nvidia-caps/nvidia-capN, without which a container cannot use its instance.
+"""Device nodes: of instances /dev/nvidia-caps/nvidia-capN, and those of the GPU without which no container can use it.
 
-The driver only lists them below /proc/driver/nvidia/capabilities; somebody must make them. On a real node that is
-nvidia-modprobe where there is one, else mknod.
+The driver only names them in /proc; somebody must make them. On a real node that is nvidia-modprobe where there is one,
+else mknod. After a boot /dev/nvidia-uvm is missing until the first CUDA program has run on the host.
 """
 
 import os
@@ -16,6 +16,11 @@ from hamid.node.paths import Paths
 _CAPABILITIES = "/proc/driver/nvidia/capabilities"
 CAPABILITIES = "/dev/nvidia-caps"
 _MODPROBE_SECONDS = 20
+# Majors by the names of /proc/devices: before release 555 the driver calls its own `nvidia-frontend`.
+_OF_DRIVER = ("nvidia", "nvidia-frontend")
+_OF_UVM = ("nvidia-uvm",)
+_OF_CAPS = ("nvidia-caps",)
+_ALL_MAY = 0o666
 _COMMON = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset")
 
 
@@ -26,6 +31,41 @@ def ensure(paths: Paths, gpu_minor: int | None, gi_id: int, ci_id: int | None) -
         if problem:
             return f"device nodes below {paths.under(CAPABILITIES)} were not made: {problem}"
     return ""
+
+
+def ensure_gpu(paths: Paths, gpu_minor: int | None) -> str:
+    """Make what is missing of the nodes that CUDA needs of any GPU and of this one; what is there stays as it is."""
+    wanted = [
+        ("/dev/nvidiactl", _OF_DRIVER, 255),
+        ("/dev/nvidia-uvm", _OF_UVM, 0),
+        ("/dev/nvidia-uvm-tools", _OF_UVM, 1),
+    ]
+    if gpu_minor is not None:
+        wanted.append((f"/dev/nvidia{gpu_minor}", _OF_DRIVER, gpu_minor))
+    for name, drivers, minor in wanted:
+        problem = "" if _exists(paths.under(name)) else _make_common(paths, name, drivers, minor)
+        if problem:
+            return problem
+    return ""
+
+
+def _make_common(paths: Paths, name: str, drivers: tuple[str, ...], minor: int) -> str:
+    path = paths.under(name)
+    options = ("-u", "-c", "0") if drivers is _OF_UVM else ("-c", str(minor))
+    if paths.root == "/" and _modprobe(*options) and _exists(path):
+        return ""
+    major = _major(paths, drivers)
+    if major is None:
+        return f"{path} is missing, and {paths.under('/proc/devices')} does not name {drivers[0]}"
+    try:
+        _make(path, _ALL_MAY, os.makedev(major, minor))
+    except OSError as error:
+        return f"{path} is missing: {error.strerror}"
+    return ""
+
+
+def _exists(path: str) -> bool:
+    return os.path.lexists(path)
 
 
 def of_gpu(paths: Paths, gpu_minor: int | None) -> tuple[DeviceNode, ...]:
@@ -42,7 +82,7 @@ def of_instance(paths: Paths, gpu_minor: int | None, gi_id: int, ci_id: int | No
 def numbers(paths: Paths, gpu_minor: int | None, gi_id: int, ci_id: int | None) -> frozenset[int]:
     """The device numbers of an instance's capabilities; nothing where the driver does not name them."""
     found = [_read(paths, file) for file in _files(gpu_minor, gi_id, ci_id)]
-    major = _major(paths)
+    major = _major(paths, _OF_CAPS)
     return frozenset(os.makedev(major, each[0]) for each in found if each is not None and major is not None)
 
 
@@ -62,7 +102,7 @@ def _files(gpu_minor: int | None, gi_id: int, ci_id: int | None) -> list[str]:
 
 def _ensure(paths: Paths, file: str) -> str:
     wanted = _read(paths, file)
-    major = _major(paths)
+    major = _major(paths, _OF_CAPS)
     if wanted is None or major is None:
         return f"{paths.under(file) if wanted is None else paths.under('/proc/devices')} does not name one"
     minor, mode = wanted
@@ -70,7 +110,7 @@ def _ensure(paths: Paths, file: str) -> str:
     path = paths.under(f"{CAPABILITIES}/nvidia-cap{minor}")
     if _is_there(path, device):
         return ""
-    if paths.root == "/" and _modprobe(file) and _is_there(path, device):
+    if paths.root == "/" and _modprobe("-f", file) and _is_there(path, device):
         return ""
     try:
         _make(path, mode, device)
@@ -89,13 +129,13 @@ def _read(paths: Paths, file: str) -> tuple[int, int] | None:
         return None
 
 
-def _major(paths: Paths) -> int | None:
+def _major(paths: Paths, names: tuple[str, ...]) -> int | None:
     try:
         with open(paths.under("/proc/devices"), encoding="ascii") as opened:  # noqa: PTH123  # as above
             words = [line.split() for line in opened]
     except OSError:
         return None
-    return next((int(pair[0]) for pair in words if len(pair) == 2 and pair[1] == "nvidia-caps"), None)  # noqa: PLR2004
+    return next((int(pair[0]) for pair in words if len(pair) == 2 and pair[1] in names), None)  # noqa: PLR2004
 
 
 def _is_there(path: str, device: int) -> bool:
@@ -106,12 +146,12 @@ def _is_there(path: str, device: int) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == device
 
 
-def _modprobe(file: str) -> bool:
+def _modprobe(*options: str) -> bool:
     program = shutil.which("nvidia-modprobe", path="/usr/bin:/usr/sbin:/bin:/sbin:/usr/local/bin")
     if program is None:
         return False
     try:
-        return subprocess.run([program, "-f", file], timeout=_MODPROBE_SECONDS, check=False).returncode == 0
+        return subprocess.run([program, *options], timeout=_MODPROBE_SECONDS, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
 

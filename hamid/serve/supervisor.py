@@ -6,6 +6,7 @@ supervisor and not a driver call. One turn at a time: a turn that hangs is waite
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -40,6 +41,7 @@ class Supervisor:
         self._log = log
         self._changed = changed
         self._asked = asyncio.Event()
+        self._hurried = asyncio.Event()
         self.started = asyncio.Event()
         self.beat = time.monotonic()
         self._tidied = self.beat
@@ -51,7 +53,9 @@ class Supervisor:
         self._asked.set()
 
     async def run(self) -> None:
-        """Until cancelled: start the node, then reconcile it."""
+        """Until cancelled: start the node, then reconcile it, sooner when an Allocate waits for that."""
+        loop = asyncio.get_running_loop()
+        self._node.listen_for_hurry(lambda: _tell(loop, self._hurried))
         while not self.started.is_set():
             if await self._guarded(self._start):
                 self.started.set()
@@ -145,6 +149,14 @@ class Supervisor:
 
     async def _rest(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
+        while (left := until - time.monotonic()) > 0 and not self._hurried.is_set():
             self.beat = time.monotonic()
-            await asyncio.sleep(min(left, _BEAT_SECONDS))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurried.wait(), min(left, _BEAT_SECONDS))
+        self._hurried.clear()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    # A thread may outlive the loop.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(event.set)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from hamid.core.asked import Asked
 from hamid.core.claims import Claim, PodOwner
-from hamid.core.ended import Why, confirmed, judge
+from hamid.core.ended import PodCgroup, Seen, Verdicts, Why, confirmed, judge
 from hamid.core.pods import Container, Holding, HoldingList, Pod, PodList
 from hamid.core.remembered import RememberedList
 
@@ -33,20 +33,20 @@ EVENTS = st.lists(
 )
 
 
-def over(pods, holdings=HoldingList(complete=True), missing=None, *, now=0.0, claims=(CLAIM,)):  # noqa: B008
-    return judge(claims, pods, holdings, NOTHING, missing or {}, now=now, absent_seconds=30.0)
+def over(pods, holdings=HoldingList(complete=True), before=Verdicts(), *, cgroups=None, now=0.0, claims=(CLAIM,)):  # noqa: B008
+    seen = Seen(pods=pods, holdings=holdings, remembered=NOTHING, cgroups=cgroups or {})
+    return judge(claims, seen, before, now=now, absent_seconds=30.0)
 
 
 @given(EVENTS)
 def test_absence_takes_two_complete_lists_and_none_between_that_has_the_pod(events):
     """Whatever lists come: a claim is absent exactly when complete ones lacked its pod for 30 s."""
-    missing, now, since = {}, 0.0, None
+    before, now, since = Verdicts(), 0.0, None
     for complete, present, held, passed in events:
         now += passed
         pods = PodList(pods=(POD,) if present else (), complete=complete)
         holdings = HoldingList(holdings=(HOLDING,) if held else (), complete=complete)
-        found = over(pods, holdings, missing, now=now)
-        missing = found.missing
+        before = found = over(pods, holdings, before, now=now)
         if present or held:
             since = None
         elif complete and since is None:
@@ -86,7 +86,7 @@ def test_operators_and_pending_claims_are_nobodys_to_judge():
     """Neither an operator's claim nor one that is being made ends by lists of pods."""
     gone = PodList(complete=True)
     for claim in (Claim(name="training"), replace(CLAIM, pending=True)):
-        assert over(gone, claims=(claim,), missing={claim.name: -100.0}) == over(gone, claims=())
+        assert over(gone, claims=(claim,), before=Verdicts(missing={claim.name: -100.0})) == over(gone, claims=())
 
 
 @given(st.lists(st.sampled_from(["job", "twin", "third"]), unique=True), st.booleans())
@@ -103,3 +103,43 @@ def test_confirmation_names_the_holder_or_nobody(listed, own):
     else:
         assert found is None
     assert confirmed(owner, pods, [replace(HOLDING, device_ids=("GPU-1-0", "GPU-1-1"))], NOTHING) is None
+
+
+LISTS = st.builds(
+    Seen,
+    pods=st.builds(
+        PodList,
+        complete=st.booleans(),
+        pods=st.sampled_from(
+            [
+                (),
+                (POD,),
+                (replace(POD, deleted=True),),
+                (replace(POD, deleted=True, containers=(Container(name="main", running=False),)),),
+            ]
+        ),
+    ),
+    holdings=st.builds(HoldingList, complete=st.booleans(), holdings=st.sampled_from([(), (HOLDING,)])),
+    remembered=st.just(NOTHING),
+    cgroups=st.sampled_from([{}, *({"u": each} for each in PodCgroup)]),
+)
+
+
+@given(st.lists(LISTS, min_size=1, max_size=6), st.booleans())
+def test_a_pod_ends_before_its_absence_is_proven_only_when_kubelet_has_freed_its_ids(lists, confirmed):
+    """Within 30 s, whatever is seen: only where pods, holdings and cgroup all allow it, and the identity is known."""
+    before = Verdicts()
+    claim = replace(CLAIM, owner=replace(OWNER, confirmed=confirmed, sure=False))
+    deleted = False
+    for seen in lists:
+        before = judge((claim,), seen, before, now=0.0, absent_seconds=30.0)
+        listed = seen.pods.pods[0] if seen.pods.pods else None
+        deleted = listed.deleted if listed else deleted
+        freed = seen.holdings.complete and not seen.holdings.holdings and confirmed
+        cgroup = seen.cgroups.get("u")
+        if listed is None:
+            expected = freed and seen.pods.complete and (deleted or cgroup is PodCgroup.GONE)
+        else:
+            stopped = not listed.containers[0].running if cgroup is None else cgroup is not PodCgroup.BUSY
+            expected = freed and listed.deleted and stopped
+        assert dict(before.over) == ({claim.name: Why.DELETED} if expected else {})

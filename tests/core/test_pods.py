@@ -57,17 +57,26 @@ def owner(name, container="main", *, ids=("a",), confirmed=True):
     )
 
 
-def who(*pods, ids=("a",), claims=(), holdings=(), complete=True, **config):
+def who(*pods, ids=("a",), claims=(), holdings=(), complete=True, refused=(), **config):
     """The container that an Allocate of these ids is for."""
     claimed = [Claim(name=f"c:{number}", owner=each) for number, each in enumerate(claims)]
     found = identify(
-        PodList(pods=pods, complete=complete),
+        PodList(pods=pods, complete=complete, refused=frozenset(f"uid-{each}" for each in refused)),
         HoldingList(holdings=holdings, complete=True),
         claimed,
         ids,
         replace(CONFIG, **config),
     )
     return (found.pod.name, found.container.name) if isinstance(found, Identified) else found.code
+
+
+def test_who_was_refused_stands_in_nobodys_way_and_is_meant_when_nobody_else_waits():
+    """Kubelet lists a refused pod as waiting for a while, and asks for it anew only after its own restart."""
+    first, second = pod("first", container(memory="8000")), pod("second", container(memory="4000"), created=1.0)
+    assert who(first, second) == DenialCode.AMBIGUOUS
+    assert who(first, second, refused=("first",)) == ("second", "main")
+    assert who(first, refused=("first",)) == ("first", "main")
+    assert who(first, second, refused=("first", "second")) == DenialCode.AMBIGUOUS
 
 
 @pytest.mark.parametrize(

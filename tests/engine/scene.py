@@ -37,6 +37,7 @@ MUTATIONS = (
 WRITES = (
     Ledger._commit.__code__,
     devicenodes.ensure.__code__,
+    devicenodes.ensure_gpu.__code__,
     folders.make.__code__,
     folders.ensure.__code__,
     folders.remove.__code__,
