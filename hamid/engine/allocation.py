@@ -32,12 +32,13 @@ from hamid.core.journal import seat_of_step
 from hamid.core.pods import HoldingList, PodList
 from hamid.core.steps import DestroyInstance
 from hamid.engine import folders
+from hamid.engine.courtesy import Courtesy
 from hamid.engine.ending import end_claim, take_back
 from hamid.engine.granting import Granting, Made
 from hamid.engine.live import Live
 from hamid.engine.refusals import Refusals
 from hamid.engine.running import Running
-from hamid.node.ports import HoldingSource, PodSource
+from hamid.node.ports import PodSource
 
 # What is left of the deadline for writing the claim down and for the answer's way.
 _MARGIN_SECONDS = 0.25
@@ -74,7 +75,7 @@ class Call(Struct, kw_only=True):
 class Allocator:
     """Answers Allocate and takes answers back; thread-safe."""
 
-    def __init__(self, live: Live, *, identify: Identify, pods: PodSource, holdings: HoldingSource) -> None:
+    def __init__(self, live: Live, *, identify: Identify, pods: PodSource, holdings: Courtesy) -> None:
         self._live = live
         self._identify = identify
         self._pods = Refusals(pods)
@@ -123,11 +124,12 @@ class Allocator:
         """Ids on the GPUs that the planner would take for the container that will ask next."""
         live = self._live
         ids = (*must_include, *(each for each in available if each not in must_include))[:size]
-        pods, holdings = self._pods.pods(), self._holdings.holdings()
-        with live.decision:
-            found = self._identify(pods, holdings, live.ledger.facts().claims, ids)
-            who = anonymous(live.config, size) if isinstance(found, Denial) else found
-            return prefer(live.standing(), live.config, who.asked, available, must_include)
+        with self._holdings.answering():
+            pods = self._pods.pods()
+            with live.decision:
+                found = self._identify(pods, self._holdings.recent(), live.ledger.facts().claims, ids)
+                who = anonymous(live.config, size) if isinstance(found, Denial) else found
+                return prefer(live.standing(), live.config, who.asked, available, must_include)
 
     # -- deciding --
 
@@ -135,9 +137,10 @@ class Allocator:
         began = time.monotonic()
         while True:
             serial = self._live.serial()
-            pods, holdings = self._pods.pods(), self._holdings.holdings()
-            found = self._decided(call, pods, holdings)
-            outcome = self._carry_out(found, call) if isinstance(found, Begun) else found
+            with self._holdings.answering():
+                pods = self._pods.pods()
+                found = self._decided(call, pods, self._holdings.at_once())
+                outcome = self._carry_out(found, call) if isinstance(found, Begun) else found
             if outcome is None:
                 continue
             if isinstance(outcome, Grant):

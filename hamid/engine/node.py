@@ -20,6 +20,7 @@ from hamid.core.view import View
 from hamid.engine.adopting import Adopter
 from hamid.engine.allocation import Allocator
 from hamid.engine.counters import Counters
+from hamid.engine.courtesy import Courtesy
 from hamid.engine.live import Live
 from hamid.engine.prestart import Prestart
 from hamid.engine.reconcile import Reconciler
@@ -53,7 +54,7 @@ class Node:
     ) -> None:
         self.live = Live(paths, config, counters=counters or Counters(), log=log)
         self._pods = pods or NoPods()
-        self._holdings = holdings or NoHoldings()
+        self._holdings = Courtesy(holdings or NoHoldings())
         self._allocator = Allocator(
             self.live, identify=identify or self._anyone, pods=self._pods, holdings=self._holdings
         )

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When kubelet is asked what it holds: a List beside a call that it waits for has made real kubelets panic."""
+
+import threading
+import time
+
+import pytest
+from nodes import World
+
+from hamid.core.pods import Holding, HoldingList
+from hamid.engine import courtesy
+from hamid.engine.courtesy import Courtesy
+
+LISTED = HoldingList(
+    holdings=(Holding(namespace="ns", pod="job", container="main", resource="nvidia.com/gpu", device_ids=("a",)),),
+    complete=True,
+)
+
+
+class Source:
+    """Kubelet's holdings; notes when it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def holdings(self):
+        self.asked.append(time.monotonic())
+        return LISTED
+
+
+@pytest.fixture
+def source():
+    return Source()
+
+
+def test_a_list_waits_until_nobody_is_being_answered(source):
+    """Whoever asks meanwhile gets an answer that is not older than his question."""
+    polite, found = Courtesy(source), []
+    with polite.answering(), polite.answering():
+        late = threading.Thread(target=lambda: found.append(polite.holdings()))
+        late.start()
+        late.join(courtesy._PATIENCE_SECONDS / 5)
+        assert source.asked == []
+        ended = time.monotonic()
+    late.join()
+    assert found == [LISTED]
+    assert source.asked[0] >= ended
+
+
+def test_answers_without_an_end_delay_a_list_and_do_not_prevent_it(source):
+    """Release must go on where pods are admitted one upon the other."""
+    polite = Courtesy(source)
+    with polite.answering():
+        began = time.monotonic()
+        assert polite.holdings() == LISTED
+        assert source.asked[0] - began >= courtesy._PATIENCE_SECONDS
+
+
+class Listed(World):
+    """A kubelet that notes when it is asked."""
+
+    lists = 0
+
+    def holdings(self):
+        self.lists += 1
+        return super().holdings()
+
+
+def test_a_preference_asks_kubelet_for_nothing_that_was_heard_before(make_node):
+    """In GetPreferredAllocation a List is what makes kubelet panic."""
+    world = Listed()
+    node = make_node("1xA100-SXM4-40GB", world=world)
+    before = world.lists
+    (chosen,) = node.prefer(tuple(each.device_id for each in node.devices()), (), 1)
+    assert chosen in {each.device_id for each in node.devices()}
+    assert world.lists == before > 0
