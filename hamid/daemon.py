@@ -22,8 +22,10 @@ from hamid.core.errors import HamiError
 from hamid.core.exits import Exit, exit_code
 from hamid.core.health import rules
 from hamid.core.identify import identifier
+from hamid.core.library import changes
 from hamid.core.samples import families
 from hamid.core.samples_own import Facts
+from hamid.engine import folders
 from hamid.engine.health import HealthKeeper
 from hamid.engine.library_sync import sync
 from hamid.engine.masters import Masters
@@ -91,20 +93,20 @@ def _open(setup: Setup, reloader: Reloader, log: Any) -> Iterator[Node]:
         memory=Checkpoint(f"{setup.kubelet_dir}/device-plugins"),
     )
     try:
-        _install_library(setup, log)
+        _install_library(folders.library_dir(setup.paths, config), log)
         yield node
     finally:
         node.close(_CLOSE_SECONDS)
 
 
-def _install_library(setup: Setup, log: Any) -> None:
+def _install_library(folder: str, log: Any) -> None:
     """Bring libvgpu up to date where we carry one; what is installed stays when that fails."""
     try:
-        report = sync(setup.paths.library_dir)
+        report = sync(folder)
     except HamiError as error:
         log.info("library_not_synced", text=error.message, hint=error.hint)
     else:
-        log.info("library_synced", version=report.version, steps=len(report.steps))
+        log.info("library_synced", version=report.version, steps=len(changes(report.steps)))
 
 
 def _live(life: "_Life") -> int:

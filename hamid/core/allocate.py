@@ -6,6 +6,7 @@ MIG mode is never changed for it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from msgspec import Struct
 
@@ -250,28 +251,35 @@ def _seat(on_gpu: GpuPlan, each: PlannedInstance) -> ClaimedSeat:
 
 
 def _refused(refusals: Sequence[Refusal], able: Sequence[Gpu], reasons: Sequence[str]) -> Denial:
-    by_gpu: dict[int, str] = {}
-    hint = ""
     ours = {gpu.index for gpu in able}
-    for refusal in refusals:
-        for reason in refusal.reasons:
-            if reason.gpu in ours and not (reason.gpu in by_gpu and reason.code == "Excluded"):
-                by_gpu[reason.gpu] = reason.message
-                hint = hint or _hint(reason)
+    by_gpu: dict[int, Reason] = {}
+    for reason in (each for refusal in refusals for each in refusal.reasons):
+        # A GPU that was left out of one try says why in another.
+        if reason.gpu in ours and not (reason.gpu in by_gpu and reason.code is ReasonCode.EXCLUDED):
+            by_gpu[reason.gpu] = reason
     wanted = refusals[-1].request.wanted if refusals else "an instance"
-    told = [f"GPU {index}: {message}" for index, message in sorted(by_gpu.items())]
+    told = [f"GPU {index}: {reason.message}" for index, reason in sorted(by_gpu.items())]
+    hints = (_hint(reason) for _, reason in sorted(by_gpu.items()) if reason.code is not ReasonCode.EXCLUDED)
     return Denial(
         code=DenialCode.NO_FIT,
         message=f"no room for {wanted}",
-        hint=hint or _NOBODY,
+        hint=next(hints, _NOBODY),
         reasons=(*told, *reasons),
     )
 
 
+# What the planner says to an operator's own request speaks of its options; who waits here is kubelet.
+_FOR_PODS: Final = {
+    ReasonCode.TEMPLATE_IN_USE: "wait until they are released, or set policy: packed",
+    ReasonCode.NO_FREE_PLACEMENT: "delete a container, ask for less, or see hamictl alloc list",
+    ReasonCode.NO_PROFILE_THAT_LARGE: "ask for less memory; see hamictl mig profiles",
+    ReasonCode.UNKNOWN_MODEL: "give templates for it in device-config.yaml, or set policy: packed",
+}
+
+
 def _hint(reason: Reason) -> str:
-    # What the planner says to an operator's own request; who waits here is kubelet.
     if reason.code is not ReasonCode.FOREIGN_INSTANCE:
-        return reason.hint
+        return _FOR_PODS.get(reason.code, reason.hint)
     command = f"hamictl mig repair --reclaim-idle -i {reason.gpu}"
     return f"set foreign_instances: reclaim, or stop hamid, run '{command}' and start it again"
 

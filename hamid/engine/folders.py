@@ -4,6 +4,7 @@
 The law: containers write there, so nothing in it is trusted or followed; a new grant begins with an empty one.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from hamid.core.claims import Claim, PodOwner
 from hamid.core.config import Config
 from hamid.core.errors import NodeError
-from hamid.core.library import CONTAINERS
+from hamid.core.library import CONTAINERS, PRELOAD, preload_line
 from hamid.node.files import REAL, Folder, explain, open_safely
 from hamid.node.paths import Paths
 from hamid.node.removal import remove_tree
@@ -23,6 +24,14 @@ _LOCKS = "vgpulock"
 def library_dir(paths: Paths, config: Config) -> str:
     """Where libvgpu and the containers' directories lie on the node."""
     return f"{paths.under(config.hook_path).rstrip('/')}/vgpu"
+
+
+def preload_file(paths: Paths, config: Config) -> str:
+    """The file on the node that containers get as /etc/ld.so.preload.
+
+    That of the library names its place on the node; below another root that is not where containers have it.
+    """
+    return f"{library_dir(paths, config)}/{PRELOAD}" if paths.root == "/" else f"{paths.state_dir}/{PRELOAD}"
 
 
 def path_of(paths: Paths, config: Config, owner: PodOwner) -> str:
@@ -37,7 +46,7 @@ def make(paths: Paths, config: Config, owner: PodOwner) -> None:
         if above.status(name) is not None:
             remove_tree(above, name)
         _open_to_all(above, name)
-    _make_locks(paths)
+    _make_shared(paths, config)
 
 
 def ensure(paths: Paths, config: Config, owner: PodOwner) -> bool:
@@ -46,7 +55,7 @@ def ensure(paths: Paths, config: Config, owner: PodOwner) -> bool:
         missing = [name for name in owner.folders if above.status(name) is None]
         for name in owner.folders:
             _open_to_all(above, name)
-    _make_locks(paths)
+    _make_shared(paths, config)
     return bool(missing)
 
 
@@ -83,6 +92,28 @@ def _open_to_all(above: Folder, name: str) -> None:
         os.fchmod(inner.descriptor, _FOR_ALL)
     finally:
         inner.close()
+
+
+def _make_shared(paths: Paths, config: Config) -> None:
+    """What all containers have mounted beside the library."""
+    _make_locks(paths)
+    if paths.root != "/":
+        path = preload_file(paths, config)
+        try:
+            _write_once(path, preload_line(f"{config.hook_path}/vgpu"))
+        except OSError as error:
+            raise explain(error, path) from error
+
+
+def _write_once(path: str, text: str) -> None:
+    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:  # noqa: PTH123  # as here
+        if file.read() == text:
+            return
+    temporary = f"{path}.{os.getpid()}.new"
+    with open(temporary, "w", encoding="utf-8") as file:  # noqa: PTH123  # as here
+        file.write(text)
+    os.chmod(temporary, 0o644)  # noqa: PTH101  # as here
+    os.replace(temporary, path)  # noqa: PTH105  # as here
 
 
 def _make_locks(paths: Paths) -> None:

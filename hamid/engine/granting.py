@@ -14,7 +14,6 @@ from hamid.core.errors import InUse, NodeError
 from hamid.core.gpu import Gpu
 from hamid.core.grant import DeviceNode, Grant
 from hamid.core.identity import Identified
-from hamid.core.library import PRELOAD
 from hamid.core.mig_grant import mig_grant
 from hamid.core.share_grant import HostPaths, share_grant, wants_control
 from hamid.engine import folders
@@ -126,7 +125,7 @@ class Granting:
         licensed = os.path.exists(f"{below}/license")  # noqa: PTH110  # as everywhere in this room
         return HostPaths(
             library=container_library(below),
-            preload=f"{below}/{PRELOAD}",
+            preload=folders.preload_file(live.paths, live.config),
             folder=folders.path_of(live.paths, live.config, owner),
             locks=live.paths.under("/tmp/vgpulock"),  # noqa: S108  # HAMi-core's place
             license=f"{below}/license" if licensed else "",

@@ -239,6 +239,9 @@ def _nothing(problem: str) -> PodList:
 
 
 def _words(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        settings = "kubelet_ca_file, the host in kubelet_url, or kubelet_insecure"
+        return f"certificate verify failed: {error.verify_message}; see {settings}"
     if isinstance(error, socket.gaierror | ssl.SSLError):
         return str(error)
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

@@ -11,6 +11,7 @@ from msgspec import Struct
 from hamid.core.claims import Claim
 from hamid.core.config import Config
 from hamid.core.errors import HamiError
+from hamid.engine import folders
 from hamid.engine.library_care import container_library
 from hamid.engine.usage import used_bytes
 from hamid.node.paths import Paths
@@ -50,12 +51,12 @@ class DiskReader:
 
 
 def _read(paths: Paths, config: Config, claims: Sequence[Claim]) -> OnDisk:
-    return OnDisk(_installed(paths), used_bytes(paths, config, claims))
+    return OnDisk(_installed(folders.library_dir(paths, config)), used_bytes(paths, config, claims))
 
 
-def _installed(paths: Paths) -> str:
+def _installed(folder: str) -> str:
     try:
-        path = container_library(paths.library_dir)
+        path = container_library(folder)
     except HamiError:
         return ""
     return Path(path).name.removeprefix("libvgpu.so").lstrip(".") or "unversioned"

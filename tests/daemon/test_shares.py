@@ -35,9 +35,7 @@ def inside(grant, path):
 
 def run(node, grant, *words):
     """cuda-bindings in the environment of a grant, with the container's files where the node has them."""
-    # Under a root of its own the store names the library by its place there.
-    lines = Path(inside(grant, "/etc/ld.so.preload")).read_text().split()
-    preload = [each.removeprefix(str(node.root)) for each in lines]
+    preload = Path(inside(grant, "/etc/ld.so.preload")).read_text().split()
     environment = {
         **dict(grant.envs),
         "PATH": os.environ["PATH"],
