@@ -5,6 +5,7 @@ The law: a container gets all of what it asked, of one kind, or a refusal that s
 MIG mode is never changed for it.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -96,28 +97,31 @@ def prefer(
     standing: Standing, config: Config, asked: Asked, available: Sequence[str], must_include: Sequence[str]
 ) -> tuple[str, ...]:
     """As many of the available ids as are asked for, on the GPUs that `choose` would take."""
-    free = sorted(set(available) - set(must_include), key=lambda each: (gpu_of(each), len(each), each))
+    homes = {each: gpu_of(each) for each in (*must_include, *available)}
+    free = sorted(set(available) - set(must_include), key=lambda each: (homes[each], len(each), each))
     choice = choose(standing, config, asked, must_include or free)
     wanted = (
         [each.seat.gpu_uuid for each in choice.seats] + [each.gpu_uuid for each in choice.shares]
         if isinstance(choice, Choice)
         else []
     )
+    by_gpu: dict[str, list[str]] = {}
+    for each in reversed(free):
+        by_gpu.setdefault(homes[each], []).append(each)
     chosen = list(must_include)
-    for uuid in [*wanted, *(gpu.uuid for gpu in _busiest_first(standing)), *(gpu_of(each) for each in free)]:
+    for uuid in [*wanted, *(gpu.uuid for gpu in _busiest_first(standing)), *(homes[each] for each in free)]:
         if len(chosen) >= asked.count:
             break
-        taken = {gpu_of(each) for each in chosen}
-        spread = isinstance(choice, Choice) and bool(choice.shares) and uuid in taken
-        found = next((each for each in free if gpu_of(each) == uuid and each not in chosen), None)
-        if found is not None and not spread:
-            chosen.append(found)
-    rest = [each for each in free if each not in chosen]
+        spread = isinstance(choice, Choice) and bool(choice.shares) and uuid in {homes[each] for each in chosen}
+        if by_gpu.get(uuid) and not spread:
+            chosen.append(by_gpu[uuid].pop())
+    taken = set(chosen)
+    rest = [each for each in free if each not in taken]
     return tuple([*chosen, *rest][: max(asked.count, len(must_include))])
 
 
 def _busiest_first(standing: Standing) -> list[Gpu]:
-    users = {gpu.uuid: sum(gpu.uuid in claim.gpu_uuids for claim in standing.facts.claims) for gpu in standing.gpus}
+    users = Counter(uuid for claim in standing.facts.claims for uuid in claim.gpu_uuids)
     return sorted(standing.gpus, key=lambda gpu: (-users[gpu.uuid], gpu.index))
 
 
@@ -184,9 +188,10 @@ def _mig(standing: Standing, config: Config, asked: Asked, device_ids: Sequence[
     if not able:
         return Denial(code=DenialCode.NO_FIT, message=_NO_GPU, hint=_NOBODY, reasons=tuple(reasons))
     keep = config.foreign_instances is ForeignInstances.KEEP
-    snapshot = Snapshot(gpus=for_planning(standing, keep_foreign=keep), simulated=standing.simulated)
     refusals: list[Refusal] = []
     for gpus in _rounds(config, able, device_ids):
+        planned = for_planning(standing, gpus, keep_foreign=keep)
+        snapshot = Snapshot(gpus=planned, simulated=standing.simulated)
         for request in _requests(config, asked, gpus):
             found = decide(request, snapshot, config.templates)
             if isinstance(found, Plan):

@@ -173,6 +173,22 @@ class LedgerFacts(Struct, frozen=True, kw_only=True, dict=True):
         """Our instance on a seat."""
         return self._own.get(seat)
 
+    def on_gpu(self, uuid: str) -> tuple[object, ...]:
+        """What it says of one GPU: where this is equal, and the GPU the same, so is what `merge_gpu` makes of it."""
+        return (self.trusted, *self._by_gpu.get(uuid, ()))
+
+    @cached_property
+    def _by_gpu(self) -> dict[str, list[object]]:
+        found: dict[str, list[object]] = {}
+        for own in self.own:
+            found.setdefault(own.seat.gpu_uuid, []).append(own)
+        for claim in self.claims:
+            for each in claim.seats:
+                found.setdefault(each.seat.gpu_uuid, []).append((each.seat, claim.name))
+        for seat in sorted(self.unexplained):
+            found.setdefault(seat.gpu_uuid, []).append(seat)
+        return found
+
     # A node of 16 GPUs asks this a thousand times for one decision.
     @cached_property
     def _claimed(self) -> dict[Seat, str]:

@@ -52,7 +52,7 @@ def advertise(
     kept = set(held)
     nodes = numa_nodes or {}
     ids = {device_id(uuid, number): uuid for uuid in gpu_uuids for number in range(split_count)}
-    ids |= {each: uuid for each, uuid in _of_known(kept, known) if each not in ids}
+    ids |= dict(_of_known(kept - ids.keys(), known))
     return tuple(
         PluginDevice(
             device_id=each,

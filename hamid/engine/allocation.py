@@ -247,7 +247,7 @@ class Allocator:
         try:
             running.go(enumerate(begun.choice.steps))
             if not running.errors:
-                return self._grant(begun, self._granting.look(begun.choice, begun.claim, until))
+                return self._grant(begun, self._granting.gather(begun.choice, begun.claim, until))
         except HamiError as error:
             self._give_up(begun, until)
             return self._judge(error, set(begun.choice.gpu_uuids), call)

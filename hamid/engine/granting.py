@@ -11,11 +11,12 @@ from hamid.core.allocate import Choice
 from hamid.core.claims import Claim, ClaimedSeat, ClaimedShare, PodOwner, Seat, instance_at
 from hamid.core.config import Mode
 from hamid.core.errors import InUse, NodeError
-from hamid.core.gpu import Gpu
+from hamid.core.gpu import Gpu, Health
 from hamid.core.grant import DeviceNode, Grant
 from hamid.core.identity import Identified
 from hamid.core.mig_grant import mig_grant
 from hamid.core.share_grant import HostPaths, share_grant, wants_control
+from hamid.core.steps import CreateInstance
 from hamid.engine import folders
 from hamid.engine.library_care import container_library
 from hamid.engine.live import Live
@@ -23,6 +24,10 @@ from hamid.engine.workers import Worker
 from hamid.node import devicenodes
 
 _TOKEN_BYTES = 16
+
+
+# By seat what the instance is called, and its device nodes.
+Found = dict[Seat, tuple[str, tuple[DeviceNode, ...]]]
 
 
 class Made(Struct, frozen=True, kw_only=True):
@@ -47,46 +52,70 @@ class Granting:
 
         With `idle` nobody may use them yet.
         """
+        tasks = {
+            index: self._looker(index, seats, claim, idle=idle) for index, seats in self._by_gpu(choice.seats).items()
+        }
+        outcomes = self._live.session.workers.run(tasks, until=until)
+        return self._made(choice, [outcome.get() for outcome in outcomes.values()])
+
+    def gather(self, choice: Choice, claim: str, until: float) -> Made:
+        """As `look` with `idle`, of instances that lie where this process has just acted for the claim.
+
+        A GPU on which it made something was read after that; only those that it did not touch are read now.
+        """
+        acted = {step.gpu_uuid for step in choice.steps if isinstance(step, CreateInstance)}
+        known: list[Found] = []
+        left: list[ClaimedSeat] = []
+        for index, seats in self._by_gpu(choice.seats).items():
+            gpu = self._live.reading(index)
+            if gpu is not None and gpu.uuid in acted and gpu.health is Health.OK:
+                known.append(self._found(index, gpu, seats, claim, idle=True))
+            else:
+                left += seats
+        tasks = {index: self._looker(index, seats, claim, idle=True) for index, seats in self._by_gpu(left).items()}
+        known += [each.get() for each in self._live.session.workers.run(tasks, until=until).values()]
+        return self._made(choice, known)
+
+    def _by_gpu(self, seats: Iterable[ClaimedSeat]) -> dict[int, list[ClaimedSeat]]:
         by_gpu: dict[int, list[ClaimedSeat]] = {}
-        for each in choice.seats:
+        for each in seats:
             index = self._live.session.index_of(each.seat.gpu_uuid)
             if index is None:
                 raise NodeError(f"the GPU {each.seat.gpu_uuid} does not answer", "hamictl gpu list")
             by_gpu.setdefault(index, []).append(each)
-        tasks = {index: self._looker(index, seats, claim, idle=idle) for index, seats in by_gpu.items()}
-        found: dict[Seat, tuple[str, tuple[DeviceNode, ...]]] = {}
-        for outcome in self._live.session.workers.run(tasks, until=until).values():
-            found |= outcome.get()
-        nodes = [node for each in choice.seats for node in found[each.seat][1]]
+        return by_gpu
+
+    def _made(self, choice: Choice, found: Iterable[Found]) -> Made:
+        by_seat = {seat: each for on_gpu in found for seat, each in on_gpu.items()}
+        nodes = [node for each in choice.seats for node in by_seat[each.seat][1]]
         return Made(
-            uuids={each.seat: found[each.seat][0] for each in choice.seats},
+            uuids={each.seat: by_seat[each.seat][0] for each in choice.seats},
             nodes=(*nodes, *self.nodes_of_shares(choice.shares)),
         )
 
-    def _looker(
-        self, index: int, seats: Sequence[ClaimedSeat], claim: str, *, idle: bool
-    ) -> Callable[[Worker], dict[Seat, tuple[str, tuple[DeviceNode, ...]]]]:
-        live = self._live
-
-        def task(worker: Worker) -> dict[Seat, tuple[str, tuple[DeviceNode, ...]]]:
-            gpu = live.session.read_healthy(worker, index, live.ledger.facts().without(claim))
-            common = self._nodes_of(gpu)
-            found = {}
-            for each in seats:
-                there = instance_at(gpu, each.seat)
-                name = f"{each.profile}@{each.seat.start} on GPU {index}"
-                if there is None or there.compute_instances != 1 or there.mig_uuid is None:
-                    raise NodeError(f"{name} is not there", "see hamictl mig list, and who else changes this GPU")
-                if there.holders and idle:
-                    raise InUse(f"{name} is used by {', '.join(map(str, there.holders))} already", "try again")
-                problem = devicenodes.ensure(live.paths, gpu.minor, there.gi_id, there.ci_id)
-                if problem:
-                    live.log.warning("device_nodes_missing", claim=claim, gpu=gpu.uuid, text=problem)
-                own = devicenodes.of_instance(live.paths, gpu.minor, there.gi_id, there.ci_id)
-                found[each.seat] = (there.mig_uuid, (*common, *own))
-            return found
+    def _looker(self, index: int, seats: Sequence[ClaimedSeat], claim: str, *, idle: bool) -> Callable[[Worker], Found]:
+        def task(worker: Worker) -> Found:
+            gpu = self._live.session.read_healthy(worker, index, self._live.ledger.facts().without(claim))
+            return self._found(index, gpu, seats, claim, idle=idle)
 
         return task
+
+    def _found(self, index: int, gpu: Gpu, seats: Sequence[ClaimedSeat], claim: str, *, idle: bool) -> Found:
+        live = self._live
+        common = self._nodes_of(gpu)
+        found = {}
+        for each in seats:
+            there = instance_at(gpu, each.seat)
+            name = f"{each.profile}@{each.seat.start} on GPU {index}"
+            if there is None or there.compute_instances != 1 or there.mig_uuid is None:
+                raise NodeError(f"{name} is not there", "see hamictl mig list, and who else changes this GPU")
+            if there.holders and idle:
+                raise InUse(f"{name} is used by {', '.join(map(str, there.holders))} already", "try again")
+            own = devicenodes.of_instance(live.paths, gpu.minor, there.gi_id, there.ci_id)
+            if own.problem:
+                live.log.warning("device_nodes_missing", claim=claim, gpu=gpu.uuid, text=own.problem)
+            found[each.seat] = (there.mig_uuid, (*common, *own.nodes))
+        return found
 
     def nodes_of_shares(self, shares: Iterable[ClaimedShare]) -> Iterable[DeviceNode]:
         """The device nodes of the GPUs of these shares; those that are missing are made."""

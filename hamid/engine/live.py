@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
-from hamid.core.claims import LedgerFacts, Seat, merge_gpu
+from hamid.core.claims import LedgerFacts, Seat
 from hamid.core.config import Config, Mode
 from hamid.core.devices import advertise
 from hamid.core.errors import DriverHung, DriverMissing, HamiError, NvmlFailed
@@ -23,6 +23,7 @@ from hamid.core.snapshot import Snapshot
 from hamid.core.standing import Standing
 from hamid.core.view import GpuView, View
 from hamid.engine.counters import Counters
+from hamid.engine.merging import Merger
 from hamid.engine.session import Session
 from hamid.engine.workers import READING_APART_SECONDS, Worker
 from hamid.node import numa, nvml
@@ -61,6 +62,7 @@ class Live:
         self._flights: dict[int, frozenset[Seat]] = {}
         self._busy: set[str] = set()
         self._restores: WeakValueDictionary[str, Any] = WeakValueDictionary()
+        self._merger = Merger()
         self._guard = threading.Lock()
         self._news = threading.Condition()
         self._serial = 0
@@ -182,6 +184,11 @@ class Live:
         with self._guard:
             return tuple(self._gpus[index] for index in sorted(self._gpus))
 
+    def reading(self, index: int) -> Gpu | None:
+        """One GPU as it was last read."""
+        with self._guard:
+            return self._gpus.get(index)
+
     def standing(self, avoid: Iterable[str] = ()) -> Standing:
         """The node for a decision, which keeps off the GPUs in `avoid`; under the decision's lock."""
         problems = {**self.gpu_problems(), **dict.fromkeys(avoid, "it failed a moment ago")}
@@ -189,7 +196,10 @@ class Live:
             doomed = frozenset(seat for seats in self._flights.values() for seat in seats)
         # In this order: what goes is seen as promised or doomed until it is seen to be gone.
         facts = self.ledger.facts()
-        return Standing(gpus=self.gpus(), facts=facts, doomed=doomed, problems=problems)
+        gpus = self.gpus()
+        return Standing(
+            gpus=gpus, facts=facts, merged=self._merger.merged(gpus, facts), doomed=doomed, problems=problems
+        )
 
     def gpu_problems(self) -> dict[str, str]:
         """Why nothing new may start on a GPU, by uuid: its driver call hangs, or it is sick."""
@@ -306,7 +316,7 @@ class Live:
 
     def _make_view(self, observed_at: float) -> View:
         facts = self.ledger.facts()
-        gpus = tuple(merge_gpu(gpu, facts) for gpu in self.gpus())
+        gpus = self._merger.merged(self.gpus(), facts)
         problems = self.gpu_problems()
         snapshot = Snapshot(
             gpus=gpus,

@@ -89,7 +89,7 @@ class FilePods:
             # Closed by us: os.fdopen refuses a directory, and leaves the descriptor open.
             with _closing(descriptor):
                 status = os.fstat(descriptor)
-                identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+                identity = _state_of(status)
                 known = self._read
                 if known is not None and known[0] == identity:
                     return known[1]
@@ -124,12 +124,14 @@ class KubeletPods:
         self._config = config
         self._url = urlsplit(config.kubelet_url)
         self._timeout_seconds = timeout_seconds
+        self._trusted: tuple[tuple[tuple[int, ...] | None, ...], ssl.SSLContext] | None = None
 
     def pods(self) -> PodList:
         """The pods that kubelet runs."""
         try:
             status, data = self._get()
         except (OSError, http.client.HTTPException, ValueError) as error:
+            self._trusted = None
             return _nothing(f"{self._config.kubelet_url}: {_words(error)}")
         if status != _OK:
             said = f": {_REFUSED[status]}" if status in _REFUSED else ""
@@ -159,22 +161,46 @@ class KubeletPods:
             wrapped.do_handshake()
 
     def _trust(self) -> ssl.SSLContext:
-        # Anew each time: certificates and tokens on a node rotate.
+        # Certificates on a node rotate; reading all that a machine trusts takes longer than the whole exchange.
         config = self._config
-        context = ssl.create_default_context(cafile=config.kubelet_ca_file or None)
-        if config.kubelet_insecure:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if config.kubelet_client_cert_file:
-            key = config.kubelet_client_key_file or None
-            context.load_cert_chain(config.kubelet_client_cert_file, key, password=_no_password)
-        return context
+        files = (config.kubelet_ca_file, config.kubelet_client_cert_file, config.kubelet_client_key_file)
+        identity = tuple(_identity(each) for each in files)
+        known = self._trusted
+        if known is None or known[0] != identity:
+            self._trusted = known = (identity, _context(config))
+        return known[1]
 
     def _headers(self) -> dict[str, str]:
         headers = {"Accept": "application/json"}
         if self._config.kubelet_token_file:
             headers["Authorization"] = f"Bearer {_token(self._config.kubelet_token_file)}"
         return headers
+
+
+def _context(config: Config) -> ssl.SSLContext:
+    if config.kubelet_insecure:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        context = ssl.create_default_context(cafile=config.kubelet_ca_file or None)
+    if config.kubelet_client_cert_file:
+        key = config.kubelet_client_key_file or None
+        context.load_cert_chain(config.kubelet_client_cert_file, key, password=_no_password)
+    return context
+
+
+def _identity(path: str) -> tuple[int, ...] | None:
+    """What tells one state of a file from another; None for no file, whose reading says why."""
+    try:
+        status = os.stat(path)  # noqa: PTH116  # a name from configuration
+    except OSError:
+        return None
+    return _state_of(status)
+
+
+def _state_of(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _token(path: str) -> str:

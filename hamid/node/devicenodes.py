@@ -10,6 +10,8 @@ import shutil
 import stat
 import subprocess
 
+from msgspec import Struct
+
 from hamid.core.grant import DeviceNode
 from hamid.node.paths import Paths
 
@@ -24,13 +26,33 @@ _ALL_MAY = 0o666
 _COMMON = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset")
 
 
-def ensure(paths: Paths, gpu_minor: int | None, gi_id: int, ci_id: int | None) -> str:
-    """Make what is missing of an instance's nodes; what could not be done, in words, or nothing."""
+class InstanceNodes(Struct, frozen=True):
+    """The capability nodes of an instance that are there, and why others are not, in words."""
+
+    nodes: tuple[DeviceNode, ...]
+    problem: str
+
+
+def of_instance(paths: Paths, gpu_minor: int | None, gi_id: int, ci_id: int | None) -> InstanceNodes:
+    """Make what is missing of an instance's nodes."""
+    major = _major(paths, _OF_CAPS)
+    nodes: list[DeviceNode] = []
+    problem = ""
     for file in _files(gpu_minor, gi_id, ci_id):
-        problem = _ensure(paths, file)
-        if problem:
-            return f"device nodes below {paths.under(CAPABILITIES)} were not made: {problem}"
-    return ""
+        wanted = _read(paths, file)
+        if wanted is None or major is None:
+            problem = f"{paths.under(file) if wanted is None else paths.under('/proc/devices')} does not name one"
+            break
+        name = f"{CAPABILITIES}/nvidia-cap{wanted[0]}"
+        problem = problem or _ensure(paths, file, name, os.makedev(major, wanted[0]), wanted[1])
+        nodes += _present(paths, [name])
+    told = f"device nodes below {paths.under(CAPABILITIES)} were not made: {problem}" if problem else ""
+    return InstanceNodes(tuple(nodes), told)
+
+
+def ensure(paths: Paths, gpu_minor: int | None, gi_id: int, ci_id: int | None) -> str:
+    """As `of_instance`, for those who want to know only what could not be done."""
+    return of_instance(paths, gpu_minor, gi_id, ci_id).problem
 
 
 def ensure_gpu(paths: Paths, gpu_minor: int | None) -> str:
@@ -73,12 +95,6 @@ def of_gpu(paths: Paths, gpu_minor: int | None) -> tuple[DeviceNode, ...]:
     return _present(paths, [*_COMMON, *([] if gpu_minor is None else [f"/dev/nvidia{gpu_minor}"])])
 
 
-def of_instance(paths: Paths, gpu_minor: int | None, gi_id: int, ci_id: int | None) -> tuple[DeviceNode, ...]:
-    """The capability nodes of an instance, those that the node has."""
-    found = [_read(paths, file) for file in _files(gpu_minor, gi_id, ci_id)]
-    return _present(paths, [f"{CAPABILITIES}/nvidia-cap{each[0]}" for each in found if each is not None])
-
-
 def numbers(paths: Paths, gpu_minor: int | None, gi_id: int, ci_id: int | None) -> frozenset[int]:
     """The device numbers of an instance's capabilities; nothing where the driver does not name them."""
     found = [_read(paths, file) for file in _files(gpu_minor, gi_id, ci_id)]
@@ -100,14 +116,8 @@ def _files(gpu_minor: int | None, gi_id: int, ci_id: int | None) -> list[str]:
     return [f"{below}/access", *([] if ci_id is None else [f"{below}/ci{ci_id}/access"])]
 
 
-def _ensure(paths: Paths, file: str) -> str:
-    wanted = _read(paths, file)
-    major = _major(paths, _OF_CAPS)
-    if wanted is None or major is None:
-        return f"{paths.under(file) if wanted is None else paths.under('/proc/devices')} does not name one"
-    minor, mode = wanted
-    device = os.makedev(major, minor)
-    path = paths.under(f"{CAPABILITIES}/nvidia-cap{minor}")
+def _ensure(paths: Paths, file: str, name: str, device: int, mode: int) -> str:
+    path = paths.under(name)
     if _is_there(path, device):
         return ""
     if paths.root == "/" and _modprobe("-f", file) and _is_there(path, device):

@@ -27,7 +27,12 @@ def descriptors():
 @pytest.fixture
 def certificate(tmp_path):
     """A self-signed certificate of localhost and its key."""
-    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    return signed(tmp_path)
+
+
+def signed(folder):
+    """Another one with every call."""
+    key, cert = folder / "key.pem", folder / "cert.pem"
     command = [
         "openssl",
         "req",
@@ -118,6 +123,21 @@ def test_kubelet_is_read_over_https_with_a_token(tmp_path, certificate, kubelet,
     assert "certificate verify failed" in asked(url, kubelet_token_file=str(token)).problem
     assert asked(url, kubelet_insecure=True, kubelet_token_file=str(token)).complete
     assert "401" in asked(url, kubelet_ca_file=str(cert)).problem
+
+
+def test_a_rotated_authority_is_believed_from_the_next_question_on(tmp_path, certificate, kubelet):
+    """What was read of the file before holds as long as the file is the same, and no longer."""
+    cert, key = certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    (tmp_path / "other").mkdir()
+    authority, other = tmp_path / "authority.pem", signed(tmp_path / "other")[0]
+    source = KubeletPods(Config(kubelet_url=kubelet(tls=context), kubelet_ca_file=str(authority)))
+    assert not source.pods().complete
+    for believed in (cert, other, cert):
+        authority.write_bytes(believed.read_bytes())
+        for _ in range(2):
+            assert source.pods().complete is (believed is cert)
 
 
 def test_a_kubelet_may_want_a_client_certificate(certificate, kubelet):

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is remembered of merged GPUs is what merging them anew would give."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hamid.core.claims import Claim, ClaimedSeat, LedgerFacts, OwnInstance, Seat, merge_gpu
+from hamid.core.gpu import Gpu, Instance
+from hamid.core.profile import Placement
+from hamid.engine.merging import Merger
+
+UUIDS = ("GPU-a", "GPU-b")
+SEATS = [Seat(uuid, 19, start) for uuid in UUIDS for start in (0, 4)]
+
+
+def gpu(index, names):
+    instances = tuple(
+        Instance(
+            profile="1g.5gb",
+            profile_id=19,
+            memory_mib=4864,
+            placement=Placement(start=start, size=1),
+            gi_id=start,
+            mig_uuid=name,
+        )
+        for start, name in zip((0, 4), names, strict=True)
+        if name
+    )
+    return Gpu(index=index, uuid=UUIDS[index], instances=instances)
+
+
+NAMES = st.tuples(*[st.sampled_from(["", "MIG-1", "MIG-2"])] * 2)
+OWN = st.builds(
+    OwnInstance,
+    seat=st.sampled_from(SEATS),
+    profile=st.just("1g.5gb"),
+    size=st.just(1),
+    generation=st.integers(1, 2),
+    mig_uuid=st.sampled_from([None, "MIG-1", "MIG-2"]),
+)
+CLAIMS = st.builds(
+    lambda name, seats: Claim(
+        name=name, seats=tuple(ClaimedSeat(seat=each, profile="1g.5gb", size=1, made=True) for each in seats)
+    ),
+    st.sampled_from(["a", "b"]),
+    st.lists(st.sampled_from(SEATS), unique=True, max_size=2),
+)
+FACTS = st.builds(
+    LedgerFacts,
+    own=st.lists(OWN, max_size=3).map(tuple),
+    claims=st.lists(CLAIMS, max_size=2).map(tuple),
+    unexplained=st.frozensets(st.sampled_from(SEATS), max_size=2),
+    trusted=st.booleans(),
+)
+
+
+@given(st.lists(st.tuples(st.lists(NAMES, min_size=2, max_size=2), FACTS, st.booleans()), min_size=1, max_size=8))
+def test_memory_never_shows(moments):
+    """Over any sequence of readings and ledgers, whether a GPU was read anew or not."""
+    merger, gpus = Merger(), []
+    for names, facts, again in moments:
+        if again or not gpus:
+            gpus = [gpu(index, each) for index, each in enumerate(names)]
+        assert merger.merged(gpus, facts) == tuple(merge_gpu(each, facts) for each in gpus)
+
+
+def test_a_gpu_of_which_nothing_changed_is_the_very_same():
+    """That is what it is for: sixteen GPUs, of which one changed."""
+    merger, gpus = Merger(), [gpu(index, ("MIG-1", "")) for index in range(2)]
+    before = merger.merged(gpus, LedgerFacts())
+    claimed = Claim(name="a", seats=(ClaimedSeat(seat=SEATS[0], profile="1g.5gb", size=1, made=True),))
+    after = merger.merged(gpus, LedgerFacts(claims=(claimed,)))
+    assert after[0].instances[0].claim == "a"
+    assert after[1] is before[1]
