@@ -46,12 +46,28 @@ static FILE *open_new(char path[PATH_SIZE])
     return fopen(path, "we");
 }
 
+static bool says(const char *path, const char *text, size_t length)
+{
+    char found[128];
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0)
+        return false;
+    ssize_t got = read(descriptor, found, sizeof found);
+    close(descriptor);
+    return got == (ssize_t)length && memcmp(found, text, length) == 0;
+}
+
+/* Every change looks at all of a GPU's files; of those only what is another is written. */
 static void write_access(char path[PATH_SIZE], unsigned minor, unsigned mode)
 {
+    char text[96];
+    int length = snprintf(text, sizeof text, "DeviceFileMinor: %u\nDeviceFileMode: %u\nDeviceFileModify: 1\n", minor, mode);
+    if (says(path, text, (size_t)length))
+        return;
     FILE *file = open_new(path);
     if (file == NULL)
         return;
-    fprintf(file, "DeviceFileMinor: %u\nDeviceFileMode: %u\nDeviceFileModify: 1\n", minor, mode);
+    fputs(text, file);
     fclose(file);
 }
 
@@ -75,9 +91,17 @@ static void set_device_node(const struct node *node, unsigned minor, bool wanted
     }
 }
 
+/* What is not there needs no removal; its device node is another matter where the simulator makes those. */
+static bool needs_nothing(const struct node *node, const char *path, bool wanted)
+{
+    return !wanted && !node->behaviour.make_device_nodes && access(path, F_OK) != 0;
+}
+
 static void set_directory(const struct node *node, char path[PATH_SIZE], unsigned minor, bool wanted)
 {
     char file[PATH_SIZE + 16];
+    if (needs_nothing(node, path, wanted))
+        return;
     snprintf(file, sizeof file, "%s/access", path);
     if (wanted) {
         write_access(file, minor, 0444);
@@ -112,6 +136,9 @@ static void write_instance(const struct node *node, unsigned index, unsigned id)
     uint32_t slot;
     const struct gpu *gpu = &node->gpus[index];
     bool exists = has_instance(gpu, id, &slot);
+    path_below(path, node, "/proc/driver/nvidia/capabilities/gpu%u/mig/gi%u", index, id);
+    if (needs_nothing(node, path, exists))
+        return;
     for (unsigned child = 0; child < COMPUTE_INSTANCE_IDS; child++) {
         path_below(path, node, "/proc/driver/nvidia/capabilities/gpu%u/mig/gi%u/ci%u", index, id, child);
         set_directory(node, path, minor_of(index, id) + 1 + child, exists && has_child(gpu, slot, child));
