@@ -281,6 +281,6 @@ class _Life:
             config_problem=bool(self._reloader.problem),
             config_waiting=len(self._supervisor.needs_restart),
             library=disk.library,
-            used_bytes=disk.used_bytes,
+            uses=disk.uses,
         )
         return metrics(families(self._node.view, self._node.live.counters.collect(), facts))

@@ -13,6 +13,7 @@ from hamid.core.counted import COUNTED, SECONDS, Tally
 from hamid.core.family import Family
 from hamid.core.gpu import Gpu, Instance, Load
 from hamid.core.profile import Placement
+from hamid.core.region import ContainerUse, Use
 from hamid.core.samples import families
 from hamid.core.samples_own import Facts
 from hamid.core.snapshot import Snapshot
@@ -27,15 +28,15 @@ answered, every promise of before is restored and kubelet knows us; `?verbose` n
 
 Names that begin with `hami_` are those of HAMi v2.10, so that its dashboards go on. Its older names, up to v2.8, are
 served beside them as `legacy_metrics` says (`auto` and `on` serve them, `off` does not). What HAMi has no metric for
-begins with `hamid_`. Not served: the figures of HAMi's scheduler that need a container's index or a resource quota, and
-what a container does on its cores.
+begins with `hamid_`. What a container does on its cores is told where HAMi-core's library is at work in it. Not served:
+resource quotas, which HAMi's scheduler alone knows, and `Device_memory_desc_of_container`, whose labels were figures.
 
 This page is printed by `tools/metrics_page.py`; a test compares it with what hamid serves.
 """
 
 
 # Of the claim with a share below.
-USED = {"b:2": (1 << 20,)}
+USES = {"b:2": ContainerUse(devices=(Use(total_bytes=1 << 20),), tells_cores=True, last_kernel_at=990)}
 LOAD = Load(memory_used_bytes=1 << 30, utilization_percent=50, memory_controller_percent=20)
 
 
@@ -64,7 +65,7 @@ def _row(family: Family) -> str:
 
 
 def _families(legacy: LegacyMetrics) -> tuple[Family, ...]:
-    facts = Facts(now=1000.0, version="0", node="node", registered=True, registered_at=900.0, used_bytes=USED)
+    facts = Facts(now=1000.0, version="0", node="node", registered=True, registered_at=900.0, uses=USES)
     return families(_view(legacy), _tallies(), facts)
 
 
@@ -87,6 +88,7 @@ def _owner() -> PodOwner:
         namespace="default",
         name="job",
         container="main",
+        index=0,
         resource="nvidia.com/gpu",
         device_ids=("GPU-0-0",),
         asked=Asked(count=1),

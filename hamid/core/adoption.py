@@ -123,6 +123,7 @@ def _adopted(
         namespace=pod.namespace if pod else holder.namespace if holder else "",
         name=pod.name if pod else holder.pod if holder else "",
         container=entry.container,
+        index=pod.index_of(entry.container) if pod else None,
         resource=entry.resource,
         device_ids=entry.device_ids,
         asked=Asked(count=len(uuids), memory_mib=memory, cores_percent=shares[0].sm_percent if shares else 0),

@@ -82,6 +82,7 @@ class PodOwner(Struct, frozen=True, kw_only=True):
 
     Where nobody could tell the pod, `uid` and the names are empty. `confirmed`: kubelet said that this container holds
     these ids; before that it may be another one that asked for the same, unless it was the only one (`sure`).
+    `index` is its place among the pod's containers; init containers have none.
     `folder` names its directory, which it keeps when the owner turns out to be another; `earlier` ones are those of
     init containers that had the claim before. `granted_at` is Unix time.
     """
@@ -90,6 +91,7 @@ class PodOwner(Struct, frozen=True, kw_only=True):
     namespace: str = ""
     name: str = ""
     container: str = ""
+    index: int | None = None
     resource: str
     device_ids: tuple[str, ...]
     asked: Asked

@@ -219,6 +219,7 @@ def _kept(owner: PodOwner, pods: PodList, remembered: RememberedList) -> PodOwne
         namespace=pod.namespace if pod else owner.namespace,
         name=pod.name if pod else owner.name,
         container=kept[-1].container,
+        index=pod.index_of(kept[-1].container) if pod else None,
         confirmed=True,
     )
 
@@ -230,15 +231,25 @@ def _listed(owner: PodOwner, pods: PodList, holdings: Iterable[Holding]) -> PodO
     if not found or (owner.confirmed and same_pod):
         return None
     if same_pod:
-        return _confirmed(owner, owner.uid, same_pod[0], container=owner.container)
+        return _confirmed(owner, owner.uid, same_pod[0], owner.container, owner.index)
     holder = found[-1]
     uids = [pod.uid for pod in pods.pods if (pod.namespace, pod.name) == (holder.namespace, holder.pod)]
     live = [pod.uid for pod in pods.pods if pod.uid in uids and ending(pod) is None]
     if len(live or uids) != 1 and not pods.silent:
         # Its pod is not in the list yet; the ids are held, which is what counts.
         return None
-    return _confirmed(owner, (live or uids or [""])[0], holder, container=holder.container)
+    uid = (live or uids or [""])[0]
+    pod = next((pod for pod in pods.pods if pod.uid == uid), None)
+    return _confirmed(owner, uid, holder, holder.container, pod.index_of(holder.container) if pod else None)
 
 
-def _confirmed(owner: PodOwner, uid: str, holder: Holding, *, container: str) -> PodOwner:
-    return replace(owner, uid=uid, namespace=holder.namespace, name=holder.pod, container=container, confirmed=True)
+def _confirmed(owner: PodOwner, uid: str, holder: Holding, container: str, index: int | None) -> PodOwner:
+    return replace(
+        owner,
+        uid=uid,
+        namespace=holder.namespace,
+        name=holder.pod,
+        container=container,
+        index=index,
+        confirmed=True,
+    )

@@ -51,6 +51,7 @@ class Identified(Struct, frozen=True, kw_only=True):
             namespace=self.pod.namespace if self.pod else "",
             name=self.pod.name if self.pod else "",
             container=self.container.name if self.container else "",
+            index=self.pod.index_of(self.container.name) if self.pod and self.container else None,
             resource=resource,
             device_ids=tuple(device_ids),
             asked=self.asked,

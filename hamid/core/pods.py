@@ -38,6 +38,11 @@ class Pod(Struct, frozen=True, kw_only=True):
     created: float | None = None
     static_hash: str | None = None
 
+    def index_of(self, container: str) -> int | None:
+        """The place of a container among those that are no init containers."""
+        names = [each.name for each in self.containers if not each.init]
+        return names.index(container) if container in names else None
+
 
 class PodList(Struct, frozen=True, kw_only=True):
     """The pods that were found. Not `complete`: some may be missing, why is the `problem`; nobody is gone by it.

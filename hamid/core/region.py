@@ -31,23 +31,67 @@ _PROCESSES: Final = 1856
 _PROCESS_SIZE: Final = 1960
 _USED: Final = 8
 _USED_SIZE: Final = 64
-_TOTAL: Final = 32
+_FIGURES: Final = struct.Struct("<5Q")  # context, module, data, offset, total
+_UTILIZATION: Final = 1160
+_UTILIZATION_SIZE: Final = 48
+_SM: Final = 16
 _STATUS: Final = 1928
 _COUNT: Final = 2_008_896
+_LAST_KERNEL: Final = 2_008_912
+_MOST_SECONDS: Final = 1 << 40
 _OWNER_SIZE: Final = 32
 _OWNER_PID: Final = 24
 
 
+class Use(Struct, frozen=True):
+    """What is used of one device. `total_bytes` is what counts against the limit.
+
+    Our libvgpu tells no kinds apart (all is `buffer_bytes`) and nothing of the cores.
+    """
+
+    total_bytes: int = 0
+    context_bytes: int = 0
+    module_bytes: int = 0
+    buffer_bytes: int = 0
+    sm_percent: int = 0
+
+    def __add__(self, other: "Use") -> "Use":
+        """Both together."""
+        return Use(
+            self.total_bytes + other.total_bytes,
+            self.context_bytes + other.context_bytes,
+            self.module_bytes + other.module_bytes,
+            self.buffer_bytes + other.buffer_bytes,
+            self.sm_percent + other.sm_percent,
+        )
+
+
+class ContainerUse(Struct, frozen=True, kw_only=True):
+    """What a container uses of each of its devices, in its order.
+
+    `tells_cores`: HAMi-core is at work, which alone tells how busy they are; `last_kernel_at` is Unix time, 0 unknown.
+    """
+
+    devices: tuple[Use, ...]
+    tells_cores: bool = False
+    last_kernel_at: int = 0
+
+
 class RegionProcess(Struct, frozen=True, kw_only=True):
-    """A process with a slot; `pid` as it sees itself. `used_bytes` by device.
+    """A process with a slot; `pid` as it sees itself. `used` by device.
 
     `foreign`: HAMi-core's, so that no lock on the slot tells whether it lives.
     """
 
     slot: int
     pid: int
-    used_bytes: tuple[int, ...]
+    used: tuple[Use, ...]
     foreign: bool = False
+
+    @property
+    def used_bytes(self) -> tuple[int, ...]:
+        """What counts against the limit, by device."""
+        return tuple(each.total_bytes for each in self.used)
 
 
 class Region(Struct, frozen=True, kw_only=True):
@@ -63,6 +107,7 @@ class Region(Struct, frozen=True, kw_only=True):
     limit_bytes: tuple[int, ...]
     sm_percent: tuple[int, ...]
     processes: tuple[RegionProcess, ...]
+    last_kernel_at: int = 0
     doubtful: tuple[str, ...] = ()
 
     def used_bytes(self, device: int) -> int:
@@ -95,6 +140,7 @@ def decode(data: bytes) -> Region | NoRegion:
         limit_bytes=tuple(_believed(each, f"limit of device {n}", doubtful) for n, each in enumerate(limits)),
         sm_percent=tuple(min(each, 100) for each in _words(data, _SM_LIMITS)),
         processes=tuple(_processes(data, doubtful, ours=ours)),
+        last_kernel_at=min(_word(data, _LAST_KERNEL), _MOST_SECONDS),
         doubtful=tuple(doubtful),
     )
 
@@ -138,6 +184,13 @@ def _processes(data: bytes, doubtful: list[str], *, ours: bool) -> Iterator[Regi
         # Nobody's: HAMi-core empties the pid alone when a process ends, ours the pid before the rest.
         if status == 0 or (ours and pid == 0):
             continue
-        totals = [_word(data, base + _USED + device * _USED_SIZE + _TOTAL) for device in range(DEVICES)]
-        used = tuple(_believed(each, f"slot {slot}, device {n}", doubtful) for n, each in enumerate(totals))
-        yield RegionProcess(slot=slot, pid=pid, used_bytes=used, foreign=owner != pid)
+        used = tuple(_use(data, base, device, f"slot {slot}, device {device}", doubtful) for device in range(DEVICES))
+        yield RegionProcess(slot=slot, pid=pid, used=used, foreign=owner != pid)
+
+
+def _use(data: bytes, slot: int, device: int, what: str, doubtful: list[str]) -> Use:
+    context, module, buffer, _, total = _FIGURES.unpack_from(data, slot + _USED + device * _USED_SIZE)
+    figures = (("", total), (" context", context), (" module", module), (" buffer", buffer))
+    total, context, module, buffer = (_believed(each, what + kind, doubtful) for kind, each in figures)
+    sm = _word(data, slot + _UTILIZATION + device * _UTILIZATION_SIZE + _SM)
+    return Use(total, context, module, buffer, min(sm, 100))

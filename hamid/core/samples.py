@@ -14,6 +14,7 @@ from hamid.core.config import LegacyMetrics, Mode
 from hamid.core.counted import Tally
 from hamid.core.family import Family, gauge
 from hamid.core.gpu import Gpu, Instance
+from hamid.core.samples_containers import Held, container_families, old_container_families
 from hamid.core.samples_own import Facts, own_families
 from hamid.core.units import BYTES_PER_MIB, PERCENT
 from hamid.core.view import GpuView, View
@@ -30,14 +31,6 @@ _HOST: Final = (
     ),
 )
 _LABELS = dict[str, str]
-# What HAMi's labels of a container's device were called up to v2.8.
-_OLD_LABELS: Final = {
-    "namespace": "podnamespace",
-    "pod": "podname",
-    "container": "ctrname",
-    "vdevice_index": "vdeviceid",
-    "device_uuid": "deviceuuid",
-}
 _Value = Callable[[GpuView], float]
 
 
@@ -55,7 +48,7 @@ class _Node:
     def __init__(self, view: View, facts: Facts) -> None:
         self._view = view
         self._node = facts.node
-        self._used = facts.used_bytes
+        self._facts = facts
         self._served = [each for each in view.gpus if each.served]
         self._there = {seat_of(gpu, each): (gpu, each) for gpu, each in self._instances()}
         self._users: dict[str, list[tuple[int, int]]] = {each.gpu.uuid: [] for each in view.gpus}
@@ -95,6 +88,7 @@ class _Node:
         """HAMi's names of today."""
         for name, text, _, value in self._shared():
             yield gauge(name, text, [(self._labels(each), value(each)) for each in self._served])
+        yield self._memory_allocated("hami_gpu_memory_allocated_bytes", self._labels, "device_cores")
         yield from self._host()
         yield self._overview("hami_node_gpu_overview", self._labels, ("device_cores", "device_memory_limit"))
         yield gauge(
@@ -118,7 +112,15 @@ class _Node:
                 for gpu, each in self._instances()
             ],
         )
-        yield from self._containers()
+        yield from container_families(self._containers())
+
+    def _memory_allocated(self, name: str, labels: Callable[[GpuView], _LABELS], cores: str) -> Family:
+        """HAMi says the allocated cores in a label of the allocated memory."""
+        told = [({**labels(x), cores: f"{self._cores_allocated(x):g}"}, self._allocated(x)) for x in self._served]
+        return gauge(name, "Device memory allocated for a certain GPU", told)
+
+    def _cores_allocated(self, each: GpuView) -> float:
+        return sum(cores for _, cores in self._users[each.gpu.uuid])
 
     def _overview(self, name: str, labels: Callable[[GpuView], _LABELS], more: tuple[str, str]) -> Family:
         cores, memory = more
@@ -140,7 +142,9 @@ class _Node:
         """HAMi's names up to v2.8."""
         for _, text, name, value in self._shared():
             yield gauge(name, text, [(self._old_labels(each.gpu), value(each)) for each in self._served])
-        yield from self._old_containers()
+        old = self._memory_allocated("GPUDeviceMemoryAllocated", lambda each: self._old_labels(each.gpu), "devicecores")
+        yield old
+        yield from old_container_families(self._containers(), ZONE)
         for older, (_, text, field) in zip(("HostGPUMemoryUsage", "HostCoreUtilization"), _HOST, strict=False):
             told = [(x, getattr(x.load, field)) for x in self._view.gpus]
             yield gauge(older, text, [(self._typed(x), value) for x, value in told if value is not None])
@@ -181,12 +185,6 @@ class _Node:
             ),
             ("hami_gpu_core_limit_ratio", "Device core limit for a certain GPU", "GPUDeviceCoreLimit", self._cores),
             (
-                "hami_gpu_memory_allocated_bytes",
-                "Device memory allocated for a certain GPU",
-                "GPUDeviceMemoryAllocated",
-                self._allocated,
-            ),
-            (
                 "hami_gpu_shared_count",
                 "Number of containers sharing this GPU",
                 "GPUDeviceSharedNum",
@@ -196,7 +194,7 @@ class _Node:
                 "hami_gpu_core_allocated_ratio",
                 "Device core allocated for a certain GPU",
                 "GPUDeviceCoreAllocated",
-                lambda each: sum(cores for _, cores in self._users[each.gpu.uuid]),
+                self._cores_allocated,
             ),
             (
                 "hami_node_gpu_memory_allocated_ratio",
@@ -218,72 +216,19 @@ class _Node:
     def _cores(self, each: GpuView) -> float:
         return PERCENT * (1.0 if each.mode is Mode.MIG else self._view.config.core_scaling)
 
-    def _shares(self) -> Iterator[tuple[_LABELS, float, float | None]]:
-        """Of every share of a container its labels, its limit and what it uses, in bytes."""
+    def _containers(self) -> Iterator[Held]:
         for claim in self._view.claims:
-            used = self._used.get(claim.name, ())
-            for number, share in enumerate(claim.shares if claim.owner is not None else ()):
-                labels = {**_who(claim), "vdevice_index": str(number), "device_uuid": share.gpu_uuid}
-                yield labels, share.memory_mib * BYTES_PER_MIB, used[number] if number < len(used) else None
-
-    def _containers(self) -> Iterator[Family]:
-        shares = list(self._shares())
-        used = [(labels, each) for labels, _, each in shares if each is not None]
-        yield gauge(
-            "hami_vgpu_memory_limit_bytes", "vGPU device memory limit in bytes", [(x, limit) for x, limit, _ in shares]
-        )
-        yield gauge("hami_vgpu_memory_used_bytes", "vGPU device memory usage in bytes", used)
-        yield gauge("hami_container_device_memory_bytes", "Container device memory usage in bytes", used)
-        yield gauge(
-            "hami_mig_device_info",
-            "MIG runtime identity for a container allocation",
-            [
-                (
-                    {
-                        **_who(claim),
-                        "vdevice_index": str(number),
-                        "device_uuid": gpu.uuid,
-                        **_mig(instance),
-                    },
-                    1,
-                )
-                for claim in self._view.claims
-                if claim.owner is not None
-                for number, (gpu, instance) in enumerate(self._held(claim))
-            ],
-        )
-
-    def _old_containers(self) -> Iterator[Family]:
-        shares = [(_old_who(labels), limit, used) for labels, limit, used in self._shares()]
-        limits = [(labels, limit) for labels, limit, _ in shares]
-        used = [(labels, each) for labels, _, each in shares if each is not None]
-        yield gauge("vGPU_device_memory_limit_in_bytes", "vGPU device limit", limits)
-        yield gauge("vGPU_device_memory_usage_in_bytes", "vGPU device usage", used)
+            if claim.owner is not None:
+                instances = tuple((gpu, each, _percent(gpu, each)) for gpu, each in self._held(claim))
+                use = self._facts.uses.get(claim.name)
+                yield Held(claim.owner, self._node, claim.shares, instances, use, now=self._facts.now)
 
     def _held(self, claim: Claim) -> Iterator[tuple[Gpu, Instance]]:
         """The instances of a claim that are there."""
         return (self._there[each.seat] for each in claim.seats if each.seat in self._there)
 
 
-def _who(claim: Claim) -> _LABELS:
-    owner = claim.owner
-    return {"namespace": owner.namespace, "pod": owner.name, "container": owner.container} if owner is not None else {}
-
-
-def _old_who(labels: _LABELS) -> _LABELS:
-    return {older: labels[newer] for newer, older in _OLD_LABELS.items()} | {"zone": ZONE}
-
-
 def _percent(gpu: Gpu, instance: Instance) -> int:
     slices = {each.profile_id: each.compute_slices for each in gpu.profiles}
     whole = max(slices.values(), default=0)
     return PERCENT * slices.get(instance.profile_id, 0) // whole if whole else 0
-
-
-def _mig(instance: Instance) -> _LABELS:
-    return {
-        "mig_uuid": instance.mig_uuid or "",
-        "profile": instance.profile,
-        "gpu_instance_id": str(instance.gi_id),
-        "compute_instance_id": "" if instance.ci_id is None else str(instance.ci_id),
-    }

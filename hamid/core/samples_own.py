@@ -9,6 +9,7 @@ from msgspec import Struct
 from hamid.core.claim_documents import Standing, standing_of
 from hamid.core.counted import COUNTED, SECONDS, Tally
 from hamid.core.family import Family, Sample, gauge, one
+from hamid.core.region import ContainerUse
 from hamid.core.view import View
 
 
@@ -25,7 +26,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     config_problem: bool = False
     config_waiting: int = 0
     library: str = ""
-    used_bytes: Mapping[str, tuple[int, ...]] = {}
+    uses: Mapping[str, ContainerUse] = {}
 
 
 def own_families(view: View, tallies: Sequence[Tally], facts: Facts) -> Iterator[Family]:

@@ -5,15 +5,15 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from hamid.core.claims import Claim
 from hamid.core.config import Config
-from hamid.core.region import Region, RegionProcess
+from hamid.core.region import ContainerUse, Region, RegionProcess, Use
 from hamid.engine import folders
 from hamid.node.paths import Paths
 from hamid.node.region import find_regions, is_held, read_region
 
 
-def used_bytes(paths: Paths, config: Config, claims: Iterable[Claim]) -> Mapping[str, tuple[int, ...]]:
-    """By claim the bytes on each of its devices, in the container's order; without any use of CUDA it has none."""
-    found: dict[str, tuple[int, ...]] = {}
+def in_use(paths: Paths, config: Config, claims: Iterable[Claim]) -> Mapping[str, ContainerUse]:
+    """What the container of each claim uses; without any use of CUDA it has none."""
+    found: dict[str, ContainerUse] = {}
     for claim in claims:
         if claim.owner is None or not claim.shares:
             continue
@@ -21,7 +21,11 @@ def used_bytes(paths: Paths, config: Config, claims: Iterable[Claim]) -> Mapping
         known = [(path, region) for path in files if isinstance(region := read_region(path), Region)]
         if known:
             living = [each for path, region in known for each in _living(path, region)]
-            found[claim.name] = tuple(sum(each.used_bytes[n] for each in living) for n in range(len(claim.shares)))
+            found[claim.name] = ContainerUse(
+                devices=tuple(sum((each.used[n] for each in living), Use()) for n in range(len(claim.shares))),
+                tells_cores=any(each.foreign for each in living),
+                last_kernel_at=max(region.last_kernel_at for _, region in known),
+            )
     return found
 
 

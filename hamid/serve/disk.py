@@ -11,9 +11,10 @@ from msgspec import Struct
 from hamid.core.claims import Claim
 from hamid.core.config import Config
 from hamid.core.errors import HamiError
+from hamid.core.region import ContainerUse
 from hamid.engine import folders
 from hamid.engine.library_care import container_library
-from hamid.engine.usage import used_bytes
+from hamid.engine.usage import in_use
 from hamid.node.paths import Paths
 
 # A scrape waits no longer for a disk that hangs; it then tells what was read before.
@@ -21,10 +22,10 @@ _PATIENCE_SECONDS: Final = 2.0
 
 
 class OnDisk(Struct, frozen=True):
-    """The version of libvgpu that containers get, or nothing, and by claim the bytes in use on each device."""
+    """The version of libvgpu that containers get, or nothing, and by claim what its container uses."""
 
     library: str = ""
-    used_bytes: Mapping[str, tuple[int, ...]] = {}
+    uses: Mapping[str, ContainerUse] = {}
 
 
 class DiskReader:
@@ -51,7 +52,7 @@ class DiskReader:
 
 
 def _read(paths: Paths, config: Config, claims: Sequence[Claim]) -> OnDisk:
-    return OnDisk(_installed(folders.library_dir(paths, config)), used_bytes(paths, config, claims))
+    return OnDisk(_installed(folders.library_dir(paths, config)), in_use(paths, config, claims))
 
 
 def _installed(folder: str) -> str:

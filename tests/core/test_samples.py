@@ -7,9 +7,12 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from hamid.core.asked import Asked
+from hamid.core.claims import Claim, ClaimedShare, PodOwner
 from hamid.core.config import Config, LegacyMetrics
 from hamid.core.counted import COUNTED, SECONDS, Tally
 from hamid.core.gpu import Gpu
+from hamid.core.region import ContainerUse, Use
 from hamid.core.samples import families
 from hamid.core.samples_own import Facts
 from hamid.core.snapshot import Snapshot
@@ -85,3 +88,50 @@ def test_a_histogram_counts_up_to_all():
     assert values == sorted(values)
     assert buckets[-1].labels["le"] == "+Inf"
     assert values[-1] == 3
+
+
+def container(name, index, *shares):
+    owner = PodOwner(
+        uid="u",
+        namespace="ns",
+        name="job",
+        container=name,
+        index=index,
+        resource="nvidia.com/gpu",
+        device_ids=("a",),
+        asked=Asked(count=len(shares)),
+        granted_at=1.0,
+        boot_id="boot",
+    )
+    parts = tuple(ClaimedShare(gpu_uuid=uuid, memory_mib=mib, sm_percent=percent) for uuid, mib, percent in shares)
+    return Claim(name=name, owner=owner, shares=parts)
+
+
+def test_what_a_container_holds_is_summed_by_gpu_and_told_by_its_place_in_the_pod():
+    """As HAMi's scheduler numbers containers; init containers have no number there, and so no series."""
+    view = View(
+        claims=(
+            container("main", 1, ("GPU-0", 100, 10), ("GPU-0", 50, 5), ("GPU-1", 7, 0)),
+            container("init", None, ("GPU-0", 1, 1)),
+        )
+    )
+    found = served(view)
+    for name, older, values in (
+        ("hami_vgpu_memory_allocated_bytes", "vGPUMemoryAllocated", {"GPU-0": 150 << 20, "GPU-1": 7 << 20}),
+        ("hami_vgpu_core_allocated_ratio", "vGPUCoreAllocated", {"GPU-0": 15, "GPU-1": 0}),
+    ):
+        assert {sample.labels["device_uuid"]: sample.value for sample in found[name]} == values
+        assert {sample.labels["deviceuuid"]: sample.value for sample in found[older]} == values
+        assert {sample.labels["container_index"] for sample in found[name]} == {"1"}
+        assert {sample.labels["containeridx"] for sample in found[older]} == {"1"}
+
+
+def test_cores_are_told_where_hami_core_tells_them_alone():
+    """A container of our libvgpu, which says nothing of them, has no series that would always be 0."""
+    view = View(claims=(container("main", 0, ("GPU-0", 100, 10)),))
+    for tells, last, names in ((True, 990, {"99", "10.0"}), (False, 0, set())):
+        use = ContainerUse(devices=(Use(total_bytes=5, sm_percent=99),), tells_cores=tells, last_kernel_at=last)
+        answer = metrics(families(view, (), Facts(now=1000.0, version="1", node="n", uses={"main": use})))
+        wanted = ("hami_container_device_utilization_ratio{", "hami_container_last_kernel_elapsed_seconds{")
+        lines = [line for line in answer.body.decode().splitlines() if line.startswith(wanted)]
+        assert {f"{float(line.split()[-1]):g}" for line in lines} == {f"{float(each):g}" for each in names}

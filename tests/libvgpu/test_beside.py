@@ -17,7 +17,7 @@ from hamid.core.claims import Claim, ClaimedShare, PodOwner
 from hamid.core.config import Config
 from hamid.core.region import OWN_OFFSET
 from hamid.engine import folders
-from hamid.engine.usage import used_bytes
+from hamid.engine.usage import in_use
 from hamid.node.paths import Paths
 from hamid.node.region import is_held, read_region
 
@@ -164,7 +164,8 @@ def test_hamid_counts_both_kinds(beside, tmp_path):
     folder = Path(folders.path_of(paths, config, owner))
     folder.parent.mkdir(parents=True)
     folder.symlink_to(place.cache.parent)
-    assert used_bytes(paths, config, [Claim(name="c", owner=owner, shares=(share,))]) == {"c": (40 * MIB,)}
+    (use,) = in_use(paths, config, [Claim(name="c", owner=owner, shares=(share,))])["c"].devices
+    assert use.total_bytes == 40 * MIB
     client.kill()
 
 

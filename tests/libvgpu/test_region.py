@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sharing import MIB, close
 
-from hamid.core.region import MAGIC, V1_SIZE, WHOLE_SIZE, NoRegion, Region, decode
+from hamid.core.region import MAGIC, V1_SIZE, WHOLE_SIZE, NoRegion, Region, Use, decode
 from hamid.node.region import find_regions, is_held, read_region
 
 
@@ -67,6 +67,21 @@ def test_what_is_no_region_says_why(data, why):
     found = decode(data)
     assert isinstance(found, NoRegion)
     assert why in found.why
+
+
+def test_kinds_of_memory_and_cores_are_read_where_hami_core_tells_them():
+    """Context, module and buffer bytes, percent of the SMs, and when the last kernel ran."""
+    data = hami_region(total=60)
+    process, used, utilization, last_kernel = 1856, 8, 1160, 2_008_912
+    struct.pack_into("<3Q", data, process + used, 10, 20, 30)
+    struct.pack_into("<3Q", data, process + utilization, 1, 2, 250)
+    struct.pack_into("<Q", data, last_kernel, 1_700_000_000)
+    found = decode(bytes(data))
+    (process,) = found.processes
+    assert process.used[0] == Use(60, 10, 20, 30, sm_percent=100)
+    assert process.used[0] + process.used[0] == Use(120, 20, 40, 60, sm_percent=200)
+    assert found.last_kernel_at == 1_700_000_000
+    assert found.doubtful == ()
 
 
 def test_figures_that_cannot_be_are_left_out_and_named():
