@@ -7,9 +7,10 @@ are served beside them as `legacy_metrics` says.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Final
 
-from hamid.core.claims import Claim, seat_of
+from hamid.core.claims import Claim, PodOwner, seat_of
 from hamid.core.config import LegacyMetrics, Mode
 from hamid.core.counted import Tally
 from hamid.core.family import Family, gauge
@@ -60,7 +61,7 @@ class _Node:
         """(GPU, MiB, percent of cores) of everything that was promised; instances have their cores by slices."""
         for claim in self._view.claims:
             yield from ((each.gpu_uuid, each.memory_mib, each.sm_percent) for each in claim.shares)
-            yield from ((gpu.uuid, each.memory_mib, _percent(gpu, each)) for gpu, each in self._held(claim))
+            yield from ((gpu.uuid, each.memory_mib, self._percent(gpu, each)) for gpu, each in self._held(claim))
 
     def _labels(self, each: GpuView) -> _LABELS:
         return {
@@ -112,7 +113,7 @@ class _Node:
                 for gpu, each in self._instances()
             ],
         )
-        yield from container_families(self._containers())
+        yield from container_families(self._containers)
 
     def _memory_allocated(self, name: str, labels: Callable[[GpuView], _LABELS], cores: str) -> Family:
         """HAMi says the allocated cores in a label of the allocated memory."""
@@ -144,7 +145,7 @@ class _Node:
             yield gauge(name, text, [(self._old_labels(each.gpu), value(each)) for each in self._served])
         old = self._memory_allocated("GPUDeviceMemoryAllocated", lambda each: self._old_labels(each.gpu), "devicecores")
         yield old
-        yield from old_container_families(self._containers(), ZONE)
+        yield from old_container_families(self._containers, ZONE)
         for older, (_, text, field) in zip(("HostGPUMemoryUsage", "HostCoreUtilization"), _HOST, strict=False):
             told = [(x, getattr(x.load, field)) for x in self._view.gpus]
             yield gauge(older, text, [(self._typed(x), value) for x, value in told if value is not None])
@@ -216,19 +217,28 @@ class _Node:
     def _cores(self, each: GpuView) -> float:
         return PERCENT * (1.0 if each.mode is Mode.MIG else self._view.config.core_scaling)
 
-    def _containers(self) -> Iterator[Held]:
-        for claim in self._view.claims:
-            if claim.owner is not None:
-                instances = tuple((gpu, each, _percent(gpu, each)) for gpu, each in self._held(claim))
-                use = self._facts.uses.get(claim.name)
-                yield Held(claim.owner, self._node, claim.shares, instances, use, now=self._facts.now)
+    @cached_property
+    def _containers(self) -> tuple[Held, ...]:
+        return tuple(self._container(claim, claim.owner) for claim in self._view.claims if claim.owner is not None)
+
+    def _container(self, claim: Claim, owner: PodOwner) -> Held:
+        instances = tuple((gpu, each, self._percent(gpu, each)) for gpu, each in self._held(claim))
+        use = self._facts.uses.get(claim.name)
+        return Held(owner, self._node, claim.shares, instances, use, now=self._facts.now)
+
+    def _percent(self, gpu: Gpu, instance: Instance) -> int:
+        return self._percents[gpu.uuid].get(instance.profile_id, 0)
+
+    @cached_property
+    def _percents(self) -> dict[str, dict[int, int]]:
+        """By GPU and profile the percent of the cores that an instance has."""
+        return {each.gpu.uuid: _percents(each.gpu) for each in self._view.gpus}
 
     def _held(self, claim: Claim) -> Iterator[tuple[Gpu, Instance]]:
         """The instances of a claim that are there."""
         return (self._there[each.seat] for each in claim.seats if each.seat in self._there)
 
 
-def _percent(gpu: Gpu, instance: Instance) -> int:
-    slices = {each.profile_id: each.compute_slices for each in gpu.profiles}
-    whole = max(slices.values(), default=0)
-    return PERCENT * slices.get(instance.profile_id, 0) // whole if whole else 0
+def _percents(gpu: Gpu) -> dict[int, int]:
+    whole = max((each.compute_slices for each in gpu.profiles), default=0)
+    return {each.profile_id: PERCENT * each.compute_slices // whole for each in gpu.profiles} if whole else {}
