@@ -109,7 +109,9 @@ class Node:
 
     def prestart(self, device_ids: Sequence[str]) -> Denial | None:
         """What these ids stand for is there, or the start is refused; within kubelet's 30 s."""
-        return self._prestart.check(tuple(device_ids))
+        # A pod that is deleted meanwhile and freed by a List would be allocated once more, beside another one.
+        with self._holdings.answering():
+            return self._prestart.check(tuple(device_ids))
 
     def reconcile(self) -> None:
         """Confirm and release claims, end what was left open; by one thread at a time, every few seconds.
