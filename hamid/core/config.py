@@ -28,10 +28,14 @@ class ForeignInstances(StrEnum):
 
 
 class Ambiguity(StrEnum):
-    """What happens when it cannot be told which of several containers asks: refuse, or take the oldest pod."""
+    """What happens when it cannot be told which of several containers asks: refuse, take the oldest pod or the newest.
+
+    Kubelet adds a pod to its list right before it asks for it, so that with its list the newest is nearly always right.
+    """
 
     REFUSE = "refuse"
     OLDEST = "oldest"
+    NEWEST = "newest"
 
 
 class ListStrategy(StrEnum):

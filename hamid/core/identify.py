@@ -51,9 +51,12 @@ def identify(
             message=f"no pod on this node waits for {len(device_ids)} of {config.resources.count}",
             hint=pods.problem or "it may have been deleted, or be missing from the list of pods",
         )
-    first = min(found, key=lambda each: (each.pod.created is None, each.pod.created or 0.0, each.pod.uid))
-    if any(each.asked != first.asked for each in found) and config.on_ambiguity is Ambiguity.REFUSE:
-        return _ambiguous(found)
+    by_age = sorted(found, key=lambda each: (each.pod.created is None, each.pod.created or 0.0, each.pod.uid))
+    first = by_age[0]
+    if any(each.asked != first.asked for each in found):
+        if config.on_ambiguity is Ambiguity.REFUSE:
+            return _ambiguous(found)
+        first = by_age[-1] if config.on_ambiguity is Ambiguity.NEWEST else first
     if isinstance(first.asked, BadAsk):
         return Denial(code=DenialCode.BAD_REQUEST, message=first.asked.text, hint="mend the pod and create it anew")
     return Identified(pod=first.pod, container=first.container, asked=first.asked, sure=len(everybody) == 1)
@@ -115,7 +118,7 @@ def _ambiguous(found: Sequence[Waiting]) -> Denial:
     return Denial(
         code=DenialCode.AMBIGUOUS,
         message=f"{len(found)} containers wait for as many devices and ask for different things",
-        hint="let them start one after the other, or set on_ambiguity: oldest",
+        hint="let them start one after the other, or set on_ambiguity",
         reasons=tuple(f"{each}: {_words(each.asked)}" for each in found[:_MOST_NAMED]),
     )
 

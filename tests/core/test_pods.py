@@ -187,6 +187,8 @@ def test_equal_pods_are_interchangeable_and_different_ones_are_not_guessed():
     larger = pod("c", container(memory="100"), created=0.5)
     assert who(first, second, larger) is DenialCode.AMBIGUOUS
     assert who(first, second, larger, on_ambiguity=Ambiguity.OLDEST) == ("c", "main")
+    assert who(first, second, larger, on_ambiguity=Ambiguity.NEWEST) == ("a", "main")
+    assert who(first, second, on_ambiguity=Ambiguity.NEWEST) == ("b", "main")
 
 
 def test_a_pod_is_gone_through_in_kubelets_order():
