@@ -28,10 +28,9 @@ class ForeignInstances(StrEnum):
 
 
 class Ambiguity(StrEnum):
-    """What happens when it cannot be told which of several containers asks: refuse, take the oldest pod or the newest.
+    """What happens when nobody can tell which container asks: refuse, the oldest pod, or the newest (kubelet's order)."""
 
-    Kubelet adds a pod to its list right before it asks for it, so that with its list the newest is nearly always right.
-    """
+    # Kubelet adds a pod to its list right before it asks for it: with that list the newest is nearly always right.
 
     REFUSE = "refuse"
     OLDEST = "oldest"
