@@ -28,7 +28,7 @@ class ForeignInstances(StrEnum):
 
 
 class Ambiguity(StrEnum):
-    """What happens when nobody can tell which container asks: refuse, the oldest pod, or the newest (kubelet's order)."""
+    """What happens when nobody can tell which container asks: refuse, the oldest pod, the newest (kubelet's order)."""
 
     # Kubelet adds a pod to its list right before it asks for it: with that list the newest is nearly always right.
 
