@@ -230,26 +230,26 @@ def _listed(owner: PodOwner, pods: PodList, holdings: Iterable[Holding]) -> PodO
     same_pod = [each for each in found if (each.namespace, each.pod) == (owner.namespace, owner.name)]
     if not found or (owner.confirmed and same_pod):
         return None
+    holder = (same_pod or found)[-1]
     if same_pod:
-        return _confirmed(owner, owner.uid, same_pod[0], owner.container, owner.index)
-    holder = found[-1]
+        # What an init container got is kept under the name of the one that comes after it.
+        return _confirmed(owner, owner.uid, holder, pods)
     uids = [pod.uid for pod in pods.pods if (pod.namespace, pod.name) == (holder.namespace, holder.pod)]
     live = [pod.uid for pod in pods.pods if pod.uid in uids and ending(pod) is None]
     if len(live or uids) != 1 and not pods.silent:
         # Its pod is not in the list yet; the ids are held, which is what counts.
         return None
-    uid = (live or uids or [""])[0]
+    return _confirmed(owner, (live or uids or [""])[0], holder, pods)
+
+
+def _confirmed(owner: PodOwner, uid: str, holder: Holding, pods: PodList) -> PodOwner:
     pod = next((pod for pod in pods.pods if pod.uid == uid), None)
-    return _confirmed(owner, uid, holder, holder.container, pod.index_of(holder.container) if pod else None)
-
-
-def _confirmed(owner: PodOwner, uid: str, holder: Holding, container: str, index: int | None) -> PodOwner:
     return replace(
         owner,
         uid=uid,
         namespace=holder.namespace,
         name=holder.pod,
-        container=container,
-        index=index,
+        container=holder.container,
+        index=pod.index_of(holder.container) if pod is not None else None,
         confirmed=True,
     )

@@ -95,11 +95,24 @@ def waiting(
 def _next(
     pod: Pod, held: Sequence[Holding], owners: Sequence[PodOwner], ids: Collection[str], config: Config
 ) -> Container | None:
-    """The first container of the pod that has not got what it asks; init containers stand first."""
-    for container in pod.containers:
-        if asked_count(container, config) is not None and not _has_got(pod, container, held, owners, ids):
-            return container
-    return None
+    """The container of the pod whose turn it is: kubelet goes through them in order, init containers first.
+
+    Kubelet never asks twice for one container, and gives an init container's ids to the next that asks for as many: the
+    same ids again are for that one. Should it be a repeat after all, the answer is the same.
+    """
+    asking = [each for each in pod.containers if asked_count(each, config) is not None]
+    turn = 0
+    for place, container in enumerate(asking):
+        handed_on = container.init and not container.restartable and _same_count(container, asking[place + 1 :], config)
+        if _has_got(pod, container, held, owners, () if handed_on else ids):
+            turn = place + 1
+        elif any((each.uid, each.container) == (pod.uid, container.name) for each in owners):
+            turn = place
+    return asking[turn] if turn < len(asking) else None
+
+
+def _same_count(container: Container, later: Iterable[Container], config: Config) -> bool:
+    return any(asked_count(each, config) == asked_count(container, config) for each in later)
 
 
 def _has_got(

@@ -180,6 +180,17 @@ def test_the_only_one_that_waits_is_it():
     assert who(*others, claims=claims, holdings=(held,)) is DenialCode.NO_POD
 
 
+def test_an_init_containers_ids_again_are_for_the_next_container_that_asks_for_as_many():
+    """Within one admission kubelet gives them on before anything is confirmed; those of the last are a repeat."""
+    it = pod("a", container("init", init=True), container("next", init=True), container(), container("two", count="2"))
+    for before, asks in (("init", "next"), ("next", "main"), ("main", "main")):
+        assert who(it, claims=[owner("a", before, confirmed=False)]) == ("a", asks)
+    alone = pod("b", container("init", init=True), container("two", count="2"))
+    assert who(alone, claims=[owner("b", "init", confirmed=False)]) == ("b", "init")
+    sidecar = pod("c", container("side", init=True, restartable=True), container())
+    assert who(sidecar, claims=[owner("c", "side", confirmed=False)]) == ("c", "side")
+
+
 def test_equal_pods_are_interchangeable_and_different_ones_are_not_guessed():
     """Those that ask for the same: the oldest, until kubelet tells. Those that do not: nobody, unless configured."""
     first, second = pod("a", created=2.0), pod("b", created=1.0)
