@@ -127,7 +127,7 @@ class Allocator:
         with self._holdings.answering():
             pods = self._pods.pods()
             with live.decision:
-                found = self._identify(pods, self._holdings.recent(), live.ledger.facts().claims, ids)
+                found = self._identify(pods, self._holdings.foreign(), live.ledger.facts().claims, ids)
                 who = anonymous(live.config, size) if isinstance(found, Denial) else found
                 return prefer(live.standing(), live.config, who.asked, available, must_include)
 
@@ -139,7 +139,7 @@ class Allocator:
             serial = self._live.serial()
             with self._holdings.answering():
                 pods = self._pods.pods()
-                found = self._decided(call, pods, self._holdings.at_once())
+                found = self._decided(call, pods, self._holdings.foreign())
                 outcome = self._carry_out(found, call) if isinstance(found, Begun) else found
             if outcome is None:
                 continue

@@ -2,14 +2,18 @@
 """What kubelet holds, asked for at moments that do it no harm.
 
 While kubelet waits for our answer, its device manager has let go of its lock. A List of pod-resources frees what ended
-pods held, and with it what is being given at that moment: kubelet panics in GetPreferredAllocation (Kubernetes issue
-119560, up to 1.28) and may give ids twice around Allocate. Seen on a real 1.20.
+pods held, and with it what is being given at that moment: kubelet panics, in GetPreferredAllocation (Kubernetes issue
+119560, up to 1.28) or when a container takes over an init container's ids (112936, up to 1.25). Both were seen on
+a real 1.20. So nobody who answers kubelet lists; what was listed before tells of everybody who has no claim of ours.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from msgspec.structs import replace
+
+from hamid.core.claims import Claim
 from hamid.core.pods import HoldingList
 from hamid.node.ports import HoldingSource
 
@@ -20,11 +24,12 @@ _PATIENCE_SECONDS = 0.5
 class Courtesy:
     """A source of holdings that keeps out of the way of calls that are being answered; thread-safe."""
 
-    def __init__(self, source: HoldingSource) -> None:
+    def __init__(self, source: HoldingSource, claims: Callable[[], tuple[Claim, ...]]) -> None:
         self._source = source
+        self._claims = claims
         self._quiet = threading.Condition()
         self._answering = 0
-        self._last: HoldingList | None = None
+        self._foreign: HoldingList | None = None
 
     @contextmanager
     def answering(self) -> Iterator[None]:
@@ -42,13 +47,22 @@ class Courtesy:
         """The holdings of now, asked for once nobody is being answered."""
         with self._quiet:
             self._quiet.wait_for(lambda: not self._answering, _PATIENCE_SECONDS)
-        return self.at_once()
+        return self._ask()
 
-    def at_once(self) -> HoldingList:
-        """The holdings of now, whoever is being answered."""
-        self._last = self._source.holdings()
-        return self._last
+    def foreign(self) -> HoldingList:
+        """What was listed last of ids that no claim of ours had then; asks only when nothing was listed yet."""
+        if self._foreign is None:
+            self._ask()
+        return self._foreign or HoldingList(complete=False)
 
-    def recent(self) -> HoldingList:
-        """What was heard last, for those who can live with that."""
-        return self._last or self.at_once()
+    def _ask(self) -> HoldingList:
+        ours = self._claimed()
+        found = self._source.holdings()
+        # Those that were claimed before and those that are now: a claim may begin or end meanwhile.
+        ours |= self._claimed()
+        others = tuple(each for each in found.holdings if not ours & set(each.device_ids))
+        self._foreign = replace(found, holdings=others)
+        return found
+
+    def _claimed(self) -> set[str]:
+        return {each for claim in self._claims() if claim.owner is not None for each in claim.owner.device_ids}

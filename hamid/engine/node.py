@@ -54,7 +54,7 @@ class Node:
     ) -> None:
         self.live = Live(paths, config, counters=counters or Counters(), log=log)
         self._pods = pods or NoPods()
-        self._holdings = Courtesy(holdings or NoHoldings())
+        self._holdings = Courtesy(holdings or NoHoldings(), lambda: self.live.ledger.facts().claims)
         self._allocator = Allocator(
             self.live, identify=identify or self._anyone, pods=self._pods, holdings=self._holdings
         )

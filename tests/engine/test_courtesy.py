@@ -7,6 +7,9 @@ import time
 import pytest
 from nodes import World
 
+from hamid.core.asked import Asked
+from hamid.core.claims import Claim, PodOwner
+from hamid.core.grant import Grant
 from hamid.core.pods import Holding, HoldingList
 from hamid.engine import courtesy
 from hamid.engine.courtesy import Courtesy
@@ -35,7 +38,7 @@ def source():
 
 def test_a_list_waits_until_nobody_is_being_answered(source):
     """Whoever asks meanwhile gets an answer that is not older than his question."""
-    polite, found = Courtesy(source), []
+    polite, found = Courtesy(source, tuple), []
     with polite.answering(), polite.answering():
         late = threading.Thread(target=lambda: found.append(polite.holdings()))
         late.start()
@@ -49,7 +52,7 @@ def test_a_list_waits_until_nobody_is_being_answered(source):
 
 def test_answers_without_an_end_delay_a_list_and_do_not_prevent_it(source):
     """Release must go on where pods are admitted one upon the other."""
-    polite = Courtesy(source)
+    polite = Courtesy(source, tuple)
     with polite.answering():
         began = time.monotonic()
         assert polite.holdings() == LISTED
@@ -66,11 +69,25 @@ class Listed(World):
         return super().holdings()
 
 
-def test_a_preference_asks_kubelet_for_nothing_that_was_heard_before(make_node):
-    """In GetPreferredAllocation a List is what makes kubelet panic."""
+def test_neither_a_preference_nor_an_allocation_lists_what_kubelet_holds(make_node):
+    """While kubelet waits for them a List is what makes it panic."""
     world = Listed()
     node = make_node("1xA100-SXM4-40GB", world=world)
     before = world.lists
-    (chosen,) = node.prefer(tuple(each.device_id for each in node.devices()), (), 1)
-    assert chosen in {each.device_id for each in node.devices()}
+    chosen = node.prefer(tuple(each.device_id for each in node.devices()), (), 1)
+    assert isinstance(node.allocate(chosen), Grant)
+    assert node.prestart(chosen) is None
     assert world.lists == before > 0
+
+
+def test_what_others_gave_is_known_and_what_we_gave_is_not_taken_for_it(source):
+    """A name may come again within seconds (a StatefulSet's pod): our own claims tell by uid whose they are."""
+    owner = PodOwner(
+        uid="u", resource="nvidia.com/gpu", device_ids=("a",), asked=Asked(count=1), granted_at=1.0, boot_id="boot"
+    )
+    for claims, others in (((), LISTED.holdings), ((Claim(name="ours", owner=owner),), ())):
+        moments = iter([claims, ()])
+        polite = Courtesy(source, lambda moments=moments: next(moments))
+        assert polite.holdings() == LISTED
+        assert polite.foreign().holdings == others
+    assert len(source.asked) == 2
