@@ -83,8 +83,10 @@ def _root(paths: Paths) -> str:
 
 def _kubelets(path: str) -> str:
     """The outermost cgroup of kubelet above a pod's."""
-    parts = path.split("/")
-    return "/".join(parts[: next(n for n, part in enumerate(parts, 1) if "kube" in part or n == len(parts))])
+    mounted, root, below = path.rpartition(_ROOT)
+    parts = below.split("/")
+    depth = next((n for n, part in enumerate(parts, 1) if "kube" in part), len(parts))
+    return mounted + root + "/".join(parts[:depth])
 
 
 def _pod_cgroups(root: str, uid: str) -> Iterator[str]:

@@ -18,6 +18,13 @@ LAYOUTS = {
 }
 
 
+@pytest.fixture
+def tmp_path(tmp_path):
+    """A root whose own name has to do with kubelet, which says nothing of its cgroups."""
+    (tmp_path / "kube").mkdir()
+    return tmp_path / "kube"
+
+
 @pytest.fixture(params=LAYOUTS)
 def pod_cgroup(request, tmp_path):
     return tmp_path / "sys/fs/cgroup" / LAYOUTS[request.param].format(uid=UID, plain=UID.replace("-", "_"))
