@@ -95,36 +95,40 @@ def waiting(
 def _next(
     pod: Pod, held: Sequence[Holding], owners: Sequence[PodOwner], ids: Collection[str], config: Config
 ) -> Container | None:
-    """The container of the pod whose turn it is: kubelet goes through them in order, init containers first.
-
-    Kubelet never asks twice for one container, and gives an init container's ids to the next that asks for as many: the
-    same ids again are for that one. Should it be a repeat after all, the answer is the same.
-    """
+    """The container of the pod whose turn it is: kubelet goes through them in order, init containers first."""
     asking = [each for each in pod.containers if asked_count(each, config) is not None]
+    again = _again(pod, asking, owners, ids, config)
+    if again is not None:
+        return again
     turn = 0
     for place, container in enumerate(asking):
-        handed_on = container.init and not container.restartable and _same_count(container, asking[place + 1 :], config)
-        if _has_got(pod, container, held, owners, () if handed_on else ids):
+        if _has_got(pod, container, held, owners):
             turn = place + 1
-        elif any((each.uid, each.container) == (pod.uid, container.name) for each in owners):
-            turn = place
     return asking[turn] if turn < len(asking) else None
 
 
-def _same_count(container: Container, later: Iterable[Container], config: Config) -> bool:
-    return any(asked_count(each, config) == asked_count(container, config) for each in later)
+def _again(
+    pod: Pod, asking: Sequence[Container], owners: Sequence[PodOwner], ids: Collection[str], config: Config
+) -> Container | None:
+    """Whom the same ids are for that one of the pod's containers was given, before kubelet has confirmed it.
+
+    Kubelet gives an init container's ids to the next container that asks for as many. Should it be a repeat after all,
+    that one's answer is the same.
+    """
+    given = {x.container for x in owners if x.uid == pod.uid and not x.confirmed and set(x.device_ids) == set(ids)}
+    for place, container in enumerate(asking):
+        if container.name in given and not (container.running or container.terminated):
+            handed_on = asking[place + 1 :] if container.init and not container.restartable else ()
+            return next((each for each in handed_on if asked_count(each, config) == len(ids)), container)
+    return None
 
 
-def _has_got(
-    pod: Pod, container: Container, held: Sequence[Holding], owners: Sequence[PodOwner], ids: Collection[str]
-) -> bool:
+def _has_got(pod: Pod, container: Container, held: Sequence[Holding], owners: Sequence[PodOwner]) -> bool:
     if container.running or container.terminated:
         return True
     if any((each.namespace, each.pod, each.container) == (pod.namespace, pod.name, container.name) for each in held):
         return True
-    mine = [each for each in owners if (each.uid, each.container) == (pod.uid, container.name)]
-    # The same ids again before kubelet has confirmed them: the answer was lost, it asks once more.
-    return any(each.confirmed or set(each.device_ids) != set(ids) for each in mine)
+    return any((each.uid, each.container) == (pod.uid, container.name) for each in owners)
 
 
 def _ambiguous(found: Sequence[Waiting]) -> Denial:

@@ -185,6 +185,12 @@ def test_an_init_containers_ids_again_are_for_the_next_container_that_asks_for_a
     it = pod("a", container("init", init=True), container("next", init=True), container(), container("two", count="2"))
     for before, asks in (("init", "next"), ("next", "main"), ("main", "main")):
         assert who(it, claims=[owner("a", before, confirmed=False)]) == ("a", asks)
+    both = [owner("a", "next", confirmed=False), owner("a", "main", ids=("b",), confirmed=False)]
+    assert who(it, ids=("b",), claims=both) == ("a", "main")
+    two = pod("d", container("one"), container("other"))
+    each = [owner("d", "one", confirmed=False), owner("d", "other", ids=("b",), confirmed=False)]
+    assert who(two, claims=each) == ("d", "one")
+    assert who(two, ids=("c",), claims=each) is DenialCode.NO_POD
     alone = pod("b", container("init", init=True), container("two", count="2"))
     assert who(alone, claims=[owner("b", "init", confirmed=False)]) == ("b", "init")
     sidecar = pod("c", container("side", init=True, restartable=True), container())
