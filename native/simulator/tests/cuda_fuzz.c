@@ -64,8 +64,9 @@ int cuDevicePrimaryCtxRetain(void **context, int device);
 int cuDevicePrimaryCtxReset_v2(int device);
 static const struct entry entries[] = {CALLS(ROW)};
 
-enum { KINDS = 32, KEPT = 64, BUFFER = 1 << 20 };
-static uint64_t handles[KINDS][KEPT], state;
+enum { KINDS = 32, KEPT = 64, BUFFER = 1 << 20, MOST_RESERVED = 1 << 16 };
+static uint64_t handles[KINDS][KEPT], state, reserved[MOST_RESERVED];
+static size_t reserved_count;
 static _Alignas(16) unsigned char buffer[BUFFER], out[65536];
 
 static uint64_t draw(uint64_t below)
@@ -218,6 +219,9 @@ static void keep(char code, unsigned place)
     uint64_t *kept = &handles[code - 'A'][draw(draw(2) == 0 ? 4 : KEPT)];
     forget(code, *kept);
     *kept = value;
+    /* Its handle may be forgotten, and a copy under another letter still map there. */
+    if (code == 'R' && reserved_count < MOST_RESERVED)
+        reserved[reserved_count++] = value;
 }
 
 static void one_call(const struct entry *entry)
@@ -245,6 +249,8 @@ static int count_leftovers(void)
     for (const char *code = "CRY"; *code != '\0'; code++)
         for (unsigned place = 0; place < KEPT; place++)
             forget(*code, handles[*code - 'A'][place]);
+    for (size_t place = 0; place < reserved_count; place++)
+        forget('R', reserved[place]);
     cuDevicePrimaryCtxReset_v2(0);
     if (cuDevicePrimaryCtxRetain(&context, 0) != CU_SUCCESS || cuCtxSetCurrent(context) != CU_SUCCESS ||
         cuMemGetInfo_v2(&free_bytes, &total) != CU_SUCCESS)
