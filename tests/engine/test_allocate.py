@@ -5,12 +5,14 @@ import itertools
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from nodes import World, ids, install_library, open_node
 from scene import apart
 
 from hamid.core.config import Mode
 from hamid.core.grant import Denial, DenialCode, Grant
 from hamid.core.pods import Container
+from hamid.core.request import Policy
 from hamid.node import simulator
 
 ONE, WHOLE = 4000, 40000
@@ -310,6 +312,18 @@ def test_shares_never_exceed_the_gpu(make_node):
     outcome = node.allocate(ids(node))
     assert isinstance(outcome, Denial)
     assert "MiB are free" in outcome.reasons[0]
+
+
+@pytest.mark.parametrize("policy", Policy)
+def test_a_refusal_speaks_to_whoever_has_pods_and_not_to_hamictl(make_node, policy):
+    """Its hint names no option of a command that nobody has typed, whichever GPU kubelet's ids are of."""
+    node = make_node("2xA30", world=World(memory_mib=20000), policy=policy)
+    denials = [each for gpu in (0, 0, 1, 1) if isinstance(each := node.allocate(ids(node, gpu=gpu)), Denial)]
+    assert len(denials) >= 2
+    for denial in denials:
+        assert len(denial.reasons) == 2
+        assert denial.hint
+        assert " -" not in denial.hint
 
 
 def test_a_share_needs_an_installed_library(make_node):
