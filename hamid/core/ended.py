@@ -27,14 +27,6 @@ class Why(StrEnum):
     ABSENT = "absent"
 
 
-class PodCgroup(StrEnum):
-    """What became of a pod's cgroup that was there before: kubelet takes it away once the pod has ended."""
-
-    BUSY = "busy"
-    EMPTY = "empty"
-    GONE = "gone"
-
-
 class Verdicts(Struct, frozen=True, kw_only=True):
     """Claims (by name) whose pod is over; since when others are missing (on the caller's clock).
 
@@ -47,12 +39,16 @@ class Verdicts(Struct, frozen=True, kw_only=True):
 
 
 class Seen(Struct, frozen=True, kw_only=True):
-    """What is known of the pods at one moment. A pod whose cgroup was never seen has no entry in `cgroups`."""
+    """What is known of the pods at one moment.
+
+    `cgroup_gone` tells of each pod (by uid) whose cgroup was there once whether kubelet has taken it away, as it does when
+    nothing of the pod is left.
+    """
 
     pods: PodList
     holdings: HoldingList
     remembered: RememberedList
-    cgroups: Mapping[str, PodCgroup] = {}
+    cgroup_gone: Mapping[str, bool] = {}
 
 
 def judge(claims: Iterable[Claim], seen: Seen, before: Verdicts, *, now: float, absent_seconds: float) -> Verdicts:
@@ -98,20 +94,15 @@ def _listed_and_over(owner: PodOwner, pod: Pod, claims: Iterable[Claim], seen: S
         return why if seen.holdings.complete or not _may_be_anothers(owner, claims, seen.pods) else None
     if not pod.deleted or not _is_freed(owner, seen):
         return None
-    cgroup = seen.cgroups.get(pod.uid)
-    if cgroup is None:
-        stopped = bool(pod.containers) and all(each.running is False for each in pod.containers)
-    else:
-        stopped = cgroup is not PodCgroup.BUSY
-    return Why.DELETED if stopped else None
+    stopped = bool(pod.containers) and all(each.running is False for each in pod.containers)
+    return Why.DELETED if seen.cgroup_gone.get(pod.uid, stopped) else None
 
 
 def _gone(owner: PodOwner, leaving: Iterable[str], seen: Seen) -> Why | None:
-    """Why a pod that is not listed was deleted: a list had shown it so, or kubelet has taken its cgroup away."""
+    """Why a pod that is not listed was deleted: kubelet took its cgroup away; without one, a list had shown it so."""
     if not owner.known or not seen.pods.complete or not _is_freed(owner, seen):
         return None
-    deleted = owner.uid in leaving or seen.cgroups.get(owner.uid) is PodCgroup.GONE
-    return Why.DELETED if deleted else None
+    return Why.DELETED if seen.cgroup_gone.get(owner.uid, owner.uid in leaving) else None
 
 
 def _is_freed(owner: PodOwner, seen: Seen) -> bool:

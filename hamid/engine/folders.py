@@ -6,6 +6,7 @@ The law: containers write there, so nothing in it is trusted or followed; a new 
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -109,7 +110,8 @@ def _write_once(path: str, text: str) -> None:
     with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:  # noqa: PTH123  # as here
         if file.read() == text:
             return
-    temporary = f"{path}.{os.getpid()}.new"
+    # Several containers may be the first.
+    temporary = f"{path}.{os.getpid()}.{threading.get_ident()}.new"
     with open(temporary, "w", encoding="utf-8") as file:  # noqa: PTH123  # as here
         file.write(text)
     os.chmod(temporary, 0o644)  # noqa: PTH101  # as here

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from hamid.core.claims import Claim, instance_at
-from hamid.core.ended import PodCgroup, Seen, Verdicts, Why, confirmed, judge, newest_of
+from hamid.core.ended import Seen, Verdicts, Why, confirmed, judge, newest_of
 from hamid.core.errors import HamiError
 from hamid.core.journal import Run
 from hamid.core.pods import HoldingList, PodList
@@ -222,7 +222,9 @@ class Reconciler:
         facts = live.ledger.facts()
         if not facts.certain:
             return
-        seen = Seen(pods=pods, holdings=holdings, remembered=remembered, cgroups=self._cgroups_of(facts.claims, pods))
+        seen = Seen(
+            pods=pods, holdings=holdings, remembered=remembered, cgroup_gone=self._cgroup_gone(facts.claims, pods)
+        )
         before = self._verdicts
         verdicts = judge(facts.claims, seen, before, now=self._clock(), absent_seconds=live.config.absent_seconds)
         # What is over stays so until it is released; what is missing goes on being counted.
@@ -233,10 +235,10 @@ class Reconciler:
             if claim is not None and claim.number in self._asked_about:
                 self._begin(name, partial(self._release_one, claim, why))
 
-    def _cgroups_of(self, claims: Iterable[Claim], pods: PodList) -> dict[str, PodCgroup]:
+    def _cgroup_gone(self, claims: Iterable[Claim], pods: PodList) -> dict[str, bool]:
         uids = {claim.owner.uid for claim in claims if claim.owner is not None and claim.owner.known}
         running = {pod.uid for pod in pods.pods if not pod.deleted}
-        return self._cgroups.states(uids, uids - running)
+        return self._cgroups.gone(uids, uids - running)
 
     def _release_one(self, claim: Claim, why: Why) -> None:
         live = self._live

@@ -4,9 +4,8 @@
 import errno
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
-from hamid.core.ended import PodCgroup
 from hamid.node.paths import Paths
 
 _ROOT = "/sys/fs/cgroup"
@@ -33,21 +32,20 @@ class PodCgroups:
         self._paths = paths
         self._known: dict[str, set[str]] = {}
 
-    def states(self, uids: Collection[str], doubtful: Collection[str]) -> dict[str, PodCgroup]:
-        """Remember those of the pods `uids`, forget all others; the state of each doubtful one that was ever there."""
+    def gone(self, uids: Collection[str], doubtful: Collection[str]) -> dict[str, bool]:
+        """Whether it is gone, of each doubtful pod of which it was ever there; all but those of `uids` are forgotten."""
         self._known = {uid: paths for uid, paths in self._known.items() if uid in uids}
         if any(uid not in self._known for uid in uids):
             names = {_plain(uid): uid for uid in uids}
             for name, path in _all_pods(_root(self._paths)):
                 if name in names:
                     self._known.setdefault(names[name], set()).add(path)
-        return {uid: self._state(uid, self._known[uid]) for uid in doubtful if uid in self._known}
-
-    def _state(self, uid: str, paths: Iterable[str]) -> PodCgroup:
-        if busy(self._paths, uid):
-            return PodCgroup.BUSY
         # One hierarchy is enough: kubelets that know version 1 leave what runc made in `unified`.
-        return PodCgroup.GONE if any(_is_gone(path) for path in paths) else PodCgroup.EMPTY
+        return {
+            uid: any(_is_gone(path) for path in self._known[uid]) and not busy(self._paths, uid)
+            for uid in doubtful
+            if uid in self._known
+        }
 
 
 def _is_gone(path: str) -> bool:

@@ -5,10 +5,12 @@ The driver only names them in /proc; somebody must make them. On a real node tha
 else mknod. After a boot /dev/nvidia-uvm is missing until the first CUDA program has run on the host.
 """
 
+import contextlib
 import os
 import shutil
 import stat
 import subprocess
+import threading
 
 from msgspec import Struct
 
@@ -172,7 +174,10 @@ def _make(path: str, mode: int, device: int) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         # What stands there is no node of this device: a left-over of another boot.
-        temporary = f"{name}.{os.getpid()}.new"
+        # GPUs' workers make the common ones at the same time.
+        temporary = f"{name}.{os.getpid()}.{threading.get_ident()}.new"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=descriptor)
         os.mknod(temporary, stat.S_IFCHR | mode, device, dir_fd=descriptor)
         os.chmod(temporary, mode, dir_fd=descriptor)  # the umask may have taken from it
         os.rename(temporary, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from hamid.core.asked import Asked
 from hamid.core.claims import Claim, PodOwner
-from hamid.core.ended import PodCgroup, Seen, Verdicts, Why, confirmed, judge
+from hamid.core.ended import Seen, Verdicts, Why, confirmed, judge
 from hamid.core.pods import Container, Holding, HoldingList, Pod, PodList
 from hamid.core.remembered import RememberedList
 
@@ -33,8 +33,8 @@ EVENTS = st.lists(
 )
 
 
-def over(pods, holdings=HoldingList(complete=True), before=Verdicts(), *, cgroups=None, now=0.0, claims=(CLAIM,)):  # noqa: B008
-    seen = Seen(pods=pods, holdings=holdings, remembered=NOTHING, cgroups=cgroups or {})
+def over(pods, holdings=HoldingList(complete=True), before=Verdicts(), *, now=0.0, claims=(CLAIM,)):  # noqa: B008
+    seen = Seen(pods=pods, holdings=holdings, remembered=NOTHING)
     return judge(claims, seen, before, now=now, absent_seconds=30.0)
 
 
@@ -121,7 +121,7 @@ LISTS = st.builds(
     ),
     holdings=st.builds(HoldingList, complete=st.booleans(), holdings=st.sampled_from([(), (HOLDING,)])),
     remembered=st.just(NOTHING),
-    cgroups=st.sampled_from([{}, *({"u": each} for each in PodCgroup)]),
+    cgroup_gone=st.sampled_from([{}, {"u": True}, {"u": False}]),
 )
 
 
@@ -136,10 +136,8 @@ def test_a_pod_ends_before_its_absence_is_proven_only_when_kubelet_has_freed_its
         listed = seen.pods.pods[0] if seen.pods.pods else None
         deleted = listed.deleted if listed else deleted
         freed = seen.holdings.complete and not seen.holdings.holdings and confirmed
-        cgroup = seen.cgroups.get("u")
         if listed is None:
-            expected = freed and seen.pods.complete and (deleted or cgroup is PodCgroup.GONE)
+            expected = freed and seen.pods.complete and seen.cgroup_gone.get("u", deleted)
         else:
-            stopped = not listed.containers[0].running if cgroup is None else cgroup is not PodCgroup.BUSY
-            expected = freed and listed.deleted and stopped
+            expected = freed and listed.deleted and seen.cgroup_gone.get("u", not listed.containers[0].running)
         assert dict(before.over) == ({claim.name: Why.DELETED} if expected else {})

@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 
-from hamid.core.ended import PodCgroup
 from hamid.node.cgroups import PodCgroups, busy
 from hamid.node.paths import Paths
 
@@ -42,28 +41,28 @@ def test_a_cgroup_is_busy_empty_and_gone_in_turn_in_every_layout(pod_cgroup, tmp
     paths = Paths(str(tmp_path))
     watch = PodCgroups(paths)
     pod_cgroup.parent.mkdir(parents=True)
-    assert watch.states({UID}, {UID}) == {}
+    assert watch.gone({UID}, {UID}) == {}
     containers(pod_cgroup, "4711\n")
-    assert watch.states({UID}, {UID}) == {UID: PodCgroup.BUSY}
-    assert watch.states({UID}, ()) == {}
+    assert watch.gone({UID}, {UID}) == {UID: False}
+    assert watch.gone({UID}, ()) == {}
     containers(pod_cgroup, "")
-    assert watch.states({UID}, {UID}) == {UID: PodCgroup.EMPTY}
+    assert watch.gone({UID}, {UID}) == {UID: False}
     assert not busy(paths, UID)
     shutil.rmtree(pod_cgroup)
-    assert watch.states({UID}, {UID}) == {UID: PodCgroup.GONE}
-    assert watch.states((), ()) == {}
-    assert watch.states({UID}, {UID}) == {}
+    assert watch.gone({UID}, {UID}) == {UID: True}
+    assert watch.gone((), ()) == {}
+    assert watch.gone({UID}, {UID}) == {}
 
 
 def test_a_hierarchy_that_went_away_with_all_of_kubelet_says_nothing(pod_cgroup, tmp_path):
-    """Unmounted, not ended: the pod's cgroup counts as empty, never as gone."""
+    """Unmounted, not ended."""
     watch = PodCgroups(Paths(str(tmp_path)))
     containers(pod_cgroup, "")
-    watch.states({UID}, ())
+    watch.gone({UID}, ())
     top = tmp_path / "sys/fs/cgroup"
     shutil.rmtree(top)
     top.mkdir()
-    assert watch.states({UID}, {UID}) == {UID: PodCgroup.EMPTY}
+    assert watch.gone({UID}, {UID}) == {UID: False}
 
 
 def test_what_one_hierarchy_keeps_does_not_hide_that_another_has_lost_it(tmp_path):
@@ -73,8 +72,8 @@ def test_what_one_hierarchy_keeps_does_not_hide_that_another_has_lost_it(tmp_pat
     watch = PodCgroups(Paths(str(tmp_path)))
     for each in (first, second):
         containers(each, "")
-    watch.states({UID}, ())
+    watch.gone({UID}, ())
     shutil.rmtree(first)
-    assert watch.states({UID}, {UID}) == {UID: PodCgroup.GONE}
+    assert watch.gone({UID}, {UID}) == {UID: True}
     containers(second, "4711\n")
-    assert watch.states({UID}, {UID}) == {UID: PodCgroup.BUSY}
+    assert watch.gone({UID}, {UID}) == {UID: False}

@@ -2,7 +2,10 @@
 """The device nodes of a GPU, which on a node that has just booted nobody has made yet."""
 
 import os
+import shutil
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -46,6 +49,24 @@ def test_what_cuda_needs_of_a_gpu_is_made_with_the_numbers_that_the_driver_names
         "/dev/nvidia-uvm": (uvm, 0),
         "/dev/nvidia-uvm-tools": (uvm, 1),
     }
+
+
+def test_workers_of_many_gpus_make_the_common_nodes_at_once(root):
+    """Whoever comes second is no failure, and nothing is left beside them."""
+    (root / "proc/devices").write_text(DRIVERS["today's"])
+    paths, threads = Paths(str(root)), 16
+    for _ in range(20):
+        shutil.rmtree(root / "dev", ignore_errors=True)
+        ready = threading.Barrier(threads)
+
+        def make(gpu, ready=ready):
+            ready.wait()
+            return devicenodes.ensure_gpu(paths, gpu)
+
+        with ThreadPoolExecutor(threads) as pool:
+            assert set(pool.map(make, range(threads))) == {""}
+        expected = {"nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", *(f"nvidia{gpu}" for gpu in range(threads))}
+        assert {each.name for each in (root / "dev").iterdir()} == expected
 
 
 def test_what_somebody_else_made_stays_as_it_is(root):
