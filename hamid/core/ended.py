@@ -41,8 +41,8 @@ class Verdicts(Struct, frozen=True, kw_only=True):
 class Seen(Struct, frozen=True, kw_only=True):
     """What is known of the pods at one moment.
 
-    `cgroup_gone` tells of each pod (by uid) whose cgroup was there once whether kubelet has taken it away, as it does when
-    nothing of the pod is left.
+    `cgroup_gone`: whether kubelet has taken away a pod's cgroup (by uid), as it does when nothing of the pod is left.
+    Nothing is told of a pod that was never seen to have one.
     """
 
     pods: PodList

@@ -33,7 +33,7 @@ class PodCgroups:
         self._known: dict[str, set[str]] = {}
 
     def gone(self, uids: Collection[str], doubtful: Collection[str]) -> dict[str, bool]:
-        """Whether it is gone, of each doubtful pod of which it was ever there; all but those of `uids` are forgotten."""
+        """Whether it is gone, of each doubtful pod that ever had one; all but those of `uids` are forgotten."""
         self._known = {uid: paths for uid, paths in self._known.items() if uid in uids}
         if any(uid not in self._known for uid in uids):
             names = {_plain(uid): uid for uid in uids}
