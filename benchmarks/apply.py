@@ -21,12 +21,12 @@ from pathlib import Path
 
 import pynvml
 
-from hamid.core.change import GpuTarget, plan_change
-from hamid.core.geometry import parse_layout
-from hamid.engine.apply import apply
-from hamid.engine.observe import observe
-from hamid.node import simulation, simulator
+from hamid.core.hardware.geometry import parse_layout
+from hamid.core.relayout.change import GpuTarget, plan_change
+from hamid.engine.driver.observe import observe
+from hamid.engine.steps.apply import apply
 from hamid.node.paths import Paths
+from hamid.node.simulation import control, persistent
 
 ROUNDS = 40
 INSTANCES = 7
@@ -80,9 +80,9 @@ def two_fsyncs(file: int) -> None:
 def measure(folder: Path) -> dict[str, float]:
     """Medians per step in milliseconds."""
     state = folder / "node"
-    simulation.up(state, "1xA100-SXM4-40GB")
+    persistent.up(state, "1xA100-SXM4-40GB")
     os.environ["HAMI_SIM_STATE"] = str(state)
-    paths = Paths(str(simulation.root_of(state)))
+    paths = Paths(str(persistent.root_of(state)))
     ours(paths, "")  # the mode is on from here
     rows: dict[str, list[float]] = {
         "create": [],
@@ -100,13 +100,13 @@ def measure(folder: Path) -> dict[str, float]:
             rows["destroy bare"].append(milliseconds(bare_clear))
             pynvml.nvmlShutdown()
             rows["two fsyncs"].append(INSTANCES * milliseconds(lambda: two_fsyncs(log.fileno())))
-    simulation.down(state)
+    persistent.down(state)
     return {name: statistics.median(values) / INSTANCES for name, values in rows.items()}
 
 
 def main() -> None:
     """Measure and print."""
-    simulator.preload()
+    control.preload()
     with tempfile.TemporaryDirectory() as folder:
         per_step = measure(Path(folder))
     floor = {name: per_step[f"{name} bare"] + per_step["two fsyncs"] for name in ("create", "destroy")}

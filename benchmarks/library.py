@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hamid.engine.library_sync import sync
+from hamid.engine.library.sync import sync
 
 FILES = (1, 10, 100)
 REPEATS = 7

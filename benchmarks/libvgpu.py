@@ -14,8 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from hamid.node import simulation, simulator
 from hamid.node.paths import native_file
+from hamid.node.simulation import control, persistent
 
 SOURCE = Path(__file__).with_name("libvgpu.c")
 LIBRARIES = str(Path(native_file("simulator/libcuda.so.1")).parent)
@@ -76,8 +76,8 @@ def measure(place: Path) -> dict[str, dict[bool, list[float]]]:
     """Everything, by what and by whether libvgpu was there."""
     program = place / "client"
     subprocess.run(["cc", "-std=gnu11", "-O2", "-pthread", "-o", program, SOURCE, "-ldl"], check=True)
-    simulator.preload()
-    simulation.up(place / "node", "1xA30")
+    control.preload()
+    persistent.up(place / "node", "1xA30")
     best: dict[bool, list[float]] = {}
     for _ in range(RUNS):
         for preload in (False, True):
@@ -89,7 +89,7 @@ def measure(place: Path) -> dict[str, dict[bool, list[float]]]:
         what: {preload: [instructions(program, place, what, preload=preload)] for preload in (False, True)}
         for what in (COUNTED if shutil.which("valgrind") else ())
     }
-    simulation.down(place / "node")
+    persistent.down(place / "node")
     return {"calls": best, "attach": attach, "many": many, **counted}
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from placement_policies import asks_of, policies_of
 from placement_trace import MIXES, Accepted, Row, replay, trace_of
 
-from hamid.core.placement import board_of
+from hamid.core.hardware.board import board_of
 from hamid.testing.boards import profiles_of
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from placement_policies import Packed, Rule, asks_of, sufficient
 from placement_trace import MIXES, shares
 
-from hamid.core.geometry import Seat
-from hamid.core.placement import board_of
+from hamid.core.hardware.board import board_of
+from hamid.core.hardware.geometry import Seat
 from hamid.testing.boards import profiles_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from placement_policies import Ask
 
-    from hamid.core.placement import Board
+    from hamid.core.hardware.board import Board
 
 _STEPS = 4000
 _CLOSE = 1e-5

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from hamid.core.geometry import Seat
-from hamid.core.packing import best_seats, cost
-from hamid.core.packing_worth import worth
-from hamid.core.placement import Board, board_of
-from hamid.node.configdir import builtin_templates
+from hamid.core.hardware.board import Board, board_of
+from hamid.core.hardware.geometry import Seat
+from hamid.core.planner.seating import best_seats, cost
+from hamid.core.planner.worth import worth
+from hamid.node.config.files import builtin_templates
 from hamid.testing.boards import gpu_of, profiles_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
-    from hamid.core.placement import Occupancy
-    from hamid.core.profile import Placement, Profile
-    from hamid.core.templates import Template
+    from hamid.core.hardware.board import Occupancy
+    from hamid.core.hardware.profile import Placement, Profile
+    from hamid.core.planner.templates import Template
 
 
 class Ask(NamedTuple):
@@ -140,7 +140,7 @@ class BestFit(Rule):
 
 
 class Packed(Rule):
-    """Ours: hamid.core.packing."""
+    """Ours: hamid.core.planner.seating."""
 
     def place(self, occupied: Occupancy, profile: Profile, ask: Ask) -> Placement:
         """The search's answer for one instance."""

@@ -13,17 +13,17 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
-from hamid.core import packing, packing_worth
-from hamid.core.geometry import Seat
-from hamid.core.packing import best_seats, cost
-from hamid.core.placement import Board
+from hamid.core.hardware.board import Board
+from hamid.core.hardware.geometry import Seat
+from hamid.core.planner import seating, worth
+from hamid.core.planner.seating import best_seats, cost
 from hamid.testing.boards import profiles_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hamid.core.placement import Occupancy
-    from hamid.core.profile import Profile
+    from hamid.core.hardware.board import Occupancy
+    from hamid.core.hardware.profile import Profile
 
 _GPUS = 16
 _PLANS = 300
@@ -55,7 +55,7 @@ def plan(board: Board, node: Sequence[Occupancy], wanted: Sequence[Profile]) -> 
 
 def forget() -> None:
     """Empties every cache of the policy."""
-    for module in (packing, packing_worth):
+    for module in (seating, worth):
         for item in vars(module).values():
             if hasattr(item, "cache_clear"):
                 item.cache_clear()

@@ -12,14 +12,14 @@ import time
 
 from msgspec.structs import replace
 
-from hamid.core.decide import decide
-from hamid.core.geometry import Seat
-from hamid.core.gpu import Instance
-from hamid.core.offer import seats_of
-from hamid.core.placement import board_of
-from hamid.core.request import Policy, make_request
-from hamid.core.snapshot import Snapshot
-from hamid.node.configdir import builtin_templates
+from hamid.core.hardware.board import board_of
+from hamid.core.hardware.geometry import Seat
+from hamid.core.hardware.gpu import Instance
+from hamid.core.hardware.snapshot import Snapshot
+from hamid.core.planner.decide import decide
+from hamid.core.planner.offer import seats_of
+from hamid.core.planner.request import Policy, make_request
+from hamid.node.config.files import builtin_templates
 from hamid.testing.boards import gpu_of
 
 GPUS = 16

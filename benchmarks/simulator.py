@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hamid.node import simulator
 from hamid.node.paths import native_file
+from hamid.node.simulation import control
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ def main() -> None:
     """Print one line a call."""
     with tempfile.TemporaryDirectory() as directory:
         state = Path(directory) / "node"
-        simulator.create(state, "8xA100-SXM4-40GB")
+        control.create(state, "8xA100-SXM4-40GB")
         os.environ["HAMI_SIM_STATE"] = str(state)
         library = ctypes.CDLL(native_file("simulator/libnvidia-ml.so.1"))
         device, instance, number = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_uint()

@@ -17,12 +17,12 @@ from collections import Counter
 
 from msgspec.structs import replace
 
-from hamid.core.change import Change, GpuTarget, plan_change
-from hamid.core.geometry import LayoutItem, Seat
-from hamid.core.gpu import Gpu, Instance
-from hamid.core.offer import seats_of
-from hamid.core.placement import board_of
-from hamid.core.snapshot import Snapshot
+from hamid.core.hardware.board import board_of
+from hamid.core.hardware.geometry import LayoutItem, Seat
+from hamid.core.hardware.gpu import Gpu, Instance
+from hamid.core.hardware.snapshot import Snapshot
+from hamid.core.planner.offer import seats_of
+from hamid.core.relayout.change import Change, GpuTarget, plan_change
 from hamid.testing.boards import gpu_of
 
 TRANSITIONS = 1000

@@ -4,16 +4,16 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from hamid.core.claims import Claim
-from hamid.core.saved_plan import ClaimSeat
-from hamid.core.snapshot import Snapshot
-from hamid.core.steps import Step
-from hamid.core.templates import TemplateTable
+from hamid.core.claims.claim import Claim
+from hamid.core.hardware.snapshot import Snapshot
+from hamid.core.planner.steps import Step
+from hamid.core.planner.templates import TemplateTable
+from hamid.core.relayout.saved_plan import ClaimSeat
 
 if TYPE_CHECKING:
-    from hamid.engine.apply import ApplyReport, Progress
-    from hamid.engine.recover import Finding
-    from hamid.engine.restore import RestoreReport
+    from hamid.engine.steps.apply import ApplyReport, Progress
+    from hamid.engine.steps.recover import Finding
+    from hamid.engine.steps.restore import RestoreReport
 
 
 class Backend(Protocol):

@@ -126,7 +126,7 @@ def report(session: Session, error: HamiError) -> int:
     """Say what happened and what to do, on stderr; for json and yaml as a document on stdout too."""
     if session.output in {Output.JSON, Output.YAML}:
         from hamictl.render import documents  # noqa: PLC0415
-        from hamid.core.document import error_document  # noqa: PLC0415
+        from hamid.core.documents.envelope import error_document  # noqa: PLC0415
 
         sys.stdout.write(documents.render(error_document(error), session.output))
     notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))

@@ -9,7 +9,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from hamictl.render.steps import step_text
-from hamid.core.steps import Step
+from hamid.core.planner.steps import Step
 
 
 class StepLines:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from msgspec import Struct
 
-from hamictl.question import agreed
+from hamictl.prompt import agreed
 from hamictl.render.change import change_page, plan_as_change
 from hamictl.render.steps import step_text
-from hamid.core.change import Change
-from hamid.core.document import change_document, outcome_document
+from hamid.core.documents.envelope import change_document, outcome_document
 from hamid.core.errors import UsageError
 from hamid.core.exits import Exit
-from hamid.core.plan import Plan
-from hamid.core.saved_plan import ClaimSeat, SavedPlan, encode_plan
-from hamid.core.steps import Step
+from hamid.core.planner.plan import Plan
+from hamid.core.planner.steps import Step
+from hamid.core.relayout.change import Change
+from hamid.core.relayout.saved_plan import ClaimSeat, SavedPlan, encode_plan
 
 if TYPE_CHECKING:
     from hamictl.session import Session
@@ -141,7 +141,7 @@ def confirm(run: ConfirmOptions, question: str) -> None:
 
 
 def _save(proposal: Proposal, path: str) -> None:
-    from hamictl import local  # noqa: PLC0415  # not every command writes files
+    from hamictl import node_access  # noqa: PLC0415  # not every command writes files
 
     plan = SavedPlan(
         simulated=proposal.simulated,
@@ -150,7 +150,7 @@ def _save(proposal: Proposal, path: str) -> None:
         claim_instances=proposal.seats,
         steps=proposal.steps,
     )
-    local.write_file(path, encode_plan(plan))
+    node_access.write_file(path, encode_plan(plan))
     sys.stderr.write(f"saved; carry it out with: hamictl mig apply {path}\n")
 
 

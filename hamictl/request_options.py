@@ -7,7 +7,7 @@ import typer
 from msgspec import Struct
 
 from hamictl.options import Gpus
-from hamid.core.request import GpuPolicy, MemoryMatch, Policy, Request, make_request
+from hamid.core.planner.request import GpuPolicy, MemoryMatch, Policy, Request, make_request
 
 
 class RequestOptions(Struct, kw_only=True):

@@ -13,7 +13,7 @@ from hamid.core.errors import UsageError
 
 if TYPE_CHECKING:
     from hamictl.backend import Backend
-    from hamid.core.snapshot import Snapshot
+    from hamid.core.hardware.snapshot import Snapshot
 
 
 class Output(StrEnum):
@@ -54,7 +54,7 @@ class Session:
     @cached_property
     def node(self) -> "Backend":
         """The node that this run is about."""
-        from hamictl.local import LocalBackend  # noqa: PLC0415  # not every command needs a node
+        from hamictl.node_access import LocalBackend  # noqa: PLC0415  # not every command needs a node
 
         return LocalBackend(sim=self.sim, root=self.root)
 
@@ -67,12 +67,12 @@ class Session:
 
     def state_file(self, state: str | None) -> str:
         """The state file of a lasting simulated node: `--state`, else `--sim`, else HAMI_SIM_STATE."""
-        from hamictl import local  # noqa: PLC0415
+        from hamictl import node_access  # noqa: PLC0415
 
-        found = state or self.sim or local.environment("HAMI_SIM_STATE")
+        found = state or self.sim or node_access.environment("HAMI_SIM_STATE")
         if not found:
             raise UsageError("which simulated node?", "name its state file with --state FILE or --sim FILE")
-        if local.is_spec(found):
+        if node_access.is_spec(found):
             raise UsageError(f"'{found}' describes a throw-away node", "name a state file with --state FILE")
         return found
 

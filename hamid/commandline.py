@@ -15,8 +15,8 @@ from typing import Final
 from msgspec import Struct
 
 from hamid.core.errors import UsageError
-from hamid.node import simulation, simulator
 from hamid.node.paths import Paths
+from hamid.node.simulation import control, persistent
 
 _SPEC: Final = re.compile(r"[0-9]+x")
 _KUBELET: Final = "/var/lib/kubelet"
@@ -86,7 +86,7 @@ def prepare(options: Options) -> Iterator[Setup]:
         with _throw_away(options.sim) as state:
             yield _simulated(options, state)
     else:
-        simulator.check_state(options.sim)
+        control.check_state(options.sim)
         yield _simulated(options, Path(options.sim).resolve())
 
 
@@ -94,9 +94,9 @@ def prepare(options: Options) -> Iterator[Setup]:
 def _throw_away(spec: str) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="hamid-sim-"))
     try:
-        simulation.up(folder / "node", spec)
+        persistent.up(folder / "node", spec)
         yield folder / "node"
-        simulation.down(folder / "node")
+        persistent.down(folder / "node")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -104,8 +104,8 @@ def _throw_away(spec: str) -> Iterator[Path]:
 def _simulated(options: Options, state: Path) -> Setup:
     os.environ.pop("HAMI_SIM_NODE", None)
     os.environ["HAMI_SIM_STATE"] = str(state)
-    simulator.preload()
-    return _setup(options, options.root or str(simulation.root_of(state)), simulated=True)
+    control.preload()
+    return _setup(options, options.root or str(persistent.root_of(state)), simulated=True)
 
 
 def _setup(options: Options, root: str, *, simulated: bool) -> Setup:

@@ -17,27 +17,27 @@ from pathlib import Path
 from typing import Any, Final
 
 from hamid.commandline import Options, Setup, parse_arguments, prepare
-from hamid.core.config import PodsSource
+from hamid.core.claims.which_container import identifier
+from hamid.core.config.config import PodsSource
 from hamid.core.errors import HamiError
 from hamid.core.exits import Exit, exit_code
-from hamid.core.health import rules
-from hamid.core.identify import identifier
-from hamid.core.library import changes
-from hamid.core.samples import families
-from hamid.core.samples_own import Facts
-from hamid.engine import folders
+from hamid.core.hardware.health import rules
+from hamid.core.library.plan import changes
+from hamid.core.metrics.daemon import Facts
+from hamid.core.metrics.gpus import families
 from hamid.engine.health import HealthKeeper
-from hamid.engine.library_sync import sync
-from hamid.engine.masters import Masters
+from hamid.engine.library.sync import sync
 from hamid.engine.node import Node
+from hamid.engine.other_managers import Masters
+from hamid.engine.pods import share_folders
 from hamid.engine.reload import Reloader
-from hamid.node import logs, memory
-from hamid.node.checkpoint import Checkpoint
-from hamid.node.cluster import pod_source
-from hamid.node.holdings import KubeletHoldings
-from hamid.node.systemd import Notifier
-from hamid.serve.device_plugin import DevicePlugin, socket_name
-from hamid.serve.disk import DiskReader
+from hamid.node.kubelet.checkpoint import Checkpoint
+from hamid.node.kubelet.holdings import KubeletHoldings
+from hamid.node.kubelet.pod_source import pod_source
+from hamid.node.system import logs, memory
+from hamid.node.system.systemd import Notifier
+from hamid.serve.file_metrics import DiskReader
+from hamid.serve.plugin.registration import DevicePlugin, socket_name
 from hamid.serve.supervisor import Supervisor
 from hamid.serve.web import Answer, Web, checks, metrics
 
@@ -93,7 +93,7 @@ def _open(setup: Setup, reloader: Reloader, log: Any) -> Iterator[Node]:
         memory=Checkpoint(f"{setup.kubelet_dir}/device-plugins"),
     )
     try:
-        _install_library(folders.library_dir(setup.paths, config), log)
+        _install_library(share_folders.library_dir(setup.paths, config), log)
         yield node
     finally:
         node.close(_CLOSE_SECONDS)

@@ -5,8 +5,10 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from support.library_files import build
 from typer.testing import CliRunner
 
 from hamictl.app import app
@@ -71,6 +73,16 @@ def node(hamictl, tmp_path):
     for state in made:
         if state.exists():
             hamictl.run("sim", "down", "--state", state)
+
+
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory):
+    """Two versions of a library, as bytes."""
+    folder = tmp_path_factory.mktemp("libraries")
+    return SimpleNamespace(
+        one=build(folder, "one.so", 1).read_bytes(),
+        two=build(folder, "two.so", 2).read_bytes(),
+    )
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the table of docs/config.md anew from the settings; run by hand after a change of hamid/core/settings.py."""
+"""Write the table of docs/config.md from the settings.
+
+Run it by hand after a change of hamid/core/config/settings.py.
+"""
 
 from pathlib import Path
 
-from hamid.core.config_document import settings_page
+from hamid.core.documents.config import settings_page
 
 PAGE = Path(__file__).parents[1] / "docs" / "config.md"
 MARK = "<!-- made by tools/config_docs.py -->\n"

@@ -6,17 +6,17 @@ After a change of metrics: .venv/bin/python tools/metrics_page.py > docs/metrics
 
 from __future__ import annotations
 
-from hamid.core.asked import Asked
-from hamid.core.claims import Claim, ClaimedSeat, ClaimedShare, PodOwner, Seat
-from hamid.core.config import Config, LegacyMetrics, Mode
-from hamid.core.counted import COUNTED, SECONDS, Tally
-from hamid.core.family import Family
-from hamid.core.gpu import Gpu, Instance, Load
-from hamid.core.profile import Placement
-from hamid.core.region import ContainerUse, Use
-from hamid.core.samples import families
-from hamid.core.samples_own import Facts
-from hamid.core.snapshot import Snapshot
+from hamid.core.claims.claim import Claim, ClaimedSeat, ClaimedShare, PodOwner, Seat
+from hamid.core.claims.container_request import Asked
+from hamid.core.config.config import Config, LegacyMetrics, Mode
+from hamid.core.hardware.gpu import Gpu, Instance, Load
+from hamid.core.hardware.profile import Placement
+from hamid.core.hardware.snapshot import Snapshot
+from hamid.core.library.region import ContainerUse, Use
+from hamid.core.metrics.counters import COUNTED, SECONDS, Tally
+from hamid.core.metrics.daemon import Facts
+from hamid.core.metrics.family import Family
+from hamid.core.metrics.gpus import families
 from hamid.core.view import GpuView, View
 
 HEAD = """\

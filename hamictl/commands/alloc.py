@@ -8,8 +8,8 @@ import typer
 from hamictl.options import noun, verb
 from hamictl.render import claims as page
 from hamictl.session import Session
-from hamid.core.claim_documents import claims_document
-from hamid.core.claims import Claim
+from hamid.core.claims.claim import Claim
+from hamid.core.documents.claims import claims_document
 from hamid.core.errors import HamiError, UsageError
 
 app = noun("alloc", "Show which container or operator holds which part of the GPUs.")

@@ -9,15 +9,15 @@ import typer
 from hamictl.options import noun, verb
 from hamictl.render import configuration
 from hamictl.session import Session
-from hamid.core.config_change import templates_mark
-from hamid.core.config_document import check_document, difference_document, settings_document
+from hamid.core.config.difference import templates_mark
+from hamid.core.config.settings import BY_NAME, nearest
+from hamid.core.documents.config import check_document, difference_document, settings_document
 from hamid.core.errors import DaemonMissing, UsageError
 from hamid.core.exits import Exit
-from hamid.core.marked import ConfigError
-from hamid.core.settings import BY_NAME, nearest
+from hamid.core.located import ConfigError
 
 if TYPE_CHECKING:
-    from hamictl.local import LocalConfig
+    from hamictl.node_access import LocalConfig
 
 app = noun("config", "Show, check and compare the configuration of hamid.")
 
@@ -112,7 +112,7 @@ def compare(session: Session, path: Path = None) -> int:
 
 
 def _store(session: Session, node: str | None) -> "LocalConfig":
-    from hamictl.local import LocalConfig  # noqa: PLC0415  # engine and node cost start-up
+    from hamictl.node_access import LocalConfig  # noqa: PLC0415  # engine and node cost start-up
 
     return LocalConfig(sim=session.sim, root=session.root, node_name=node)
 

@@ -9,20 +9,20 @@ import typer
 from hamictl.options import noun, verb
 from hamictl.render import library
 from hamictl.session import Session
-from hamid.core.errors import UsageError
-from hamid.core.exits import Exit
-from hamid.core.library_documents import (
+from hamid.core.documents.library import (
     collection_document,
     selftest_document,
     status_document,
     sync_document,
     verification_document,
 )
-from hamid.core.library_gc import KEEP
+from hamid.core.errors import UsageError
+from hamid.core.exits import Exit
+from hamid.core.library.gc import KEEP
 
 if TYPE_CHECKING:
-    from hamictl.local import LocalLibrary
-    from hamid.engine.library_sync import SyncReport
+    from hamictl.node_access import LocalLibrary
+    from hamid.engine.library.sync import SyncReport
 
 app = noun("lib", "Install, inspect and collect the libvgpu files that containers get.")
 
@@ -168,7 +168,7 @@ def selftest(session: Session, dest: Dest = None) -> int:
 
 
 def _library(session: Session, dest: str | None) -> "LocalLibrary":
-    from hamictl.local import LocalLibrary  # noqa: PLC0415  # the help page needs no node
+    from hamictl.node_access import LocalLibrary  # noqa: PLC0415  # the help page needs no node
 
     if dest == "":
         raise UsageError("the destination is empty", "name a directory with --dest DIR")

@@ -5,19 +5,19 @@ from typing import Annotated
 
 import typer
 
-from hamictl.commands import mig_care, mig_change
+from hamictl.commands import mig_change, mig_claims
 from hamictl.options import Gpus, noun, verb
 from hamictl.render import inventory
 from hamictl.render.plan import plan_page
 from hamictl.request_options import RequestOptions
 from hamictl.session import Session
-from hamid.core.assume import assume_occupied
-from hamid.core.decide import decide
-from hamid.core.document import instances_document, plan_document, profiles_document, templates_document
+from hamid.core.documents.envelope import instances_document, plan_document, profiles_document, templates_document
 from hamid.core.exits import Exit
-from hamid.core.plan import Plan
-from hamid.core.snapshot import select_gpus
-from hamid.core.template_fit import fit_table
+from hamid.core.hardware.snapshot import select_gpus
+from hamid.core.planner.decide import decide
+from hamid.core.planner.plan import Plan
+from hamid.core.planner.template_check import fit_table
+from hamid.core.planner.what_if import assume_occupied
 
 Templates = Annotated[
     str | None,
@@ -28,7 +28,7 @@ app = noun("mig", "Inspect MIG, plan layouts and change them.")
 
 
 mig_change.register(app)
-mig_care.register(app)
+mig_claims.register(app)
 
 
 @verb(app, "profiles")

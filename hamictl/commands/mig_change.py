@@ -8,24 +8,24 @@ import typer
 from msgspec import Struct
 from msgspec.structs import replace
 
-from hamictl import local
+from hamictl import node_access
 from hamictl.options import Gpus, verb
 from hamictl.proposal import Proposal, RunOptions, carry_out, propose_change, propose_plan, propose_saved
 from hamictl.render.plan import plan_page
 from hamictl.request_options import RequestOptions
 from hamictl.session import Output, Session
-from hamid.core import migparted
-from hamid.core.change import Change, GpuTarget, differs, plan_change
-from hamid.core.claims import operator_name
-from hamid.core.decide import decide
-from hamid.core.document import change_document, plan_document
+from hamid.core.claims.claim import operator_name
+from hamid.core.documents.envelope import change_document, plan_document
 from hamid.core.errors import UsageError
 from hamid.core.exits import Exit
-from hamid.core.geometry import LayoutItem, parse_layout
-from hamid.core.plan import Refusal
-from hamid.core.saved_plan import decode_plan
-from hamid.core.snapshot import Snapshot, select_gpus
-from hamid.core.template_fit import fit_table
+from hamid.core.hardware.geometry import LayoutItem, parse_layout
+from hamid.core.hardware.snapshot import Snapshot, select_gpus
+from hamid.core.planner.decide import decide
+from hamid.core.planner.plan import Refusal
+from hamid.core.planner.template_check import fit_table
+from hamid.core.relayout import mig_parted
+from hamid.core.relayout.change import Change, GpuTarget, differs, plan_change
+from hamid.core.relayout.saved_plan import decode_plan
 
 ConfigFile = Annotated[
     str | None, typer.Option("--file", "-f", metavar="FILE", help="A file in mig-parted's format (version: v1).")
@@ -93,7 +93,7 @@ def apply(
         )
     _check_read(given[0], wanted, target)
     if plan is not None:
-        return carry_out(session, propose_saved(decode_plan(local.read_file(plan), plan)), run)
+        return carry_out(session, propose_saved(decode_plan(node_access.read_file(plan), plan)), run)
     if wanted.mem or wanted.profile:
         return _apply_request(session, wanted, target.name, run)
     return carry_out(session, _towards(session, wanted, target), run)
@@ -112,7 +112,7 @@ def _check_read(form: str, wanted: RequestOptions, target: TargetOptions) -> Non
 
 
 def _apply_request(session: Session, wanted: RequestOptions, name: str | None, run: RunOptions) -> int:
-    claim = local.random_name("operator") if name is None else operator_name(name)
+    claim = node_access.random_name("operator") if name is None else operator_name(name)
     snapshot = session.snapshot()
     fitted = fit_table(session.node.templates(None), snapshot.gpus)
     outcome = decide(wanted.request(), snapshot, fitted.table, warnings=fitted.warnings)
@@ -132,10 +132,10 @@ def _towards(session: Session, wanted: RequestOptions, target: TargetOptions) ->
 
 
 def _file_change(snapshot: Snapshot, path: str, name: str | None) -> Change:
-    configs = migparted.parse_configs(local.read_marked(path), path)
-    specs = migparted.choose(configs, name, path)
-    change = plan_change(snapshot, migparted.targets(specs, snapshot))
-    return replace(change, warnings=(*change.warnings, *migparted.unmatched(specs, snapshot)))
+    configs = mig_parted.parse_configs(node_access.read_marked(path), path)
+    specs = mig_parted.choose(configs, name, path)
+    change = plan_change(snapshot, mig_parted.targets(specs, snapshot))
+    return replace(change, warnings=(*change.warnings, *mig_parted.unmatched(specs, snapshot)))
 
 
 def _layout_target(snapshot: Snapshot, text: str) -> GpuTarget:
@@ -237,7 +237,7 @@ def export(session: Session) -> None:
       hamictl mig export -o yaml > layout.yaml    # with placements, for hamictl alone
     """
     placements = session.output in {Output.YAML, Output.JSON}
-    document = migparted.export(session.snapshot(), placements=placements)
+    document = mig_parted.export(session.snapshot(), placements=placements)
     form = "json" if session.output is Output.JSON else "yaml"
     session.write(document, form)
 

@@ -8,12 +8,12 @@ import typer
 from hamictl.options import noun, verb
 from hamictl.proposal import ConfirmOptions, confirm
 from hamictl.session import Session
-from hamid.core.document import envelope
+from hamid.core.documents.envelope import envelope
 from hamid.core.errors import InUse, UsageError
 
 if TYPE_CHECKING:
-    from hamictl.local import LocalService
-    from hamid.node.service import ServicePlan
+    from hamictl.node_access import LocalService
+    from hamid.node.system.service import ServicePlan
 
 app = noun("service", "Install hamid as a service of systemd, or take it away.")
 _LINKS_HINT = "nvidia-ctk system create-dev-char-symlinks --create-all, or: ln -s NODE LINK for each"
@@ -56,7 +56,7 @@ def uninstall(session: Session, run: ConfirmOptions) -> None:
 
 
 def _service(session: Session) -> "LocalService":
-    from hamictl.local import LocalService  # noqa: PLC0415  # only this noun needs it
+    from hamictl.node_access import LocalService  # noqa: PLC0415  # only this noun needs it
 
     if session.sim is not None and session.root is None:
         raise UsageError("a simulated node has no systemd", "add --root DIR to write the files there")

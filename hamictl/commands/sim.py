@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from hamictl import local
+from hamictl import node_access
 from hamictl.commands.sim_inject import State
 from hamictl.commands.sim_inject import app as inject
 from hamictl.options import noun, verb
 from hamictl.render import inventory, tables
 from hamictl.session import Session
-from hamid.core.document import envelope, gpus_document
+from hamid.core.documents.envelope import envelope, gpus_document
 from hamid.core.errors import UsageError
-from hamid.core.snapshot import select_gpus
+from hamid.core.hardware.snapshot import select_gpus
 from hamid.core.units import parse_memory
 
 app = noun("sim", "Make, show and end simulated GPU nodes.")
@@ -38,7 +38,7 @@ def start_node(
       eval "$(hamictl sim env --state /tmp/node)"; nvidia-smi -L
     """
     path = session.state_file(state)
-    local.simulation.up(Path(path), node)
+    node_access.sim_nodes.up(Path(path), node)
     document = {**envelope("SimulatedNode", simulated=True), "state": path, "root": f"{path}.d", "node": node}
     text = f"simulated node {node} is up: {path}\nuse it with: hamictl --sim {shlex.quote(path)} gpu list\n"
     session.emit(document, lambda: text)
@@ -53,8 +53,8 @@ def show_node(session: Session, state: State = None) -> None:
       hamictl sim status --state /tmp/node
     """
     path = session.state_file(state)
-    snapshot = local.LocalBackend(sim=path, root=session.root).snapshot()
-    found = local.simulator.processes(path)
+    snapshot = node_access.LocalBackend(sim=path, root=session.root).snapshot()
+    found = node_access.sim_control.processes(path)
     processes = [{"pid": p.pid, "name": p.name, "memoryMiB": p.memory_mib, "target": p.target} for p in found]
     document = {
         **gpus_document(snapshot, snapshot.gpus),
@@ -81,7 +81,7 @@ def print_environment(session: Session, state: State = None) -> None:
     Examples:
       eval "$(hamictl sim env --state /tmp/node)"
     """
-    exports = local.simulation.exports(Path(session.state_file(state)))
+    exports = node_access.sim_nodes.exports(Path(session.state_file(state)))
     text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in exports.items())
     session.emit({**envelope("SimulatedEnvironment", simulated=True), "environment": exports}, lambda: text)
 
@@ -95,7 +95,7 @@ def list_boards(session: Session) -> None:
       hamictl sim boards
       hamictl sim boards -o name
     """
-    found = local.simulator.boards()
+    found = node_access.sim_control.boards()
     rows = [{"key": board.key, "name": board.name or None} for board in found]
     document = {**envelope("SimulatedBoardList", simulated=True), "boards": rows}
     session.emit(document, lambda: tables.table(["KEY", "NAME"], [(row["key"], row["name"]) for row in rows]))
@@ -110,7 +110,7 @@ def end_node(session: Session, state: State = None) -> None:
       hamictl sim down --state /tmp/node
     """
     path = session.state_file(state)
-    pids = local.simulation.down(Path(path))
+    pids = node_access.sim_nodes.down(Path(path))
     ended = f", {len(pids)} holder(s) ended" if pids else ""
     document = {**envelope("SimulatedNode", simulated=True), "state": path, "ended": pids}
     session.emit(document, lambda: f"simulated node {path} is down{ended}\n")
@@ -138,10 +138,10 @@ def start_process(
     if memory_mib is None:
         raise UsageError("a process holds an amount, not a percentage", "write for example --memory 1000")
     if instance is None:
-        snapshot = local.LocalBackend(sim=path, root=session.root).snapshot()
+        snapshot = node_access.LocalBackend(sim=path, root=session.root).snapshot()
         (chosen,) = select_gpus(snapshot, (gpu or "0",))
         instance = chosen.uuid
-    pid = local.simulation.start_holder(Path(path), instance, memory_mib)
+    pid = node_access.sim_nodes.start_holder(Path(path), instance, memory_mib)
     document = {**envelope("SimulatedProcess", simulated=True), "pid": pid, "target": instance}
     session.emit(document, lambda: f"{pid}\n")
 
@@ -159,6 +159,6 @@ def stop_process(
       hamictl sim process stop 4711 --state /tmp/node
     """
     path = session.state_file(state)
-    local.simulation.stop_holder(Path(path), pid)
+    node_access.sim_nodes.stop_holder(Path(path), pid)
     document = {**envelope("SimulatedProcess", simulated=True), "pid": pid}
     session.emit(document, lambda: f"{pid} ended\n")

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from hamictl import local
+from hamictl import node_access
 from hamictl.options import noun, verb
 from hamictl.session import Session
-from hamid.core.document import envelope
+from hamid.core.documents.envelope import envelope
 from hamid.core.errors import UsageError
 
 app = noun("inject", "Faults, knobs and incidents on a simulated node.")
@@ -40,7 +40,7 @@ def set_knob(
       hamictl sim inject set root_only 1 --state /tmp/node
     """
     path = session.state_file(state)
-    local.simulator.set_knob(knob, value, uuid=gpu, state=path)
+    node_access.sim_control.set_knob(knob, value, uuid=gpu, state=path)
     _report(session, path, f"{knob} is {value or 'empty'} {_where(gpu)}")
 
 
@@ -60,7 +60,7 @@ def add_fault(
       hamictl sim inject fault 'nvmlGpuInstanceDestroy@1#2=error:19' --state /tmp/node
     """
     path = session.state_file(state)
-    local.simulator.add_fault(rule, state=path)
+    node_access.sim_control.add_fault(rule, state=path)
     _report(session, path, f"fault added: {rule}")
 
 
@@ -73,7 +73,7 @@ def clear_faults(session: Session, state: State = None) -> None:
       hamictl sim inject clear --state /tmp/node
     """
     path = session.state_file(state)
-    local.simulator.clear_faults(state=path)
+    node_access.sim_control.clear_faults(state=path)
     _report(session, path, "faults cleared")
 
 
@@ -91,7 +91,7 @@ def post_xid(
       hamictl sim inject xid 94 --gpu MIG-5d9b... --state /tmp/node
     """
     path = session.state_file(state)
-    local.simulator.post_xid(_one(gpu), xid, state=path)
+    node_access.sim_control.post_xid(_one(gpu), xid, state=path)
     _report(session, path, f"Xid {xid} {_where(gpu)}")
 
 
@@ -110,7 +110,7 @@ def post_ecc(
       hamictl sim inject ecc 2 --uncorrected --gpu 0 --state /tmp/node
     """
     path = session.state_file(state)
-    local.simulator.post_ecc(_one(gpu), count, uncorrected=uncorrected, state=path)
+    node_access.sim_control.post_ecc(_one(gpu), count, uncorrected=uncorrected, state=path)
     _report(session, path, f"{count} ECC error(s) {_where(gpu)}")
 
 
@@ -123,7 +123,7 @@ def reset_gpu(session: Session, gpu: Target = None, state: State = None) -> None
       hamictl sim inject reset --gpu 0 --state /tmp/node
     """
     path = session.state_file(state)
-    local.simulator.reset_gpu(gpu, state=path)
+    node_access.sim_control.reset_gpu(gpu, state=path)
     _report(session, path, f"reset {_where(gpu)}")
 
 
@@ -136,7 +136,7 @@ def reboot(session: Session, state: State = None) -> None:
       hamictl sim inject reboot --state /tmp/node
     """
     path = session.state_file(state)
-    local.simulation.reboot(Path(path))
+    node_access.sim_nodes.reboot(Path(path))
     _report(session, path, "rebooted")
 
 

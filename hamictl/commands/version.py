@@ -7,7 +7,7 @@ import typer
 
 from hamictl.options import verb
 from hamictl.session import Session
-from hamid.core.document import version_document
+from hamid.core.documents.envelope import version_document
 from hamid.core.errors import HamiError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)

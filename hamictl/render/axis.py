@@ -8,7 +8,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from hamid.core.profile import Placement
+from hamid.core.hardware.profile import Placement
 
 _NARROWEST = 6
 

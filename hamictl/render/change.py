@@ -4,10 +4,10 @@
 from collections.abc import Iterable, Sequence
 
 from hamictl.render.axis import Box, draw
-from hamid.core.change import Change, GpuChange
-from hamid.core.gpu import Gpu, Instance
-from hamid.core.plan import Action, Plan, PlannedInstance
-from hamid.core.steps import CreateInstance, DestroyInstance, SetMigMode, Step
+from hamid.core.hardware.gpu import Gpu, Instance
+from hamid.core.planner.plan import Action, Plan, PlannedInstance
+from hamid.core.planner.steps import CreateInstance, DestroyInstance, SetMigMode, Step
+from hamid.core.relayout.change import Change, GpuChange
 
 _MARKS = {Action.CREATE: "+", Action.REUSE: "*", Action.KEEP: "=", Action.DESTROY: "-"}
 _NOTHING = "Nothing to change: the node is as asked."

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from hamictl.render.tables import table
-from hamid.core.marked import Problem, printable
+from hamid.core.located import Problem, printable
 
 
 def settings_page(document: dict[str, Any], *, origin: bool, wide: bool) -> str:

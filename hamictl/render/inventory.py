@@ -5,9 +5,9 @@ from typing import Any
 
 from hamictl.render.axis import Box, draw
 from hamictl.render.tables import table
-from hamid.core.geometry import format_geometry
-from hamid.core.gpu import Gpu, Instance
-from hamid.core.placement import board_of
+from hamid.core.hardware.board import board_of
+from hamid.core.hardware.geometry import format_geometry
+from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.units import format_mib
 
 

@@ -3,8 +3,8 @@
 
 from hamictl.render.axis import Box, draw
 from hamictl.render.steps import step_text
-from hamid.core.geometry import format_geometry, sum_counts
-from hamid.core.plan import Action, Consideration, GpuPlan, Plan, Refusal
+from hamid.core.hardware.geometry import format_geometry, sum_counts
+from hamid.core.planner.plan import Action, Consideration, GpuPlan, Plan, Refusal
 
 _MARKS = {Action.CREATE: "+", Action.REUSE: "*", Action.KEEP: "=", Action.DESTROY: "-"}
 _LEGEND = "+ create   * reuse   = keep   - destroy   . free"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Steps in words."""
 
-from hamid.core.steps import CreateInstance, DestroyInstance, SetMigMode, Step
+from hamid.core.planner.steps import CreateInstance, DestroyInstance, SetMigMode, Step
 
 
 def step_text(step: Step) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from hamid.core.claims import Claim
-from hamid.core.config import Config, Mode
-from hamid.core.devices import PluginDevice
-from hamid.core.gpu import Gpu, Load
-from hamid.core.snapshot import Snapshot
+from hamid.core.claims.claim import Claim
+from hamid.core.claims.device_ids import PluginDevice
+from hamid.core.config.config import Config, Mode
+from hamid.core.hardware.gpu import Gpu, Load
+from hamid.core.hardware.snapshot import Snapshot
 
 
 class GpuView(Struct, frozen=True, kw_only=True):

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from hamid.core.errors import HamiError
-from hamid.core.health import HealthEvent, HealthRules, Sickness
+from hamid.core.hardware.health import HealthEvent, HealthRules, Sickness
 from hamid.engine.node import Node
-from hamid.node.health import HealthWatch
+from hamid.node.driver.events import HealthWatch
 
 _WAIT_MS: Final = 1000
 _RETRY_SECONDS: Final = 5.0

@@ -8,23 +8,23 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hamid.core.claims import Claim
-from hamid.core.config import Config
-from hamid.core.devices import PluginDevice
-from hamid.core.ended import ending
-from hamid.core.grant import Denial, Grant
-from hamid.core.identify import Identify
-from hamid.core.identity import Identified, anonymous
-from hamid.core.pods import HoldingList, PodList
+from hamid.core.claims.claim import Claim
+from hamid.core.claims.device_ids import PluginDevice
+from hamid.core.claims.grant import Denial, Grant
+from hamid.core.claims.identity import Identified, anonymous
+from hamid.core.claims.release import ending
+from hamid.core.claims.which_container import Identify
+from hamid.core.config.config import Config
+from hamid.core.pods.pods import HoldingList, PodList
 from hamid.core.view import View
-from hamid.engine.adopting import Adopter
-from hamid.engine.allocation import Allocator
-from hamid.engine.counters import Counters
-from hamid.engine.courtesy import Courtesy
-from hamid.engine.live import Live
-from hamid.engine.prestart import Prestart
-from hamid.engine.reconcile import Reconciler
-from hamid.engine.starting import restore_all, set_modes
+from hamid.engine.driver.counters import Counters
+from hamid.engine.driver.live import Live
+from hamid.engine.pods.adopt import Adopter
+from hamid.engine.pods.allocate import Allocator
+from hamid.engine.pods.holdings_gate import Courtesy
+from hamid.engine.pods.prestart import Prestart
+from hamid.engine.pods.reconcile import Reconciler
+from hamid.engine.pods.start import restore_all, set_modes
 from hamid.node.paths import Paths
 from hamid.node.ports import GrantMemory, HoldingSource, NoHoldings, NoMemory, NoPods, PodSource
 

@@ -13,13 +13,13 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from hamid.core.config import Config
-from hamid.core.config_change import Changed, compare, document, templates_mark, within_reach
+from hamid.core.config.config import Config
+from hamid.core.config.difference import Changed, compare, document, templates_mark, within_reach
+from hamid.core.config.settings import Change
 from hamid.core.errors import HamiError, NodeError
-from hamid.core.settings import Change
-from hamid.node import configdir
+from hamid.node.config import files
 from hamid.node.paths import Paths
-from hamid.node.processes import started_at
+from hamid.node.system.processes import started_at
 
 RUNNING: Final = "config.json"
 _MOST_BYTES: Final = 1024 * 1024
@@ -55,14 +55,14 @@ class Reloader:
         self._paths = paths
         self._environment = environment
         self._log = log
-        self._signature: configdir.Signature | None = None
+        self._signature: files.Signature | None = None
         self.problem = ""
         self.version = 0
         self.config = Config()
 
     def start(self) -> Config:
         """The configuration to begin with; raises ConfigError or UsageError."""
-        self._signature = configdir.signature(self._paths)
+        self._signature = files.signature(self._paths)
         self.config = self._read()
         self.version = 1
         return self.config
@@ -70,7 +70,7 @@ class Reloader:
     def changed(self) -> bool:
         """True when the files are others than those that were read last; cheap."""
         try:
-            return configdir.signature(self._paths) != self._signature
+            return files.signature(self._paths) != self._signature
         except HamiError:
             return not self.problem
 
@@ -79,7 +79,7 @@ class Reloader:
         # Unknown until it was read: files that come back as they were are read again.
         self._signature = None
         try:
-            self._signature = configdir.signature(self._paths)
+            self._signature = files.signature(self._paths)
             wanted = self._read()
         except HamiError as error:
             self.problem = error.message
@@ -94,7 +94,7 @@ class Reloader:
         return Reloaded(config=self.config, changed=changed)
 
     def _read(self) -> Config:
-        parsed = configdir.read_config(self._paths, self._environment)
+        parsed = files.read_config(self._paths, self._environment)
         for note in parsed.notes:
             # A node that HAMi's file does not name would be served in another way than was meant.
             self._log.warning("config_note", text=note)

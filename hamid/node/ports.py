@@ -7,8 +7,8 @@ says `complete=False` and why, and from such an answer nobody concludes that a p
 
 from typing import Protocol
 
-from hamid.core.pods import HoldingList, PodList
-from hamid.core.remembered import RememberedList
+from hamid.core.claims.checkpoint import RememberedList
+from hamid.core.pods.pods import HoldingList, PodList
 
 
 class PodSource(Protocol):

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from hamid.core.config import Config
+from hamid.core.config.config import Config
 from hamid.core.errors import HamiError, OtherMaster
 from hamid.engine.node import Node
 from hamid.engine.reload import Reloader
-from hamid.node import memory
+from hamid.node.system import memory
 
 Result = TypeVar("Result")
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 from prometheus_client import exposition
 from prometheus_client.core import Metric
 
-from hamid.core.family import Family
+from hamid.core.metrics.family import Family
 
 _MAX_HEAD: Final = 8 * 1024
 _TIMEOUT_SECONDS: Final = 5.0

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from hamid.core.gpu import Gpu, Instance
-from hamid.core.profile import Engines, Placement, Profile
-from hamid.core.snapshot import Snapshot
+from hamid.core.hardware.gpu import Gpu, Instance
+from hamid.core.hardware.profile import Engines, Placement, Profile
+from hamid.core.hardware.snapshot import Snapshot
 from hamid.node.paths import data_file
 
 _ENGINES = ("decoders", "encoders", "jpeg", "ofa")

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stand-ins for `hamid.node.files.Calls` that count the calls to the system, fail one of them, or die at one."""
+"""Stand-ins for `hamid.node.files.tree.Calls` that count the calls to the system, fail one of them, or die at one."""
 
 import os
 import signal
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from hamid.node.files import Calls
+from hamid.node.files.tree import Calls
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

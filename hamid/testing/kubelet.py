@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import grpc
 
-from hamid.node.kubelet_api import deviceplugin_pb2
+from hamid.node.kubelet.api import deviceplugin_pb2
 from hamid.testing import kubelet_files as files
 from hamid.testing.kubelet_devices import AdmissionError, ContainerSpec, Devices, Held, PodSpec
 from hamid.testing.kubelet_sockets import Plugin, Registration, serve_pod_resources, serve_registration

@@ -17,7 +17,7 @@ from pathlib import Path
 from socket import AF_UNIX, SOCK_STREAM, socket
 from typing import Any, Final
 
-from hamid.node.kubelet import listens
+from hamid.node.kubelet.grpc import listens
 from hamid.testing.kubelet import AdmissionError, ContainerSpec, Kubelet, PodSpec
 from hamid.testing.kubelet_http import PodServer
 

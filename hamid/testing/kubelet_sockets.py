@@ -9,18 +9,18 @@ from typing import Any, Final
 
 import grpc
 
-from hamid.node.kubelet import OPTIONS
-from hamid.node.kubelet_api import deviceplugin_pb2, podresources_v1_pb2, podresources_v1alpha1_pb2
-from hamid.node.kubelet_api.deviceplugin_pb2_grpc import (
+from hamid.node.kubelet.api import deviceplugin_pb2, podresources_v1_pb2, podresources_v1alpha1_pb2
+from hamid.node.kubelet.api.deviceplugin_pb2_grpc import (
     DevicePluginStub,
     add_RegistrationServicer_to_server,
 )
-from hamid.node.kubelet_api.podresources_v1_pb2_grpc import (
+from hamid.node.kubelet.api.podresources_v1_pb2_grpc import (
     add_PodResourcesListerServicer_to_server as add_lister_v1,
 )
-from hamid.node.kubelet_api.podresources_v1alpha1_pb2_grpc import (
+from hamid.node.kubelet.api.podresources_v1alpha1_pb2_grpc import (
     add_PodResourcesListerServicer_to_server as add_lister_v1alpha1,
 )
+from hamid.node.kubelet.grpc import OPTIONS
 from hamid.testing.kubelet_devices import AdmissionError
 
 PRESTART_SECONDS: Final = 30.0

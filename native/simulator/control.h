@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The exported control interface of the simulator: what tests, `hamictl sim` and the holder do to a node from
- * outside, where NVML has no call for it. Python reaches it through hamid.node.simulator.
+ * outside, where NVML has no call for it. Python reaches it through hamid.node.simulation.control.
  *
  * A `uuid` may also be the index or the PCI address of a GPU.
  * `state` names a state file; NULL means the node that nvmlInit has open in this process. Functions return an NVML

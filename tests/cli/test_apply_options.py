@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from hamid.node import simulator
+from hamid.node.simulation import control
 
 FILE = """
 version: v1
@@ -103,7 +103,7 @@ def test_a_failure_tells_in_its_document_what_was_taken_back(hamictl, node):
     state = node("1xA30")
     words = ("--sim", state, "mig", "apply", "--layout", "0=1g.6gb@0,1g.6gb@1", "--yes")
     assert hamictl.run("--sim", state, "mig", "enable", "-i", "0", "--yes").exit_code == 0
-    simulator.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement#2=error:23", state=state)
+    control.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement#2=error:23", state=state)
     failed = hamictl.document(*words, code=1)
     assert failed["kind"] == "Error"
     assert "undone: create 1g.6gb@0 on GPU 0" in failed["notes"]

@@ -2,18 +2,18 @@
 """hamictl config: the configuration as people and programs see it."""
 
 import json
-from pathlib import Path
 
 import jsonschema
 import pytest
+from support import REPOSITORY
 
-from hamid.core.config_document import settings_page
-from hamid.core.settings import SETTINGS
+from hamid.core.config.settings import SETTINGS
+from hamid.core.documents.config import settings_page
 from hamid.engine.reload import Reloader
-from hamid.node.logs import Form, setup
 from hamid.node.paths import Paths
+from hamid.node.system.logs import Form, setup
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = REPOSITORY / "docs"
 
 
 @pytest.fixture

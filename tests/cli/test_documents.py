@@ -2,12 +2,12 @@
 """The JSON documents against their published schemas."""
 
 import json
-from pathlib import Path
 
 import jsonschema
 import pytest
+from support import REPOSITORY
 
-SCHEMAS = Path(__file__).parents[2] / "docs" / "json"
+SCHEMAS = REPOSITORY / "docs" / "json"
 A100 = ("--sim", "2xA100-SXM4-40GB")
 PLAN = (*A100, "mig", "plan", "--explain")
 

@@ -4,9 +4,9 @@
 import pytest
 import yaml
 
-from hamid.node import simulator
+from hamid.node.simulation import control
 
-BOARDS = sorted({board.key for board in simulator.boards()})
+BOARDS = sorted({board.key for board in control.boards()})
 
 
 @pytest.mark.parametrize("board", BOARDS)

@@ -2,15 +2,15 @@
 """Error classes, their exit codes and their documentation are one list."""
 
 import re
-from pathlib import Path
 
 import pytest
+from support import REPOSITORY
 
-import hamid.core.marked  # noqa: F401  # brings its error class into the tree
+import hamid.core.located  # noqa: F401  # brings its error class into the tree
 from hamid.core.errors import DriverMissing, GpuLost, HamiError, NodeError, NotPermitted, NvmlFailed, UsageError
 from hamid.core.exits import exit_code
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "errors.md"
+DOCUMENT = REPOSITORY / "docs" / "errors.md"
 
 
 def tree(kind):

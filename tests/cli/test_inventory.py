@@ -7,7 +7,7 @@ import pynvml
 import pytest
 import yaml
 
-from hamid.node import simulator
+from hamid.node.simulation import control
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def split(node, monkeypatch):
     """A lasting A100 node with MIG on and 2g.10gb@2 and 1g.5gb@6, made through nvidia-ml-py."""
     state = node("2xA100-SXM4-40GB")
     monkeypatch.setenv("HAMI_SIM_STATE", str(state))
-    simulator.preload()
+    control.preload()
     pynvml.nvmlInit()
     device = pynvml.nvmlDeviceGetHandleByIndex(1)
     assert pynvml.nvmlDeviceSetMigMode(device, 1) == 0

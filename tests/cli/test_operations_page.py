@@ -3,11 +3,11 @@
 
 import os
 import re
-from pathlib import Path
 
 import pytest
+from support import REPOSITORY
 
-PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+PAGE = (REPOSITORY / "docs" / "operations.md").read_text()
 SESSION = re.compile(r"^## (?P<title>.*)$|^```\n\$ (?P<command>.*)\n(?P<answer>[\s\S]*?)^```$", re.MULTILINE)
 # What happens on the node between two sections and is told in words.
 BETWEEN = {

@@ -4,16 +4,16 @@
 import json
 import os
 import stat
-from pathlib import Path
 
 import jsonschema
 import pytest
+from support import REPOSITORY
 
 from hamid.core.exits import Exit
 from hamid.node.paths import Paths
-from hamid.node.service import missing_links
+from hamid.node.system.service import missing_links
 
-SCHEMA = Path(__file__).parents[2] / "docs" / "json" / "ServiceChange.schema.json"
+SCHEMA = REPOSITORY / "docs" / "json" / "ServiceChange.schema.json"
 UNIT = "etc/systemd/system/hamid.service"
 
 
@@ -82,7 +82,7 @@ def test_a_daemon_reload_that_would_harm_is_refused():
 
     from hamictl.commands.service import _check_links  # noqa: PLC0415
     from hamid.core.errors import InUse  # noqa: PLC0415
-    from hamid.node.service import ServicePlan  # noqa: PLC0415
+    from hamid.node.system.service import ServicePlan  # noqa: PLC0415
 
     plan = ServicePlan(
         files=(), commands=(("systemctl", "daemon-reload"),), missing_links=(("/dev/nvidia0", "/dev/char/195:0"),)

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes with hamid."""
+"""Nodes with hamid, and device plugins over plain values beside a kubelet stand-in."""
 
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+import structlog
+from support.plugin import PlainNode, PluginThread
+from support.running import Hamid
 
-sys.path.insert(0, str(Path(__file__).parent))  # for the process under test, which the modules here share
-
-from running import Hamid
+from hamid.core.claims.grant import Denial, DenialCode
+from hamid.serve.plugin.registration import DevicePlugin
+from hamid.testing.kubelet import Kubelet
 
 
 @pytest.fixture
@@ -35,3 +37,44 @@ def hamid(monkeypatch):
     for each in made:
         each.close()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def place():
+    """A folder whose path leaves room for the names of sockets."""
+    folder = Path(tempfile.mkdtemp(prefix="hk"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def kubelet(place):
+    with Kubelet(place) as running:
+        yield running
+
+
+@pytest.fixture
+def plain():
+    return PlainNode()
+
+
+@pytest.fixture
+def serve(place):
+    """Starts device plugins over a node; they end with the test."""
+    running = []
+
+    def start(node, **options):
+        options = {"kubelet_dir": place, "log": structlog.get_logger(), **options}
+        running.append(PluginThread(lambda: DevicePlugin(node, **options)))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.stop()
+
+
+@pytest.fixture
+def denial():
+    return Denial(
+        code=DenialCode.NO_FIT, message="no GPU has room for 1g.5gb", hint="delete a pod", reasons=("x " * 9,)
+    )

@@ -2,12 +2,12 @@
 """hamictl beside a running hamid: it reads freely, and changes nothing."""
 
 import json
-from pathlib import Path
 
 import jsonschema
-from running import until
+from support import REPOSITORY
+from support.running import until
 
-SCHEMA = Path(__file__).parents[2] / "docs" / "json" / "ClaimList.schema.json"
+SCHEMA = REPOSITORY / "docs" / "json" / "ClaimList.schema.json"
 
 
 def test_claims_are_shown_with_their_pods_and_changes_are_refused_with_hamids_pid(hamid, hamictl):

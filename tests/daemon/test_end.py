@@ -6,9 +6,9 @@ import threading
 import time
 
 import pytest
-from running import until
+from support.running import until
 
-from hamid.node import simulator
+from hamid.node.simulation import control
 from hamid.testing.kubelet import AdmissionError
 
 
@@ -41,7 +41,7 @@ def test_a_driver_that_hangs_starves_no_watchdog_and_delays_no_end(hamid, manage
     node = hamid()
     node.start(NOTIFY_SOCKET=manager.getsockname(), WATCHDOG_USEC="30000000")
     node.kubelet.wait_for(20)
-    simulator.add_fault("nvmlDeviceGetMigMode=hang", state=str(node.state))
+    control.add_fault("nvmlDeviceGetMigMode=hang", state=str(node.state))
     time.sleep(1.0)
     heard(manager)
     time.sleep(3.0)
@@ -57,7 +57,7 @@ def test_an_allocate_in_flight_is_finished_or_undone(hamid, slow):
     node = hamid().start()
     node.kubelet.wait_for(20)
     kept = node.uuids(node.add("kept"))
-    simulator.add_fault(f"nvmlGpuInstanceCreateComputeInstance={slow}", state=str(node.state))
+    control.add_fault(f"nvmlGpuInstanceCreateComputeInstance={slow}", state=str(node.state))
     outcome = []
 
     def admit():
@@ -71,7 +71,7 @@ def test_an_allocate_in_flight_is_finished_or_undone(hamid, slow):
     until(lambda: any(claim.pending for claim in node.facts().claims))
     assert timed_stop(node) < 10
     thread.join(30)
-    simulator.clear_faults(state=str(node.state))
+    control.clear_faults(state=str(node.state))
     node.start()
     node.kubelet.wait_for(1)
     granted = kept if isinstance(outcome[0], AdmissionError) else [*kept, *node.uuids(outcome[0])]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hamid.node.kubelet_api import deviceplugin_pb2 as messages
+from hamid.node.kubelet.api import deviceplugin_pb2 as messages
 
-from running import until  # isort: skip
+from support.running import until  # isort: skip
 
 # What a node may refuse and a caller get wrong: never an unexpected exception, never a dead hamid.
 EXPECTED = {

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """hamid beside sick GPUs and other masters of the node."""
 
-from running import until
+from support.running import until
 
-from hamid.engine.masters import Masters
-from hamid.engine.observe import observe
-from hamid.node import simulator
+from hamid.engine.driver.observe import observe
+from hamid.engine.other_managers import Masters
 from hamid.node.paths import Paths
+from hamid.node.simulation import control
 
 
 def test_a_sick_gpu_is_offered_no_more_and_comes_back(hamid):
@@ -16,10 +16,10 @@ def test_a_sick_gpu_is_offered_no_more_and_comes_back(hamid):
     node.start()
     node.kubelet.wait_for(20)
     first, second = (gpu.uuid for gpu in observe(node.paths).gpus)
-    simulator.post_xid(second, 13, state=str(node.state))
+    control.post_xid(second, 13, state=str(node.state))
     until(lambda: node.events("health_event"))
     assert len(node.kubelet.healthy) == 20
-    simulator.post_xid(first, 79, state=str(node.state))
+    control.post_xid(first, 79, state=str(node.state))
     until(lambda: len(node.kubelet.healthy) == 10)
     assert all(each.startswith(second) for each in node.kubelet.healthy)
     assert "Xid 79" in node.get("/readyz?verbose")[1]

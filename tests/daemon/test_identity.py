@@ -5,7 +5,7 @@ import json
 import time
 
 import pytest
-from running import RESOURCE, until
+from support.running import RESOURCE, until
 
 from hamid.testing.kubelet import ContainerSpec, Kubelet
 from hamid.testing.kubelet_http import PodServer

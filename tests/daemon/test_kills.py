@@ -7,9 +7,9 @@ import signal
 import threading
 
 import pytest
-from running import RESOURCE, until
+from support.running import RESOURCE, until
 
-from hamid.node import simulator
+from hamid.node.simulation import control
 from hamid.testing.kubelet import AdmissionError, ContainerSpec, PodSpec
 
 # A start takes half a second or more; kills fall into it, into the work after it and between.
@@ -93,7 +93,7 @@ def agree(node, churn):
 def slow(node):
     """Its changes take so long that a kill often falls between two calls of one change."""
     for function in ("nvmlDeviceCreateGpuInstanceWithPlacement", "nvmlGpuInstanceDestroy"):
-        simulator.add_fault(f"{function}=latency:15", state=str(node.state))
+        control.add_fault(f"{function}=latency:15", state=str(node.state))
     return node
 
 
@@ -107,7 +107,7 @@ def killed(make, cycles, seed):
     churn.come()
     ((uid, (used,)),) = churn.pods.items()
     kept = {uid: churn.pods.pop(uid)}
-    simulator.add_process(used, os.getpid(), 100, state=str(node.state))
+    control.add_process(used, os.getpid(), 100, state=str(node.state))
     churn.thread.start()
     for cycle in range(cycles):
         if cycle % 2:
@@ -121,7 +121,7 @@ def killed(make, cycles, seed):
         there = set(node.instances())
         missing = {name: uuids for name, uuids in living if not set(uuids) <= there and name in churn.pods}
         assert missing == {}, (there, node.facts().claims, node.log.read_text()[-6000:])
-        assert [each.target for each in simulator.processes(str(node.state))] == [used]
+        assert [each.target for each in control.processes(str(node.state))] == [used]
         node.start()
     churn.quiet.set()
     churn.thread.join(60)
@@ -130,7 +130,7 @@ def killed(make, cycles, seed):
     node.kubelet.wait_for(1, 60)
     agree(node, churn)
     assert churn.given > cycles / 8  # lives are short, and a machine may be slow
-    simulator.remove_process(os.getpid(), state=str(node.state))
+    control.remove_process(os.getpid(), state=str(node.state))
     for name in list(churn.pods):
         del churn.pods[name]
         node.kubelet.finish_pod(name)

@@ -10,9 +10,9 @@ import subprocess
 import time
 
 import pytest
-from running import until
+from support.running import until
 
-from hamid.node import simulator
+from hamid.node.simulation import control
 from hamid.testing.kubelet import AdmissionError
 
 
@@ -146,13 +146,13 @@ def test_a_device_that_a_pod_holds_stays_advertised(hamid):
 def test_a_driver_that_comes_late_is_waited_for(hamid, code, word):
     """Ready for systemd at once, not ready for Kubernetes until the driver answers; a mismatch of versions too."""
     node = hamid()
-    simulator.add_fault(f"nvmlInit*=error:{code}", state=str(node.state))
+    control.add_fault(f"nvmlInit*=error:{code}", state=str(node.state))
     node.start()
     until(lambda: node.events("node_waits"))
     status, text = node.get("/readyz")
     assert status == 503
     assert word in text
-    simulator.clear_faults(state=str(node.state))
+    control.clear_faults(state=str(node.state))
     node.kubelet.wait_for(20)
     assert node.get("/readyz")[0] == 200
 
@@ -249,7 +249,7 @@ def test_metrics_tell_how_busy_whole_gpus_are(hamid):
     node.start()
     node.kubelet.wait_for(20)
     assert figure(node, "hami_host_gpu_memory_used_bytes", 1) < 1 << 30
-    simulator.add_process(node.gpus()[1].uuid, os.getpid(), 5000, state=node.state)
+    control.add_process(node.gpus()[1].uuid, os.getpid(), 5000, state=node.state)
     for name in ("hami_host_gpu_memory_used_bytes", "HostGPUMemoryUsage"):
         until(lambda name=name: figure(node, name, 1) >= 5000 << 20)
     assert figure(node, "hami_host_gpu_memory_used_bytes", 0) < 1 << 30

@@ -6,9 +6,9 @@ from contextlib import closing
 
 import grpc
 import pytest
-from running import until
+from support.running import until
 
-from hamid.node import simulation
+from hamid.node.simulation import persistent
 from hamid.testing.kubelet_sockets import Plugin
 
 
@@ -82,7 +82,7 @@ def test_after_a_reboot_containers_start_on_what_they_were_told(hamid, spec):
     uids = [node.add("one"), node.add("two", memory=9000)]
     before, layout = {uid: node.uuids(uid) for uid in uids}, kinds(node)
     node.stop(signal.SIGKILL)
-    simulation.reboot(node.state)
+    persistent.reboot(node.state)
     assert node.instances() == {}
     node.start()
     until(lambda: kinds(node) == layout)

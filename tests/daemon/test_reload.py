@@ -6,10 +6,10 @@ import signal
 import threading
 import time
 
-from hamid.node import simulator
+from hamid.node.simulation import control
 from hamid.testing.kubelet_devices import AdmissionError
 
-from running import until  # isort: skip
+from support.running import until  # isort: skip
 
 
 def test_a_mode_is_changed_gpu_by_gpu_as_they_are_drained(hamid):
@@ -35,7 +35,7 @@ def test_a_mode_is_changed_gpu_by_gpu_as_they_are_drained(hamid):
 def test_a_reload_while_the_driver_is_awaited_says_nothing_of_the_driver(hamid):
     """The new configuration holds, and what hamid waits for is still told."""
     node = hamid()
-    simulator.add_fault("nvmlInit*=error:9", state=str(node.state))
+    control.add_fault("nvmlInit*=error:9", state=str(node.state))
     node.start()
     until(lambda: node.events("node_waits"))
     node.configure(split_count=3)
@@ -44,7 +44,7 @@ def test_a_reload_while_the_driver_is_awaited_says_nothing_of_the_driver(hamid):
     time.sleep(0.3)
     assert not node.events("node_goes_on")
     assert node.get("/readyz")[0] == 503
-    simulator.clear_faults(state=str(node.state))
+    control.clear_faults(state=str(node.state))
     node.kubelet.wait_for(6)
     assert node.events("node_goes_on")
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from running import until
+from support.running import until
 
 from hamid.node.paths import native_file
 

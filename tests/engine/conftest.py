@@ -2,23 +2,16 @@
 """Nodes for the tests of the engine."""
 
 import gc
-import os
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+from support.nodes import open_node
+from support.scene import PLACE, Scene
 
-from hamid.node import simulator
+from hamid.node.simulation import control
 
-sys.path.insert(0, str(Path(__file__).parent))  # for the scene, which the modules here share
-
-from nodes import open_node
-from scene import Scene
-
-simulator.preload()
-# Memory where there is some: what is measured is not the disk, and a kill loses nothing that was written.
-PLACE = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+control.preload()
 
 
 @pytest.fixture

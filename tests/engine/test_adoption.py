@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from nodes import (
+from support.nodes import (
     SHARE,
     World,
     grant,
@@ -19,9 +19,9 @@ from nodes import (
     told,
 )
 
-from hamid.core.config import ForeignInstances
-from hamid.core.grant import Denial, DenialCode, Grant
-from hamid.core.pods import Container
+from hamid.core.claims.grant import Denial, DenialCode, Grant
+from hamid.core.config.config import ForeignInstances
+from hamid.core.pods.pods import Container
 from hamid.testing.kubelet_files import CHECKPOINT
 
 SPEC = "1xA100-SXM4-40GB"

@@ -6,14 +6,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from nodes import World, ids, install_library, open_node
-from scene import apart
+from support.nodes import World, ids, install_library, open_node
+from support.scene import apart
 
-from hamid.core.config import Mode
-from hamid.core.grant import Denial, DenialCode, Grant
-from hamid.core.pods import Container
-from hamid.core.request import Policy
-from hamid.node import simulator
+from hamid.core.claims.grant import Denial, DenialCode, Grant
+from hamid.core.config.config import Mode
+from hamid.core.planner.request import Policy
+from hamid.core.pods.pods import Container
+from hamid.node.simulation import control
 
 ONE, WHOLE = 4000, 40000
 
@@ -127,7 +127,7 @@ def test_mixed_sizes_to_saturation_and_refill(make_node):
 def test_a_slow_gpu_delays_only_itself(make_node):
     """While one GPU takes 3 s for an instance, another one serves at once and readers wait for nobody."""
     node = make_node("2xA100-SXM4-40GB")
-    simulator.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement@0=latency:3000", state=node.scene.state)
+    control.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement@0=latency:3000", state=node.scene.state)
     with ThreadPoolExecutor(2) as pool:
         slow = pool.submit(node.allocate, ids(node, gpu=0))
         time.sleep(0.3)
@@ -145,7 +145,7 @@ def test_a_slow_gpu_delays_only_itself(make_node):
 def test_a_driver_that_answers_late_leaves_nothing(make_node):
     """The deadline passes inside a creation: the answer comes in time, and what the driver made is taken back."""
     node = make_node("1xA100-SXM4-40GB", allocate_deadline_seconds=1.0)
-    simulator.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement#1=latency:2500", state=node.scene.state)
+    control.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement#1=latency:2500", state=node.scene.state)
     began = time.monotonic()
     outcome = node.allocate(ids(node))
     assert time.monotonic() - began < 1.5
@@ -163,7 +163,7 @@ def test_a_driver_that_answers_late_leaves_nothing(make_node):
 def test_a_gpu_that_fails_is_left_for_another(make_node):
     """A creation that one GPU refuses for good is made on the other, and nothing is left on the first."""
     node = make_node("2xA100-SXM4-40GB")
-    simulator.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement@0=error:999", state=node.scene.state)
+    control.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement@0=error:999", state=node.scene.state)
     grant = node.allocate(ids(node, gpu=0))
     assert isinstance(grant, Grant), grant
     assert [each[0] for each in node.scene.instances()] == [1]
@@ -173,10 +173,10 @@ def test_a_gpu_that_fails_is_left_for_another(make_node):
 def test_what_passes_is_tried_again_and_what_does_not_fails_at_once(make_node):
     """IN_USE is retried until it passes; a driver that forbids is believed."""
     node = make_node("1xA100-SXM4-40GB", allocate_deadline_seconds=8.0)
-    simulator.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement#1+3=error:19", state=node.scene.state)
+    control.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement#1+3=error:19", state=node.scene.state)
     assert isinstance(node.allocate(ids(node)), Grant)
-    simulator.clear_faults(state=node.scene.state)
-    simulator.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement=error:4", state=node.scene.state)
+    control.clear_faults(state=node.scene.state)
+    control.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement=error:4", state=node.scene.state)
     began = time.monotonic()
     outcome = node.allocate(ids(node))
     assert isinstance(outcome, Denial)
@@ -191,7 +191,7 @@ def test_a_hanging_gpu_is_parked_and_the_others_serve(make_scene):
     def work():
         node = open_node(scene, driver_timeout_seconds=0.5, allocate_deadline_seconds=3.0)
         node.start()
-        simulator.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement@0=hang", state=scene.state)
+        control.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement@0=hang", state=scene.state)
         first = node.allocate(ids(node, gpu=0))
         # There was time left for the other GPU.
         assert isinstance(first, Grant), first

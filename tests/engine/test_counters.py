@@ -3,8 +3,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hamid.core.counted import COUNTED, MAX_SERIES, SECONDS
-from hamid.engine.counters import Counters
+from hamid.core.metrics.counters import COUNTED, MAX_SERIES, SECONDS
+from hamid.engine.driver.counters import Counters
 
 
 def test_nothing_is_lost_between_threads():

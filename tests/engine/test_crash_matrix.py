@@ -4,13 +4,12 @@
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 import pytest
-from conftest import PLACE
-from crash_cases import CASES
+from support import TESTS
+from support.crash_cases import CASES
+from support.scene import PLACE
 
-PROOF = Path(__file__).with_name("crash_proof.py")
 FULL = pytest.mark.full
 
 
@@ -20,8 +19,8 @@ def prove(record_property):
 
     def run(case, *point):
         with tempfile.TemporaryDirectory(dir=PLACE) as folder:
-            words = [f"{folder}/scene", case.name, *map(str, point)]
-            done = subprocess.run([sys.executable, PROOF, *words], capture_output=True, text=True, check=False)
+            words = ["-m", "support.crash_proof", f"{folder}/scene", case.name, *map(str, point)]
+            done = subprocess.run([sys.executable, *words], cwd=TESTS, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         count, states = map(int, done.stdout.split())
         record_property("kills", (count, states))

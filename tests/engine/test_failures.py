@@ -8,22 +8,22 @@ import time
 from contextlib import closing
 
 import pytest
-from crash_cases import reach, towards
 from msgspec.structs import replace
-from scene import apart
+from support.crash_cases import reach, towards
+from support.scene import apart
 
-from hamid.core.change import GpuTarget, plan_change
-from hamid.core.claims import Seat
+from hamid.core.claims.claim import Seat
+from hamid.core.claims.journal import Goal
 from hamid.core.errors import DriverHung, GpuLost, InUse, ModePending, NodeError, NotPermitted, NvmlFailed, UsageError
-from hamid.core.geometry import parse_layout
-from hamid.core.gpu import Health
-from hamid.core.journal import Goal
-from hamid.core.steps import switch_mode
-from hamid.engine.apply import apply
-from hamid.engine.recover import recover
-from hamid.engine.workers import Workers
-from hamid.node import simulator
-from hamid.node.ledger import Ledger
+from hamid.core.hardware.geometry import parse_layout
+from hamid.core.hardware.gpu import Health
+from hamid.core.planner.steps import switch_mode
+from hamid.core.relayout.change import GpuTarget, plan_change
+from hamid.engine.driver.workers import Workers
+from hamid.engine.steps.apply import apply
+from hamid.engine.steps.recover import recover
+from hamid.node.ledger.ledger import Ledger
+from hamid.node.simulation import control
 
 IN_USE, INSUFFICIENT_RESOURCES, NO_PERMISSION, GPU_IS_LOST = 19, 23, 4, 15
 
@@ -55,7 +55,7 @@ def test_a_refused_call_takes_everything_back(make_scene, function, code, error)
     reach({0: "2g.10gb@0,1g.5gb@6", 1: "7g.40gb@0"})(scene)
     before = scene.picture()
     name, _, number = function.partition("#")
-    simulator.add_fault(f"{name}@0#{number}=error:{code}", state=scene.state)
+    control.add_fault(f"{name}@0#{number}=error:{code}", state=scene.state)
     steps, fingerprint = planned(scene, {0: "3g.20gb@0,2g.10gb@4", 1: "3g.20gb@0"})
     with pytest.raises(error) as caught:
         apply(scene.paths, steps, fingerprint=fingerprint)
@@ -72,15 +72,15 @@ def test_a_gpu_that_is_lost_midway_keeps_its_journal_until_it_is_back(make_scene
     """Nothing can be undone on a lost GPU; once it is back the next command takes the rest back."""
     scene = make_scene("1xA30")
     reach({0: "1g.6gb@0"})(scene)
-    simulator.add_fault(f"nvmlGpuInstanceCreateComputeInstance=error:{GPU_IS_LOST}", state=scene.state)
+    control.add_fault(f"nvmlGpuInstanceCreateComputeInstance=error:{GPU_IS_LOST}", state=scene.state)
     steps, fingerprint = planned(scene, {0: "1g.6gb@0,2g.12gb@2"})
     gpu = scene.observe().gpus[0]
     with pytest.raises(GpuLost):
         apply(scene.paths, steps, fingerprint=fingerprint, progress=lambda step, state: _lose(scene, gpu, state))
     assert scene.observe().gpus[0].health is Health.LOST
     assert "could not be undone" in " ".join(recover(scene.paths))
-    simulator.clear_faults(state=scene.state)
-    simulator.set_knob("lost", "0", state=scene.state)
+    control.clear_faults(state=scene.state)
+    control.set_knob("lost", "0", state=scene.state)
     assert recover(scene.paths)
     assert [profile for _, profile, _, _ in scene.instances()] in ([], ["1g.6gb"])
     assert all(count == 1 for *_, count in scene.instances())
@@ -88,14 +88,14 @@ def test_a_gpu_that_is_lost_midway_keeps_its_journal_until_it_is_back(make_scene
 
 def _lose(scene, gpu, state):
     if state == "failed":
-        simulator.set_knob("lost", "1", uuid=gpu.uuid, state=scene.state)
+        control.set_knob("lost", "1", uuid=gpu.uuid, state=scene.state)
 
 
 def test_a_hung_gpu_keeps_no_other_waiting(make_scene):
     """While a call on one GPU never returns, the other's steps are done long before the deadline."""
     scene = make_scene("2xA30")
     reach({0: "", 1: ""})(scene)
-    simulator.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement@0=hang", state=scene.state)
+    control.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement@0=hang", state=scene.state)
     steps, fingerprint = planned(scene, {0: "4g.24gb@0", 1: "4g.24gb@0"})
     began = time.monotonic()
     ended = {}
@@ -111,7 +111,7 @@ def test_a_hung_gpu_keeps_no_other_waiting(make_scene):
         assert ended[1] < 1.0
 
     apart(work)
-    simulator.clear_faults(state=scene.state)
+    control.clear_faults(state=scene.state)
     recover(scene.paths)
     scene.assert_agreed()
     assert scene.instances() == []
@@ -140,7 +140,7 @@ def test_a_pending_mode_stays_where_that_is_wanted(make_scene):
     gpu = scene.observe().gpus[0]
     assert (gpu.mig_enabled, gpu.mig_pending) == (False, True)
     user.communicate()
-    simulator.reset_gpu(state=scene.state)
+    control.reset_gpu(state=scene.state)
     assert scene.observe().gpus[0].mig_enabled
     assert recover(scene.paths) == []
 
@@ -193,7 +193,7 @@ def test_the_first_stop_ends_after_the_current_step(make_scene):
 def test_instances_are_told_apart_by_seat_and_generation(make_scene, knob, value):
     """Whether UUIDs repeat or not and in whatever order ids are given, the ledger knows its instances."""
     scene = make_scene("1xA100-SXM4-40GB")
-    simulator.set_knob(knob, value, state=scene.state)
+    control.set_knob(knob, value, state=scene.state)
     generations = []
     for _ in range(3):
         towards(scene, {0: "2g.10gb@0,3g.20gb@4"}, claim="job")()
@@ -230,19 +230,19 @@ def test_an_open_journal_of_one_gpu_keeps_no_other_waiting(make_scene):
     scene = make_scene("2xA30")
     reach({0: "", 1: ""})(scene)
     hung = planned(scene, {0: "4g.24gb@0"})
-    simulator.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement@0=hang", state=scene.state)
+    control.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement@0=hang", state=scene.state)
 
     def hang():
         with pytest.raises(DriverHung):
             apply(scene.paths, hung[0], fingerprint=hung[1], timeout_seconds=0.3)
 
     apart(hang)
-    simulator.set_knob("lost", "1", uuid=hung[0][0].gpu_uuid, state=scene.state)
+    control.set_knob("lost", "1", uuid=hung[0][0].gpu_uuid, state=scene.state)
     other = planned(scene, {1: "4g.24gb@0"})
     apply(scene.paths, other[0], fingerprint=other[1], timeout_seconds=1.0)
     assert scene.instances() == [(1, "4g.24gb", 0, 1)]
-    simulator.clear_faults(state=scene.state)
-    simulator.set_knob("lost", "0", state=scene.state)
+    control.clear_faults(state=scene.state)
+    control.set_knob("lost", "0", state=scene.state)
     recover(scene.paths)
     scene.assert_agreed()
 

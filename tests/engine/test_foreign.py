@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Instances that somebody else made: kept, given away or reclaimed, as the operator says."""
 
-from crash_cases import reach
-from nodes import World, ids
+from support.crash_cases import reach
+from support.nodes import World, ids
 
-from hamid.core.config import ForeignInstances
-from hamid.core.grant import Denial, Grant
-from hamid.node.ledger import Ledger
+from hamid.core.claims.grant import Denial, Grant
+from hamid.core.config.config import ForeignInstances
+from hamid.node.ledger.ledger import Ledger
 
 
 def foreign(layout):

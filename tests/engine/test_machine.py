@@ -9,18 +9,17 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from scene import MUTATIONS, Scene, at_call, in_child, under
+from support.scene import MUTATIONS, PLACE, Scene, at_call, in_child, under
 
-from hamid.core.change import GpuTarget, plan_change
 from hamid.core.errors import HamiError
-from hamid.core.geometry import LayoutItem
-from hamid.core.steps import CreateInstance
-from hamid.engine.apply import apply
-from hamid.engine.recover import recover
-from hamid.engine.restore import release, restore
-from hamid.node import simulator
+from hamid.core.hardware.geometry import LayoutItem
+from hamid.core.planner.steps import CreateInstance
+from hamid.core.relayout.change import GpuTarget, plan_change
+from hamid.engine.steps.apply import apply
+from hamid.engine.steps.recover import recover
+from hamid.engine.steps.restore import release, restore
+from hamid.node.simulation import control
 
-PLACE = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 SPECS = ("1xA100-SXM4-40GB,1xA30", "1xH100-80GB-SXM5,1xRTX-PRO-6000")
 # IN_USE, INSUFFICIENT_RESOURCES, NO_PERMISSION, UNKNOWN
 CODES = (19, 23, 4, 999)
@@ -76,14 +75,14 @@ class Life(RuleBasedStateMachine):
         """The driver refuses one call: all of it happens, or nothing."""
         work, name = self.planned(index, picks, held=held)
         before = self.scene.picture()
-        simulator.add_fault(f"{function}#{call}=error:{code}", state=self.scene.state)
+        control.add_fault(f"{function}#{call}=error:{code}", state=self.scene.state)
         try:
             work()
         except HamiError:
-            simulator.clear_faults(state=self.scene.state)
+            control.clear_faults(state=self.scene.state)
             assert self.scene.picture() == before
         else:
-            simulator.clear_faults(state=self.scene.state)
+            control.clear_faults(state=self.scene.state)
             self.claims |= {name} if name else set()
 
     @rule(index=st.integers(0, 1), picks=PICKS, held=st.booleans(), function=st.sampled_from(MUTATIONS))

@@ -7,10 +7,10 @@ import time
 
 import pytest
 from msgspec.structs import replace
-from nodes import World, ids
+from support.nodes import World, ids
 
-from hamid.core.grant import Denial, DenialCode, Grant
-from hamid.engine import allocation
+from hamid.core.claims.grant import Denial, DenialCode, Grant
+from hamid.engine.pods import allocate
 
 WHOLE = 20000
 
@@ -58,7 +58,7 @@ def test_a_pod_that_was_seen_deleted_gives_its_room_to_the_next_one(full):
     world.remove("old")
     outcome, seconds = in_its_place(node, world)
     assert isinstance(outcome, Grant)
-    assert seconds < allocation._ROOM_SECONDS
+    assert seconds < allocate._ROOM_SECONDS
 
 
 def test_a_pod_whose_cgroup_kubelet_took_away_gives_its_room_to_the_next_one(full):
@@ -80,5 +80,5 @@ def test_a_pod_that_is_only_missing_keeps_its_room_and_kubelet_is_not_held_up(fu
     outcome, seconds = in_its_place(node, world)
     assert isinstance(outcome, Denial)
     assert outcome.code is DenialCode.NO_FIT
-    assert seconds < 2 * allocation._ROOM_SECONDS
+    assert seconds < 2 * allocate._ROOM_SECONDS
     assert [claim.owner.name for claim in node.view.claims] == ["old"]

@@ -4,10 +4,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hamid.core.claims import Claim, ClaimedSeat, LedgerFacts, OwnInstance, Seat, merge_gpu
-from hamid.core.gpu import Gpu, Instance
-from hamid.core.profile import Placement
-from hamid.engine.merging import Merger
+from hamid.core.claims.claim import Claim, ClaimedSeat, LedgerFacts, OwnInstance, Seat, merge_gpu
+from hamid.core.hardware.gpu import Gpu, Instance
+from hamid.core.hardware.profile import Placement
+from hamid.engine.driver.merging import Merger
 
 UUIDS = ("GPU-a", "GPU-b")
 SEATS = [Seat(uuid, 19, start) for uuid in UUIDS for start in (0, 4)]

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 
 import pytest
-from crash_cases import reach
-from nodes import SHARE, World, ids, install_library, lose_ledger, remember, running, told
-from nodes import grant as grant_to
-from scene import in_child, kills, under
+from support.crash_cases import reach
+from support.nodes import SHARE, World, ids, install_library, lose_ledger, remember, running, told
+from support.nodes import grant as grant_to
+from support.scene import in_child, kills, under
 
-from hamid.core.pods import Container
-from hamid.engine.recover import recover
-from hamid.node import mutations
+from hamid.core.pods.pods import Container
+from hamid.engine.steps.recover import recover
+from hamid.node.driver import mutations
 
 NO_RESOURCES = "error:23"
 

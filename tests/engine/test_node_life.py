@@ -9,14 +9,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from nodes import World, lose_ledger, remember, running
-from scene import MUTATIONS, Scene, at_call, at_write, in_child
+from support.nodes import World, lose_ledger, remember, running
+from support.scene import MUTATIONS, PLACE, Scene, at_call, at_write, in_child
 
-from hamid.core.devices import device_id
-from hamid.node import simulator
-from hamid.node.ledger import Ledger
+from hamid.core.claims.device_ids import device_id
+from hamid.node.ledger.ledger import Ledger
+from hamid.node.simulation import control
 
-PLACE = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 SPECS = ("1xA100-SXM4-40GB,1xA30", "2xH100-80GB-SXM5")
 SIZES = (4000, 5000, 9000, 11000, 19000)
 SETTINGS = {"allocate_deadline_seconds": 1.5}
@@ -150,9 +149,9 @@ class Life(RuleBasedStateMachine):
     @rule(call=st.sampled_from(MUTATIONS), code=st.sampled_from([19, 23, 4, 999]), size=st.sampled_from(SIZES))
     def the_driver_refuses(self, call, code, size):
         """Some calls of an Allocate fail: the pod gets all or nothing, perhaps elsewhere."""
-        simulator.add_fault(f"{call}#1=error:{code}", state=self.scene.state)
+        control.add_fault(f"{call}#1=error:{code}", state=self.scene.state)
         self.pod_comes(0, size, None)
-        simulator.clear_faults(state=self.scene.state)
+        control.clear_faults(state=self.scene.state)
 
     @rule(death=DEATHS)
     def node_reboots(self, death):

@@ -2,18 +2,18 @@
 """Reading the node: a GPU that does not answer is marked, the others are shown, and nobody waits for ever."""
 
 import pytest
-from scene import apart
+from support.scene import apart
 
 from hamid.core.errors import DriverHung
-from hamid.core.gpu import Health
-from hamid.engine.observe import observe
-from hamid.node import simulator
+from hamid.core.hardware.gpu import Health
+from hamid.engine.driver.observe import observe
+from hamid.node.simulation import control
 
 
 def test_a_gpu_that_hangs_is_marked_and_the_others_are_read(make_scene):
     """One sick GPU is one sick GPU, for whoever only looks, too."""
     scene = make_scene("3xA30")
-    simulator.add_fault("nvmlDeviceGetName@1=hang", state=scene.state)
+    control.add_fault("nvmlDeviceGetName@1=hang", state=scene.state)
 
     def look():
         gpus = observe(scene.paths, timeout_seconds=0.5).gpus
@@ -26,7 +26,7 @@ def test_a_gpu_that_hangs_is_marked_and_the_others_are_read(make_scene):
 def test_a_driver_that_hangs_is_an_error_after_its_deadline(make_scene):
     """Nothing can be shown where the driver as a whole does not answer."""
     scene = make_scene("1xA30")
-    simulator.add_fault("nvmlDeviceGetCount*=hang", state=scene.state)
+    control.add_fault("nvmlDeviceGetCount*=hang", state=scene.state)
 
     def look():
         with pytest.raises(DriverHung, match="nvmlDeviceGetCount"):

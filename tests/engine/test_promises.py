@@ -7,17 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from msgspec.structs import replace
-from nodes import World, grant, ids, install_library, names, open_node
-from scene import apart
+from support.nodes import World, grant, ids, install_library, names, open_node
+from support.scene import apart
 
-from hamid.core.config import Mode
+from hamid.core.claims.grant import Denial, DenialCode, Grant
+from hamid.core.config.config import Mode
 from hamid.core.errors import DriverMissing, InUse, LedgerBusy
-from hamid.core.grant import Denial, DenialCode, Grant
-from hamid.core.steps import SetMigMode
-from hamid.engine.apply import apply
-from hamid.engine.ending import carry
-from hamid.engine.restore import release
-from hamid.node import mutations, simulator
+from hamid.core.planner.steps import SetMigMode
+from hamid.engine.pods.release import carry
+from hamid.engine.steps.apply import apply
+from hamid.engine.steps.restore import release
+from hamid.node.driver import mutations
+from hamid.node.simulation import control
 
 
 def destroy(scene):
@@ -64,7 +65,7 @@ def test_a_start_brings_a_lost_instance_back_or_says_that_it_is_another(make_nod
     (instance,) = node.scene.observe().gpus[0].instances
     assert instance.mig_uuid == outcome.envs["NVIDIA_VISIBLE_DEVICES"]
     destroy(node.scene)
-    simulator.set_knob("uuids", "fresh", state=node.scene.state)
+    control.set_knob("uuids", "fresh", state=node.scene.state)
     denial = node.prestart(claim.owner.device_ids)
     assert isinstance(denial, Denial)
     assert denial.code is DenialCode.LOST
@@ -80,7 +81,7 @@ def test_a_start_with_another_instances_device_node_is_refused(make_node):
     grant(node, world, "b")
     claims = node.view.claims
     node.close()
-    simulator.set_knob("gi_ids", "swapped", state=node.scene.state)
+    control.set_knob("gi_ids", "swapped", state=node.scene.state)
     node.scene.reboot()
     again = make_node(world=world, scene=node.scene)
     denials = [again.prestart(claim.owner.device_ids) for claim in claims]
@@ -187,7 +188,7 @@ def test_a_driver_that_goes_and_comes_back(make_node):
     world = World()
     node = make_node("1xH100-80GB-SXM5", world=world)
     outcome = grant(node, world, "a")
-    simulator.add_fault("nvml*=error:9", state=node.scene.state)
+    control.add_fault("nvml*=error:9", state=node.scene.state)
     for _ in range(2):
         with pytest.raises(DriverMissing):
             node.reconcile()
@@ -195,7 +196,7 @@ def test_a_driver_that_goes_and_comes_back(make_node):
     assert not any(each.healthy for each in node.devices())
     assert isinstance(node.allocate(ids(node)), Denial)
     assert names(node) == ["a"]
-    simulator.clear_faults(state=node.scene.state)
+    control.clear_faults(state=node.scene.state)
     node.scene.reboot()
     node.reconcile()
     assert node.view.ready
@@ -211,14 +212,14 @@ def test_a_sick_gpu_is_one_sick_gpu(make_node, function, code):
     world = World()
     node = make_node("2xA100-SXM4-40GB", world=world)
     grant(node, world, "a")
-    simulator.add_fault(f"{function}@0=error:{code}", state=node.scene.state)
+    control.add_fault(f"{function}@0=error:{code}", state=node.scene.state)
     node.reconcile()
     world.add("b")
     assert isinstance(node.allocate(ids(node, gpu=1)), Grant)
     # What the driver calls not supported is no fault of the GPU.
     assert node.view.gpus[0].healthy is (code == 3 and "Memory" in function)
     assert node.view.gpus[1].healthy
-    simulator.clear_faults(state=node.scene.state)
+    control.clear_faults(state=node.scene.state)
     node.reconcile()
     assert names(node) == ["a", "b"]
     assert all(each.healthy for each in node.view.gpus)
@@ -248,7 +249,7 @@ def test_closing_ends_what_is_on_its_way_and_leaves_nothing(make_node):
     world = World()
     world.add("a")
     node = make_node("1xA100-SXM4-40GB", world=world)
-    simulator.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement#1=latency:1000", state=node.scene.state)
+    control.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement#1=latency:1000", state=node.scene.state)
     with ThreadPoolExecutor(1) as pool:
         outcome = pool.submit(node.allocate, ids(node))
         time.sleep(0.3)
@@ -277,7 +278,7 @@ def test_a_gpu_that_answers_late_is_taken_back_into_service(make_scene):
     def work():
         node = open_node(scene, driver_timeout_seconds=0.4, allocate_deadline_seconds=2.0)
         node.start()
-        simulator.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement#1=latency:1500", state=scene.state)
+        control.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement#1=latency:1500", state=scene.state)
         outcome = node.allocate(ids(node))
         assert isinstance(outcome, Denial), outcome
         time.sleep(2)

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from msgspec.structs import replace
-from nodes import World, grant, ids, names, remember
+from support.nodes import World, grant, ids, names, remember
 
-from hamid.core.grant import Grant
-from hamid.core.pods import HoldingList
+from hamid.core.claims.grant import Grant
+from hamid.core.pods.pods import HoldingList
 
 
 def test_a_pod_that_is_over_gives_its_instance_back_and_neighbours_keep_theirs(make_node):

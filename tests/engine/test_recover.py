@@ -2,17 +2,17 @@
 """What the next process makes of a journal, where the kill alone does not tell: a reboot since, steps of their own."""
 
 import pytest
-from crash_cases import change, reach
-from scene import at_call, in_child
+from support.crash_cases import change, reach
+from support.scene import at_call, in_child
 
-from hamid.core.change import GpuTarget, plan_change
 from hamid.core.errors import NodeError
-from hamid.core.geometry import parse_layout
-from hamid.core.steps import switch_mode
-from hamid.engine.apply import apply
-from hamid.engine.recover import carry_each, recover
-from hamid.engine.session import Session
-from hamid.node import mutations
+from hamid.core.hardware.geometry import parse_layout
+from hamid.core.planner.steps import switch_mode
+from hamid.core.relayout.change import GpuTarget, plan_change
+from hamid.engine.driver.session import Session
+from hamid.engine.steps.apply import apply
+from hamid.engine.steps.recover import carry_each, recover
+from hamid.node.driver import mutations
 
 BOARDS = [("1xA30", "1g.6gb@0,1g.6gb@1"), ("1xH100-80GB-SXM5", "1g.10gb@0,1g.10gb@1")]
 

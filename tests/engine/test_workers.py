@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from hamid.engine.workers import Workers
+from hamid.engine.driver.workers import Workers
 
 
 @pytest.fixture

@@ -9,38 +9,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from support import REPOSITORY
+from support.library_files import build
 
-from hamid.core.library import STORE
+from hamid.core.library.plan import STORE
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "vgpu-init.sh"
-SOURCE_CODE = """
-void *dlsym(void *handle, const char *name) { (void)handle; (void)name; return 0; }
-int cuInit(unsigned flags) { (void)flags; return 0; }
-const char fill[] = "%s";
-const unsigned char body[%d] = {[0 ... %d] = %d};
-"""
+SCRIPT = REPOSITORY / "scripts" / "vgpu-init.sh"
 # File names are bytes, and so is what names them.
 TEXT = {"text": True, "encoding": "utf-8", "errors": "surrogateescape"}
 SHELLS = {"dash": ["dash"], "ash": ["busybox", "ash"]}
-
-
-def build(folder, name, byte, size=30_000):
-    """A shared object that exports what a libvgpu must; its body is `size` times `byte`."""
-    path = Path(folder) / name
-    code = SOURCE_CODE % (name, size, size - 1, byte)
-    command = ["gcc", "-shared", "-fPIC", "-O0", "-x", "c", "-", "-o", str(path)]
-    subprocess.run(command, input=code, text=True, check=True)
-    return path
-
-
-@pytest.fixture(scope="session")
-def libraries(tmp_path_factory):
-    """Two versions of a library, as bytes."""
-    folder = tmp_path_factory.mktemp("libraries")
-    return SimpleNamespace(
-        one=build(folder, "one.so", 1).read_bytes(),
-        two=build(folder, "two.so", 2).read_bytes(),
-    )
 
 
 @pytest.fixture

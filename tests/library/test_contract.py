@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+from support import REPOSITORY
 
 NAMESPACE = Path("/proc/self/ns/pid").readlink()
-SCRIPT = Path(__file__).parents[2] / "scripts" / "vgpu-init.sh"
+SCRIPT = REPOSITORY / "scripts" / "vgpu-init.sh"
 
 
 def test_a_fresh_destination_gets_everything_in_its_place(install, store, look):

@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from support import REPOSITORY
 
-SYNC = "import sys; from hamid.engine.library_sync import sync; sync(sys.argv[1], sys.argv[2])"
+SYNC = "import sys; from hamid.engine.library.sync import sync; sync(sys.argv[1], sys.argv[2])"
 # Waits for a byte, so that a tracer can attach first.
-GATED = f"import sys; from hamid.engine.library_sync import sync; sys.stdin.read(1); {SYNC.rpartition('; ')[2]}"
+GATED = f"import sys; from hamid.engine.library.sync import sync; sys.stdin.read(1); {SYNC.rpartition('; ')[2]}"
 PROGRAM = Path(sys.executable).with_name("hamictl")
 
 
@@ -46,7 +47,7 @@ def mounted(store):
 @pytest.mark.parametrize("kind", ["python", "dash"])
 def test_a_full_disk_leaves_the_old_version_whole(store, look, mounted, kind):
     """ENOSPC on a real tmpfs: the old library keeps its inode, nothing is left over, and a retry with room works."""
-    script = Path(__file__).parents[2] / "scripts" / "vgpu-init.sh"
+    script = REPOSITORY / "scripts" / "vgpu-init.sh"
     program = [sys.executable, "-c", SYNC] if kind == "python" else ["dash", script]
     code, _, err = run(*program, mounted, store.first)
     assert code == 0, err

@@ -5,13 +5,13 @@ import hashlib
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from support import SUPPORT
 
-from hamid.engine.library_sync import sync
+from hamid.engine.library.sync import sync
 
-READER = Path(__file__).with_name("reader.py")
+READER = SUPPORT / "library_reader.py"
 
 
 def hami_sync(dest, source):

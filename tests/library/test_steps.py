@@ -4,11 +4,11 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from support import SUPPORT
 
-STEPPER = Path(__file__).with_name("stepper.py")
+STEPPER = SUPPORT / "library_steps.py"
 SCENARIOS = ["fresh", "upgrade", "rollback", "gc"]
 
 

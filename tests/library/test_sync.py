@@ -13,15 +13,16 @@ from types import SimpleNamespace
 
 import jsonschema
 import pytest
+from support import REPOSITORY
 
 from hamid.core.errors import LibraryBusy, LibraryFailed, LibraryMissing
-from hamid.engine.library_care import container_library, verify
-from hamid.engine.library_sync import sync
-from hamid.node.files import REAL, Calls
-from hamid.node.library_store import is_settled
+from hamid.engine.library.state import container_library, verify
+from hamid.engine.library.sync import sync
+from hamid.node.files.tree import REAL, Calls
+from hamid.node.library.stat_cache import is_settled
 from hamid.testing.file_steps import CountingCalls
 
-SCHEMAS = Path(__file__).parents[2] / "docs" / "json"
+SCHEMAS = REPOSITORY / "docs" / "json"
 
 
 def test_every_document_is_what_its_schema_promises(store, hamictl):
@@ -186,14 +187,14 @@ def test_a_script_without_flock_and_a_sync_exclude_each_other(store):
 
 def test_many_syncs_and_scripts_at_once_end_in_one_of_the_two_states(store, look):
     """Python and sh, with flock and without, in each other's way: every one succeeds, and the end is one source's."""
-    script = Path(__file__).parents[2] / "scripts" / "vgpu-init.sh"
+    script = REPOSITORY / "scripts" / "vgpu-init.sh"
     bare = store.base / "bin"
     bare.mkdir()
     tools = "sh ls id od tr grep md5sum uname mkdir cp mv rm chmod chown sed find cmp sleep readlink"
     for tool in tools.split():
         found = next(Path(f"{place}/{tool}") for place in ("/usr/bin", "/bin") if Path(f"{place}/{tool}").exists())
         (bare / tool).symlink_to(found)
-    code = "import sys; from hamid.engine.library_sync import sync; sync(sys.argv[1], sys.argv[2])"
+    code = "import sys; from hamid.engine.library.sync import sync; sync(sys.argv[1], sys.argv[2])"
     running = []
     for turn in range(4):
         source = (store.first, store.second)[turn % 2]
@@ -281,7 +282,7 @@ def test_many_files_in_many_folders_need_few_descriptors(store, look):
     files = {f"d{number}/f{number}": str(number) for number in range(400)}
     store.fill(store.first, files)
     code = (
-        "import resource, sys; from hamid.engine.library_sync import sync;"
+        "import resource, sys; from hamid.engine.library.sync import sync;"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)); sync(sys.argv[1], sys.argv[2])"
     )
     subprocess.run([sys.executable, "-c", code, str(store.dest), str(store.first)], check=True)

@@ -2,21 +2,15 @@
 """CUDA clients under libvgpu on simulated nodes."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support import cudatools
+from support.sharing import Container
 
-# For the tools that the modules here share, and those of the simulator's tests.
-sys.path.insert(0, str(Path(__file__).parents[1] / "simulator"))
-sys.path.insert(0, str(Path(__file__).parent))
+from hamid.node.simulation import control, persistent
 
-import cudatools
-from sharing import Container
-
-from hamid.node import simulation, simulator
-
-simulator.preload()
+control.preload()
 
 
 @pytest.fixture
@@ -30,13 +24,13 @@ def container(tmp_path, monkeypatch):
         if state is None:
             state = place / "node"
             monkeypatch.delenv("HAMI_SIM_STATE", raising=False)
-            simulation.up(state, board)
+            persistent.up(state, board)
             made.append(state)
         return Container(state, place, limit_mib, environment)
 
     yield make
     for state in made:
-        simulation.down(state)
+        persistent.down(state)
 
 
 @pytest.fixture(scope="session")

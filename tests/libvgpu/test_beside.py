@@ -8,18 +8,18 @@ import struct
 import time
 from pathlib import Path
 
-import hami
 import pytest
-from sharing import MIB, close
+from support import hami
+from support.sharing import MIB, close
 
-from hamid.core.asked import Asked
-from hamid.core.claims import Claim, ClaimedShare, PodOwner
-from hamid.core.config import Config
-from hamid.core.region import OWN_OFFSET
-from hamid.engine import folders
-from hamid.engine.usage import in_use
+from hamid.core.claims.claim import Claim, ClaimedShare, PodOwner
+from hamid.core.claims.container_request import Asked
+from hamid.core.config.config import Config
+from hamid.core.library.region import OWN_OFFSET
+from hamid.engine.pods import share_folders
+from hamid.engine.pods.share_usage import in_use
+from hamid.node.library.region import is_held, read_region
 from hamid.node.paths import Paths
-from hamid.node.region import is_held, read_region
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_hamid_counts_both_kinds(beside, tmp_path):
     paths, config = Paths(root=str(tmp_path)), Config()
     owner = PodOwner(resource="r", device_ids=(), asked=Asked(count=1), folder="pod_main", granted_at=0, boot_id="b")
     share = ClaimedShare(gpu_uuid="GPU-0", memory_mib=100, sm_percent=100)
-    folder = Path(folders.path_of(paths, config, owner))
+    folder = Path(share_folders.path_of(paths, config, owner))
     folder.parent.mkdir(parents=True)
     folder.symlink_to(place.cache.parent)
     (use,) = in_use(paths, config, [Claim(name="c", owner=owner, shares=(share,))])["c"].devices

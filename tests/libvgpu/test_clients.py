@@ -6,7 +6,7 @@ import json
 import sys
 
 import pytest
-from sharing import MIB
+from support.sharing import MIB
 
 BINDINGS = """
 from cuda.bindings import driver

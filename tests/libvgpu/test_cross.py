@@ -5,11 +5,11 @@ import importlib.util
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from support import REPOSITORY
 
-SOURCES = Path(__file__).parents[2] / "native/libvgpu"
+SOURCES = REPOSITORY / "native/libvgpu"
 MACHINES = {"x86_64-linux-gnu.2.17": "X86-64", "aarch64-linux-gnu.2.17": "AArch64"}
 
 

@@ -2,7 +2,7 @@
 """A container with two GPUs: memory counts on the GPU where it lies, whichever is current when it is asked for."""
 
 import pytest
-from sharing import MIB, close
+from support.sharing import MIB, close
 
 OUT_OF_MEMORY = 2
 LIMITS = {"CUDA_DEVICE_MEMORY_LIMIT_0": "64m", "CUDA_DEVICE_MEMORY_LIMIT_1": "96m"}

@@ -4,7 +4,7 @@
 import random
 
 import pytest
-from sharing import MIB, close
+from support.sharing import MIB, close
 
 HUGE = 1 << 40 >> 20
 STEPS = 160

@@ -4,10 +4,10 @@
 import subprocess
 from pathlib import Path
 
-import cudatools
 import pytest
+from support import cudatools
 
-from hamid.node import simulator
+from hamid.node.simulation import control
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def run(program, place, fault):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([str(program)], env=environment, **pipes) as process:
         line = process.stdout.readline()
-        held = sum(each.memory_bytes for each in simulator.usage(str(place.state)) if each.pid == process.pid)
+        held = sum(each.memory_bytes for each in control.usage(str(place.state)) if each.pid == process.pid)
         _, errors = process.communicate()
     assert process.returncode in {0, -9}, errors
     return (*map(int, line.split()), held) if process.returncode == 0 else None

@@ -2,7 +2,7 @@
 """Every way to get device memory is limited to the byte, and every legal way to give it back gives all of it back."""
 
 import pytest
-from sharing import MIB, close
+from support.sharing import MIB, close
 
 OUT_OF_MEMORY = 2
 LIMIT = 96 * MIB

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sharing import LIBRARY
+from support.sharing import LIBRARY
 
 CLIENT = """
 import ctypes, json, sys

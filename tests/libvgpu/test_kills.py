@@ -5,13 +5,12 @@ import itertools
 import signal
 import subprocess
 import time
-from pathlib import Path
 
-import hami
 import pytest
-from sharing import MIB
+from support import REPOSITORY, hami
+from support.sharing import MIB
 
-SOURCES = Path(__file__).parents[2] / "native/libvgpu"
+SOURCES = REPOSITORY / "native/libvgpu"
 LIMIT = 12
 MOST = 400
 

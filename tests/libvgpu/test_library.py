@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sharing import LIBRARY, MIB, close
+from support.sharing import LIBRARY, MIB, close
 
 CONTROL = {"cuInit", "cuMemAlloc_v2", "cuMemFree_v2", "cuMemAllocAsync_ptsz", "cuGetProcAddress_v2", "dlsym"}
 

@@ -7,9 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support import REPOSITORY
 
 HERE = Path(__file__).parent
-SOURCES = HERE.parents[1] / "native/libvgpu"
+SOURCES = REPOSITORY / "native/libvgpu"
 PARTS = (
     "log",
     "environment",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sharing import MIB, close
+from support.sharing import MIB, close
 
 OUT_OF_MEMORY = 2
 LIMIT = 128

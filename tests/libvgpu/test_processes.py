@@ -8,9 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-import cudatools
 import pytest
-from sharing import MIB, exists
+from support import cudatools
+from support.sharing import MIB, exists
 
 
 def go_on(process):

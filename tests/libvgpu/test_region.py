@@ -5,14 +5,14 @@ import os
 import random
 import struct
 
-import hami
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sharing import MIB, close
+from support import hami
+from support.sharing import MIB, close
 
-from hamid.core.region import MAGIC, V1_SIZE, WHOLE_SIZE, NoRegion, Region, Use, decode
-from hamid.node.region import find_regions, is_held, read_region
+from hamid.core.library.region import MAGIC, V1_SIZE, WHOLE_SIZE, NoRegion, Region, Use, decode
+from hamid.node.library.region import find_regions, is_held, read_region
 
 
 def hami_region(*, pids=(77,), total=5 * MIB, limit=10 * MIB):

@@ -4,11 +4,11 @@
 import subprocess
 from pathlib import Path
 
-import cudatools
 import pytest
+from support import REPOSITORY, cudatools
 
 HERE = Path(__file__).parent
-LIBRARY = HERE.parents[1] / "native" / "libvgpu"
+LIBRARY = REPOSITORY / "native" / "libvgpu"
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"]
 
 

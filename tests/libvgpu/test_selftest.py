@@ -7,8 +7,9 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from support import REPOSITORY
 
-SCHEMA = Path(__file__).parents[2] / "docs/json/LibrarySelftest.schema.json"
+SCHEMA = REPOSITORY / "docs/json/LibrarySelftest.schema.json"
 
 
 @pytest.fixture

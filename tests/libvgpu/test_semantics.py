@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sharing import LIBRARY, MIB
+from support.sharing import LIBRARY, MIB
 
 from hamid.node.paths import native_file
 

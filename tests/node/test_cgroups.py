@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from hamid.node.cgroups import PodCgroups, busy
 from hamid.node.paths import Paths
+from hamid.node.system.cgroups import PodCgroups, busy
 
 UID = "33905ca6-2805-4806-ac89-3a197cf93d91"
 LAYOUTS = {

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hamid.core.grant import DeviceNode, Grant, Mount
-from hamid.node.checkpoint import NAME, Checkpoint
-from hamid.serve.answers import of_grants
+from hamid.core.claims.grant import DeviceNode, Grant, Mount
+from hamid.node.kubelet.checkpoint import NAME, Checkpoint
+from hamid.serve.grpc_status import of_grants
 from hamid.testing.kubelet_devices import Held
 from hamid.testing.kubelet_files import checkpoint
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hamid.core.pods import HoldingList
-from hamid.node.cluster import FilePods
-from hamid.node.holdings import KubeletHoldings
+from hamid.core.pods.pods import HoldingList
+from hamid.node.kubelet.holdings import KubeletHoldings
+from hamid.node.kubelet.pod_source import FilePods
 from hamid.testing.kubelet import Kubelet
 
 

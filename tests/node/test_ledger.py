@@ -15,13 +15,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hamid.core.claims import ClaimedSeat, Seat
+from hamid.core.claims.claim import ClaimedSeat, Seat
+from hamid.core.claims.journal import Goal
 from hamid.core.errors import HamiError, LedgerBusy, LedgerFailed, NotPermitted, UsageError
-from hamid.core.journal import Goal
-from hamid.core.profile import Placement
-from hamid.core.steps import CreateInstance
-from hamid.node import ledger_files, ledger_schema
-from hamid.node.ledger import Ledger, read_facts
+from hamid.core.hardware.profile import Placement
+from hamid.core.planner.steps import CreateInstance
+from hamid.node.ledger import files, schema
+from hamid.node.ledger.ledger import Ledger, read_facts
 from hamid.node.paths import Paths
 
 SEAT = ClaimedSeat(seat=Seat("GPU-a", 14, 2), profile="2g.10gb", size=2, made=True, mig_uuid="MIG-x")
@@ -160,8 +160,8 @@ def test_a_seat_of_no_claim_is_damage(filled):
 def test_a_ledger_of_a_later_release_is_not_touched(filled):
     """A file that says it needs a later release is kept aside by a writer and distrusted by a reader."""
     with closing(sqlite3.connect(filled.ledger)) as connection:
-        connection.execute(f"PRAGMA user_version = {ledger_schema.VERSION + 1}")
-        connection.execute("UPDATE meta SET value = ? WHERE key = 'opens_from'", (str(ledger_schema.VERSION + 1),))
+        connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'opens_from'", (str(schema.VERSION + 1),))
         connection.commit()
     assert not read_facts(filled).trusted
     assert reopened(filled)
@@ -175,7 +175,7 @@ def test_an_added_table_of_a_later_release_does_not_stop_this_one(filled):
         connection.execute("CREATE TABLE later (claim TEXT, memory INTEGER)")
         connection.execute("INSERT INTO later VALUES ('job', 1)")
         connection.execute("ALTER TABLE claims ADD COLUMN pod TEXT")
-        connection.execute(f"PRAGMA user_version = {ledger_schema.VERSION + 1}")
+        connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
         connection.commit()
     assert names(filled) == ["job"]
     with closing(Ledger.open(filled)) as ledger:
@@ -184,13 +184,13 @@ def test_an_added_table_of_a_later_release_does_not_stop_this_one(filled):
     assert sorted(names(filled)) == ["job", "next"]
     with closing(sqlite3.connect(filled.ledger)) as connection:
         assert connection.execute("SELECT * FROM later").fetchall() == [("job", 1)]
-        assert connection.execute("PRAGMA user_version").fetchone()[0] == ledger_schema.VERSION + 1
+        assert connection.execute("PRAGMA user_version").fetchone()[0] == schema.VERSION + 1
 
 
 def test_the_second_writer_is_told_who_holds_the_lock(filled):
     """One writer at a time, across processes; the refusal names pid and command, and ends with the holder."""
     program = (
-        "import sys\nfrom hamid.node.ledger import Ledger\nfrom hamid.node.paths import Paths\n"
+        "import sys\nfrom hamid.node.ledger.ledger import Ledger\nfrom hamid.node.paths import Paths\n"
         "ledger = Ledger.open(Paths(sys.argv[1]))\nprint('held', flush=True)\ninput()\n"
     )
     command = [sys.executable, "-c", program, filled.root]
@@ -382,7 +382,7 @@ def test_a_run_is_in_the_journal_before_its_first_step(filled):
 
 def test_the_marker_is_written_before_anything_can_be_lost(paths):
     """Even a ledger that was never filled is known to have been there."""
-    assert ledger_files.state_of(paths.ledger) == "none"
+    assert files.state_of(paths.ledger) == "none"
     Ledger.open(paths).close()
     Path(paths.ledger).unlink()
-    assert ledger_files.state_of(paths.ledger) == "lost"
+    assert files.state_of(paths.ledger) == "lost"

@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from hamid.core.asked import Asked
-from hamid.core.claims import ClaimedSeat, ClaimedShare, OwnInstance, PodOwner, Seat
+from hamid.core.claims.claim import ClaimedSeat, ClaimedShare, OwnInstance, PodOwner, Seat
+from hamid.core.claims.container_request import Asked
+from hamid.core.claims.grant import Grant
+from hamid.core.claims.journal import EntryState, Goal, Prior
 from hamid.core.errors import UsageError
-from hamid.core.grant import Grant
-from hamid.core.journal import EntryState, Goal, Prior
-from hamid.core.profile import Placement
-from hamid.core.steps import CreateInstance
-from hamid.node.ledger import Ledger, read_facts
+from hamid.core.hardware.profile import Placement
+from hamid.core.planner.steps import CreateInstance
+from hamid.node.ledger.ledger import Ledger, read_facts
 from hamid.node.paths import Paths
 
 

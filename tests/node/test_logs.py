@@ -7,7 +7,7 @@ import pytest
 
 PROGRAM = """
 import logging, os, sys
-from hamid.node import logs
+from hamid.node.system import logs
 environment = dict(os.environ)
 if sys.argv[1] == "journal-by-stream":
     status = os.fstat(2)

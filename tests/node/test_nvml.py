@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hamid.node.nvml against the simulated driver."""
+"""hamid.node.driver.nvml against the simulated driver."""
 
 import ctypes
 import threading
@@ -8,16 +8,17 @@ import pynvml
 import pytest
 
 from hamid.core.errors import DriverMissing, NvmlFailed
-from hamid.core.gpu import Health
-from hamid.engine.observe import observe
-from hamid.node import mutations, nvml, nvml_profiles, simulator
+from hamid.core.hardware.gpu import Health
+from hamid.engine.driver.observe import observe
+from hamid.node.driver import mutations, nvml, profiles
+from hamid.node.simulation import control
 from hamid.testing.boards import known_boards, profiles_of
 
 
 @pytest.fixture
 def visit(monkeypatch):
     """Points NVML at throw-away nodes, one after another in this process."""
-    simulator.preload()
+    control.preload()
 
     def to(spec):
         monkeypatch.setenv("HAMI_SIM_NODE", spec)
@@ -112,7 +113,7 @@ def driver(visit):
     visit("1xA30")
     mutations.start_driver()
     yield
-    simulator.clear_faults()
+    control.clear_faults()
     mutations.stop_driver()
 
 
@@ -120,21 +121,21 @@ def test_what_a_late_call_brings_is_not_kept_for_the_next_driver(driver):
     """Profiles asked of one start of the driver, and told during the next, are asked for again."""
     gpu = pynvml.nvmlDeviceGetHandleByIndex(0)
     device, told = LateHandle(gpu), []
-    late = threading.Thread(target=lambda: told.append(nvml_profiles.of_gpu("GPU-a", device, enabled=False)))
+    late = threading.Thread(target=lambda: told.append(profiles.of_gpu("GPU-a", device, enabled=False)))
     late.start()
     assert device.asked.wait(10)
-    nvml_profiles.forget()
+    profiles.forget()
     device.may.set()
     late.join()
     assert told[0]
-    simulator.add_fault("nvmlDeviceGetGpuInstanceProfileInfo*@0=error:999")
+    control.add_fault("nvmlDeviceGetGpuInstanceProfileInfo*@0=error:999")
     with pytest.raises(NvmlFailed):
-        nvml_profiles.of_gpu("GPU-a", gpu, enabled=False)
+        profiles.of_gpu("GPU-a", gpu, enabled=False)
 
 
 def test_profiles_are_asked_for_once(driver):
     """A driver that fails afterwards does not matter."""
     gpu = pynvml.nvmlDeviceGetHandleByIndex(0)
-    told = nvml_profiles.of_gpu("GPU-a", gpu, enabled=False)
-    simulator.add_fault("nvmlDeviceGetGpuInstanceProfileInfo*@0=error:999")
-    assert nvml_profiles.of_gpu("GPU-a", gpu, enabled=False) == told
+    told = profiles.of_gpu("GPU-a", gpu, enabled=False)
+    control.add_fault("nvmlDeviceGetGpuInstanceProfileInfo*@0=error:999")
+    assert profiles.of_gpu("GPU-a", gpu, enabled=False) == told

@@ -3,7 +3,7 @@
 
 import pytest
 
-from hamid.node.processes import home_in, home_of
+from hamid.node.system.processes import home_in, home_of
 
 ID = "0123456789abcdef" * 4
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from hamid.node.systemd import Notifier
+from hamid.node.system.systemd import Notifier
 
 
 @pytest.fixture(params=["path", "abstract"])

@@ -3,20 +3,16 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from importlib import resources
-from pathlib import Path
 
 import pytest
 
-from hamid.node import simulator
+from hamid.node.simulation import control
 
-sys.path.insert(0, str(Path(__file__).parent))  # for migtools, which the test modules share
+control.preload()  # before pynvml looks for its library
 
-simulator.preload()  # before pynvml looks for its library
-
-import cudatools  # noqa: E402  # see above
 import pynvml  # noqa: E402
+from support import cudatools  # noqa: E402  # see above
 
 VARIABLES = ("HAMI_SIM_STATE", "HAMI_SIM_NODE", "HAMI_SIM_FAULTS")
 
@@ -43,7 +39,7 @@ def make_state(tmp_path, clean_environment):
 
     def make(spec):
         path = tmp_path / f"node{len(os.listdir(tmp_path))}"  # noqa: PTH208
-        simulator.create(path, spec)
+        control.create(path, spec)
         clean_environment.setenv("HAMI_SIM_STATE", str(path))
         return path
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 import ctypes
 import re
 import subprocess
-from pathlib import Path
 
 import pynvml
 import pytest
+from support import REPOSITORY
 
 from hamid.node.paths import native_file
 
-SOURCE = Path(__file__).parents[2] / "native" / "simulator" / "nvml_abi.c"
+SOURCE = REPOSITORY / "native" / "simulator" / "nvml_abi.c"
 
 STRUCTURES = {
     "nvml_pci_info": pynvml.nvmlPciInfo_t,

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import ctypes
 
-import migtools
 import pynvml
 import pytest
+from support import migtools
 
-from hamid.node import simulator
+from hamid.node.simulation import control
 
 NUMBERS = ("memory_mib", "multiprocessors", "copy_engines", "decoders", "encoders", "jpeg", "ofa")
-PRODUCTS = [(board.key, board.name) for board in simulator.boards()]
+PRODUCTS = [(board.key, board.name) for board in control.boards()]
 KEYS = sorted({key for key, _ in PRODUCTS})
 
 

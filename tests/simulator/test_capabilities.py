@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import migtools
 import pynvml
+from support import migtools
 
-from hamid.node import simulator
+from hamid.node.simulation import control
 
 
 def tree(root):
@@ -17,7 +17,7 @@ def test_capability_files_follow_the_instances(mig_gpu, tmp_path):
     """Creating and destroying instances makes and removes their capability files, with the right minors."""
     device = mig_gpu("A100-SXM4-40GB", index=1, count=2)
     root = tmp_path / "root"
-    simulator.set_root(root)
+    control.set_root(root)
     assert tree(root) == []
     instance, compute = migtools.whole(device, 14, 1, 2, 2)
     assert tree(root) == ["gpu1/mig/gi4/access", "gpu1/mig/gi4/ci0/access"]
@@ -40,10 +40,10 @@ def test_device_nodes_appear_only_when_asked(mig_gpu, tmp_path):
     """With the knob the device files of the capabilities come and go with the instances; a reboot takes them all."""
     device = mig_gpu("A100-SXM4-40GB")
     root = tmp_path / "root"
-    simulator.set_root(root)
+    control.set_root(root)
     migtools.whole(device, 14, 1, 0, 2)
-    simulator.set_knob("device_nodes", "1")
+    control.set_knob("device_nodes", "1")
     assert sorted(path.name for path in (root / "dev/nvidia-caps").iterdir()) == ["nvidia-cap30", "nvidia-cap31"]
-    simulator.reboot()
+    control.reboot()
     assert list((root / "dev/nvidia-caps").iterdir()) == []
     assert tree(root) == []

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support import REPOSITORY
 
 HERE = Path(__file__).parent
 
@@ -23,7 +24,7 @@ def test_structures_and_values_are_those_of_cuda_h():
     theirs = header_directory()
     if theirs is None:
         pytest.skip("no cuda.h is installed here: the comparison needs NVIDIA's toolkit")
-    own = HERE.parents[1] / "native/include"
+    own = REPOSITORY / "native/include"
     command = ["gcc", "-std=c11", "-fsyntax-only", f"-I{own}", f"-I{theirs}", str(HERE / "cuda_abi_check.c")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

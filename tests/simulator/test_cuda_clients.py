@@ -10,9 +10,9 @@ import sys
 
 import pynvml
 import pytest
-from cudatools import MIB, environment
+from support.cudatools import MIB, environment
 
-from hamid.node import simulator
+from hamid.node.simulation import control
 
 A100 = "1xA100-SXM4-40GB"
 
@@ -138,9 +138,9 @@ graph.upload(stream)
 for _ in range(3):
     graph.launch(stream)
 stream.sync()
-from hamid.node import simulator
+from hamid.node.simulation import control
 import os
-print(json.dumps([use.launches for use in simulator.usage(os.environ["HAMI_SIM_STATE"])]))
+print(json.dumps([use.launches for use in control.usage(os.environ["HAMI_SIM_STATE"])]))
 """
 
 
@@ -172,7 +172,7 @@ def test_cuda_core_compiles_and_launches(node):
     """NVRTC's cubin and PTX are loaded as libraries, their kernel is found and launched, the launches are counted."""
     need("cuda.core", "cuda.bindings.nvrtc", "nvidia.cu13")
     state = node(A100)
-    simulator.set_knob("kernel_us", "10", state=state)
+    control.set_knob("kernel_us", "10", state=state)
     assert run(state, COMPILE) == 4096
 
 

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import migtools
 import pynvml
 import pytest
+from support import migtools
 
-from hamid.node import simulator
+from hamid.node.simulation import control
 
 SPEC = "2xA100-SXM4-40GB,1xA30"
 NO_DEVICE, INVALID_DEVICE, NOT_INITIALIZED = 100, 101, 3
@@ -120,7 +120,7 @@ def test_a_gpu_tells_what_its_board_is(cuda, gpus):
     assert client("d.get('cuDriverGetVersion', kind=ctypes.c_int)") == pynvml.nvmlSystemGetCudaDriverVersion()
 
 
-@pytest.mark.parametrize("board", sorted({board.key for board in simulator.boards()}))
+@pytest.mark.parametrize("board", sorted({board.key for board in control.boards()}))
 def test_every_board_is_a_cuda_device(node, cuda, board):
     """Each board that a node can have takes memory, launches a kernel, and has the size that NVML tells, if it does."""
     client = cuda(node(f"1x{board}"))
@@ -139,9 +139,9 @@ def test_every_board_is_a_cuda_device(node, cuda, board):
 def test_a_lost_gpu_or_an_absent_driver_is_not_there(cuda, gpus):
     """A GPU off the bus is skipped; a node without a driver, or no node at all, is NO_DEVICE."""
     state, uuids = gpus
-    simulator.set_knob("lost", "1", uuid=uuids[0], state=state)
+    control.set_knob("lost", "1", uuid=uuids[0], state=state)
     assert visible(cuda, state, None) == [bare(uuid) for uuid in uuids[1:]]
-    simulator.set_knob("driver", "absent", state=state)
+    control.set_knob("driver", "absent", state=state)
     assert visible(cuda, state, None) == NO_DEVICE
     assert visible(cuda, f"{state}.none", None) == NO_DEVICE
 

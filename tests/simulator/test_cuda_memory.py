@@ -7,11 +7,11 @@ import itertools
 
 import pynvml
 import pytest
-from cudatools import MIB
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.cudatools import MIB
 
-from hamid.node import simulator
+from hamid.node.simulation import control
 
 A100 = "1xA100-SXM4-40GB"
 INVALID_VALUE, OUT_OF_MEMORY, NOT_INITIALIZED, INVALID_CONTEXT = 1, 2, 3, 201
@@ -55,7 +55,7 @@ def test_a_family_counts_its_size_and_gives_it_back(node, cuda, family):
     (entry,) = pynvml.nvmlDeviceGetComputeRunningProcesses(device)
     assert (entry.pid, entry.usedGpuMemory) == (client.pid, size)
     assert pynvml.nvmlDeviceGetMemoryInfo(device).used == size
-    assert [use.memory_bytes for use in simulator.usage(state)] == [size]
+    assert [use.memory_bytes for use in control.usage(state)] == [size]
     assert client(give.format(handle)) == 0
     assert client("d.used()") == 0
     assert pynvml.nvmlDeviceGetMemoryInfo(device).used == 0

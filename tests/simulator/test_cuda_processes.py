@@ -6,13 +6,13 @@ from __future__ import annotations
 import os
 import signal
 
-import migtools
 import pynvml
 import pytest
-from cudatools import MIB
+from support import migtools
+from support.cudatools import MIB
 
 from hamid.core.errors import UsageError
-from hamid.node import simulator
+from hamid.node.simulation import control
 
 A100 = "1xA100-SXM4-40GB"
 TOTAL_MIB = 40960
@@ -34,11 +34,11 @@ def test_processes_share_the_memory_of_a_gpu(node, cuda):
     assert second(f"d.alloc({10961 * MIB})") == ("cuMemAlloc_v2", OUT_OF_MEMORY)
     second(f"d.alloc({10000 * MIB})")
     assert processes() == {first.pid: 30000 * MIB, second.pid: 10000 * MIB}
-    simulator.add_process("0", os.getpid(), 960)
+    control.add_process("0", os.getpid(), 960)
     assert first("d.info()[0]") == 0
     with pytest.raises(UsageError, match="free"):
-        simulator.add_process("0", os.getppid(), 1)
-    assert simulator.remove_process(os.getpid())
+        control.add_process("0", os.getppid(), 1)
+    assert control.remove_process(os.getpid())
     assert first("d.info()[0]") == 960 * MIB
 
 
@@ -83,7 +83,7 @@ def test_a_forked_child_has_no_driver(node, cuda):
 def test_a_context_takes_what_the_node_says(node, cuda):
     """With context_mib a context itself takes memory, and gives it back."""
     state = node(A100)
-    simulator.set_knob("context_mib", "300", state=state)
+    control.set_knob("context_mib", "300", state=state)
     client = cuda(state)
     assert client("d.used()") == 300 * MIB
     assert client("d.code('cuDevicePrimaryCtxRelease_v2', 0)") == 0
@@ -116,7 +116,7 @@ def test_a_reboot_takes_the_device_away(node, cuda):
     state = node(A100)
     client, other = cuda(state), cuda(state)
     client(f"d.alloc({30000 * MIB})")
-    simulator.reboot(state=state)
+    control.reboot(state=state)
     assert client("d.alloc(1)") == ("cuMemAlloc_v2", DEVICE_UNAVAILABLE)
     assert processes() == {}
     fresh = cuda(state)
@@ -154,11 +154,11 @@ def test_a_fault_makes_a_function_fail(node, cuda, kind):
     rule, expected = FAULTS[kind]
     state = node(A100)
     client = cuda(state)
-    simulator.add_fault(rule, state=state)
+    control.add_fault(rule, state=state)
     if "#2" in rule:
         assert client("d.alloc(512)") > 0
     assert client("d.alloc(512)") == expected
-    simulator.clear_faults(state=state)
+    control.clear_faults(state=state)
     assert client("d.used()") in {0, 512}
     assert client("d.alloc(512)") > 0
 
@@ -168,7 +168,7 @@ def test_a_fault_kills_before_or_after_the_effect(node, cuda, rule):
     """A process killed in cuMemAlloc dies before or after it has the memory; either way nothing of it stays."""
     state = node(A100)
     client, other = cuda(state), cuda(state)
-    simulator.add_fault(f"cuMemAlloc_v2#1={rule}", state=state)
+    control.add_fault(f"cuMemAlloc_v2#1={rule}", state=state)
     with pytest.raises(EOFError, match="-9"):
         client("d.alloc(4096)")
     assert other("d.used()") == 0

@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import re
 import subprocess
-from pathlib import Path
 
 import pynvml
 import pytest
-from cudatools import LIBRARIES, environment
+from support import REPOSITORY
+from support.cudatools import LIBRARIES, environment
 
 from hamid.core.errors import UsageError
-from hamid.node import simulator
+from hamid.node.simulation import control
 
-NAMES = Path(__file__).parents[2] / "native/simulator/cuda/names.txt"
+NAMES = REPOSITORY / "native/simulator/cuda/names.txt"
 NEWEST, PER_THREAD = 13000, 2
 FOUND, NOT_FOUND, TOO_OLD = 0, 1, 2
 NO_SUCH, INVALID_VALUE = 500, 1
@@ -57,7 +57,7 @@ def test_a_fault_can_make_every_function_fail(node, cuda):
     state = node("1xA100-SXM4-40GB")
     client = cuda(state)
     symbols = sorted({symbol for pair in entries().values() for versions in pair for _, symbol in versions})
-    simulator.add_fault("cu*=error:999", state=state)
+    control.add_fault("cu*=error:999", state=state)
     assert len(symbols) > 670
     assert client(f"[name for name in {symbols!r} if d.code(name, *[u64(0)] * 11) != 999]") == []
 
@@ -72,7 +72,7 @@ def test_without_a_per_thread_variant_the_plain_one_is_given(client):
 def test_an_older_driver_knows_less(node, cuda):
     """A node of an older CUDA says so through both libraries, and resolves what that version had, before cuInit too."""
     state = node("1xA100-SXM4-40GB")
-    simulator.set_knob("cuda_version", "12020", state=state)
+    control.set_knob("cuda_version", "12020", state=state)
     client = cuda(state, opened=False)
     for _ in range(2):
         assert client("d.get('cuDriverGetVersion', kind=ctypes.c_int)") == 12020
@@ -81,7 +81,7 @@ def test_an_older_driver_knows_less(node, cuda):
         client("d.open()")
     assert pynvml.nvmlSystemGetCudaDriverVersion() == 12020
     with pytest.raises(UsageError, match="no value"):
-        simulator.set_knob("cuda_version", "13010", state=state)
+        control.set_knob("cuda_version", "13010", state=state)
 
 
 def test_a_program_may_link_the_driver_directly(node, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from hamid.node import simulator
+from hamid.node.simulation import control
 
 KERNEL_US = 2000
 NOT_READY, INVALID_VALUE, INVALID_HANDLE, NOT_FOUND, INVALID_IMAGE = 600, 1, 400, 500, 200
@@ -15,13 +15,13 @@ NOT_READY, INVALID_VALUE, INVALID_HANDLE, NOT_FOUND, INVALID_IMAGE = 600, 1, 400
 def slow(node):
     """A node whose kernels take two milliseconds."""
     state = node("1xA100-SXM4-40GB")
-    simulator.set_knob("kernel_us", str(KERNEL_US), state=state)
+    control.set_knob("kernel_us", str(KERNEL_US), state=state)
     return state
 
 
 def busy_ms(state):
     """What each process took of the device, by pid."""
-    return {use.pid: use.busy_ns / 1e6 for use in simulator.usage(state)}
+    return {use.pid: use.busy_ns / 1e6 for use in control.usage(state)}
 
 
 def test_kernels_take_their_time_in_order(slow, cuda):
@@ -32,7 +32,7 @@ def test_kernels_take_their_time_in_order(slow, cuda):
     assert client("d.code('cuCtxSynchronize')") == 0
     assert client(f"d.elapsed({between[0]}, {between[2]})") >= 5 * KERNEL_US / 1000
     assert busy_ms(slow) == {client.pid: 10.0}
-    assert [use.launches for use in simulator.usage(slow)] == [5]
+    assert [use.launches for use in control.usage(slow)] == [5]
 
 
 def test_processes_share_the_time_of_a_device(slow, cuda):

@@ -7,12 +7,12 @@ import sys
 import threading
 import time
 
-import migtools
 import pynvml
 import pytest
+from support import migtools
 
-from hamid.node import simulator
 from hamid.node.paths import native_file
+from hamid.node.simulation import control
 
 A100 = "A100-SXM4-40GB"
 XID, MIG_CHANGE = pynvml.nvmlEventTypeXidCriticalError, 0x100
@@ -40,8 +40,8 @@ def test_events_name_the_instance(watched):
     """An Xid on a GPU is everybody's, one on a MIG device carries its ids; old events are not repeated."""
     device, events = watched
     assert migtools.fails(pynvml.NVML_ERROR_TIMEOUT, wait, events, 0)
-    simulator.post_xid(pynvml.nvmlDeviceGetUUID(device), 48)
-    simulator.post_xid(pynvml.nvmlDeviceGetUUID(migtools.mig_devices(device)[0]), 94)
+    control.post_xid(pynvml.nvmlDeviceGetUUID(device), 48)
+    control.post_xid(pynvml.nvmlDeviceGetUUID(migtools.mig_devices(device)[0]), 94)
     assert wait(events) == (XID, 48, 0xFFFFFFFF, 0xFFFFFFFF)
     assert wait(events) == (XID, 94, 4, 0)
     assert migtools.fails(pynvml.NVML_ERROR_TIMEOUT, wait, events, 0)
@@ -78,7 +78,7 @@ def test_waiting_holds_no_lock(watched):
     time.sleep(0.05)
     for _ in range(100):
         pynvml.nvmlDeviceGetMigMode(device)
-    simulator.post_xid(pynvml.nvmlDeviceGetUUID(device), 31)
+    control.post_xid(pynvml.nvmlDeviceGetUUID(device), 31)
     waiter.join(5)
     assert found == [(XID, 31, 0xFFFFFFFF, 0xFFFFFFFF)]
 
@@ -92,9 +92,9 @@ def test_a_set_gets_what_it_asked_for(mig_gpu):
     assert supported & XID
     pynvml.nvmlDeviceRegisterEvents(device, pynvml.nvmlEventTypeDoubleBitEccError, events)
     assert migtools.fails(pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.nvmlDeviceRegisterEvents, device, 1 << 40, events)
-    simulator.post_xid(pynvml.nvmlDeviceGetUUID(device), 31)
-    simulator.post_ecc(pynvml.nvmlDeviceGetUUID(other), uncorrected=True)
-    simulator.post_ecc(pynvml.nvmlDeviceGetUUID(device), 3, uncorrected=True)
+    control.post_xid(pynvml.nvmlDeviceGetUUID(device), 31)
+    control.post_ecc(pynvml.nvmlDeviceGetUUID(other), uncorrected=True)
+    control.post_ecc(pynvml.nvmlDeviceGetUUID(device), 3, uncorrected=True)
     assert wait(events)[0] == pynvml.nvmlEventTypeDoubleBitEccError
     assert migtools.fails(pynvml.NVML_ERROR_TIMEOUT, wait, events, 0)
     assert pynvml.nvmlDeviceGetTotalEccErrors(device, 1, 0) == 3
@@ -106,5 +106,5 @@ def test_a_set_gets_what_it_asked_for(mig_gpu):
 def test_a_gpu_that_falls_off_posts_its_xid(watched):
     """Losing a GPU posts Xid 79, as the kernel driver reports it."""
     device, events = watched
-    simulator.set_knob("lost", "1", uuid=pynvml.nvmlDeviceGetUUID(device))
+    control.set_knob("lost", "1", uuid=pynvml.nvmlDeviceGetUUID(device))
     assert wait(events)[:2] == (XID, 79)

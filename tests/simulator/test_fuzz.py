@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import REPOSITORY
 
-NATIVE = Path(__file__).parents[2] / "native"
+NATIVE = REPOSITORY / "native"
 TOOLS = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 

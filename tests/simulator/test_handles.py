@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import ctypes
 
-import migtools
 import pynvml
+from support import migtools
 
 A100 = "A100-SXM4-40GB"
 INVALID = pynvml.NVML_ERROR_INVALID_ARGUMENT

@@ -8,13 +8,13 @@ import sys
 import threading
 import time
 
-import migtools
 import pynvml
 import pytest
+from support import migtools
 
 from hamid.core.errors import UsageError
-from hamid.node import simulator
 from hamid.node.paths import native_file
+from hamid.node.simulation import control
 
 A100 = "A100-SXM4-40GB"
 LIBRARY = native_file("simulator/libnvidia-ml.so.1")
@@ -35,30 +35,30 @@ def call_in_process(code, **environment):
 def test_an_error_comes_at_the_nth_call(mig_gpu):
     """A fault answers its code at the call that it names and only there, and the node does not change then."""
     device = mig_gpu(A100)
-    simulator.add_fault("nvmlDeviceCreateGpuInstance#2=error:23")
+    control.add_fault("nvmlDeviceCreateGpuInstance#2=error:23")
     migtools.create(device, 19)
     assert migtools.fails(23, migtools.create, device, 19)
     migtools.create(device, 19)
     assert len(migtools.all_instances(device)) == 2
-    simulator.clear_faults()
+    control.clear_faults()
 
 
 def test_a_fault_is_meant_for_one_gpu(mig_gpu):
     """A rule with a GPU leaves the others alone, and a star means every function that begins so."""
     mig_gpu(A100, count=2)
     devices = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(2)]
-    simulator.add_fault("nvmlDeviceGet*@1=error:15")
+    control.add_fault("nvmlDeviceGet*@1=error:15")
     assert pynvml.nvmlDeviceGetName(devices[0])
     for call in (pynvml.nvmlDeviceGetName, pynvml.nvmlDeviceGetMigMode, pynvml.nvmlDeviceGetMemoryInfo):
         assert migtools.fails(pynvml.NVML_ERROR_GPU_IS_LOST, call, devices[1])
-    simulator.clear_faults()
+    control.clear_faults()
     assert pynvml.nvmlDeviceGetName(devices[1])
 
 
 def test_latency_holds_nobody_else_up(mig_gpu):
     """While one call is slow, calls of another thread are as fast as ever."""
     device = mig_gpu(A100)
-    simulator.add_fault("nvmlDeviceCreateGpuInstance=latency:600")
+    control.add_fault("nvmlDeviceCreateGpuInstance=latency:600")
     slow = threading.Thread(target=migtools.create, args=(device, 19))
     started = time.monotonic()
     slow.start()
@@ -73,7 +73,7 @@ def test_latency_holds_nobody_else_up(mig_gpu):
 def test_a_hang_holds_nobody_else_up(mig_gpu):
     """A process that hangs in a call can be killed, and meanwhile the node serves on."""
     device = mig_gpu(A100)
-    simulator.add_fault("nvmlSystemGetNVMLVersion=hang")
+    control.add_fault("nvmlSystemGetNVMLVersion=hang")
     code = f"import ctypes; l = ctypes.CDLL({LIBRARY!r}); l.nvmlInit_v2(); b = b'x' * 99; print(1, flush=True)\n"
     code += "l.nvmlSystemGetNVMLVersion(ctypes.create_string_buffer(99), 99)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
@@ -103,7 +103,7 @@ def test_bad_faults_are_explained(node, rule):
     """A rule that cannot be read is refused with an example, in both places where rules are given."""
     node("1xA30")
     with pytest.raises(UsageError, match="for example"):
-        simulator.add_fault(rule)
+        control.add_fault(rule)
     if rule:
         assert call_in_process("exit(start)", HAMI_SIM_FAULTS=rule) == pynvml.NVML_ERROR_DRIVER_NOT_LOADED
 
@@ -123,7 +123,7 @@ def test_a_lost_gpu_is_lost_alone(mig_gpu):
     first, second = (pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(2))
     instance, _ = migtools.whole(first, 14, 1)
     uuid = uuid_of(first)
-    simulator.set_knob("lost", "1", uuid=uuid)
+    control.set_knob("lost", "1", uuid=uuid)
     lost = pynvml.NVML_ERROR_GPU_IS_LOST
     for call in (pynvml.nvmlDeviceGetName, pynvml.nvmlDeviceGetMemoryInfo, pynvml.nvmlDeviceGetMigMode):
         assert migtools.fails(lost, call, first)
@@ -132,7 +132,7 @@ def test_a_lost_gpu_is_lost_alone(mig_gpu):
     assert migtools.fails(lost, pynvml.nvmlDeviceGetHandleByUUID, uuid)
     assert pynvml.nvmlDeviceGetCount() == 2
     assert pynvml.nvmlDeviceGetName(second)
-    simulator.set_knob("lost", "0", uuid=uuid)
+    control.set_knob("lost", "0", uuid=uuid)
     assert migtools.info(instance)[1] == 14
 
 
@@ -142,17 +142,17 @@ def test_a_gpu_is_named_in_three_ways(node):
     device = pynvml.nvmlDeviceGetHandleByIndex(1)
     for name in (uuid_of(device), "1", pynvml.nvmlDeviceGetPciInfo(device).busId):
         for value, works in (("1", False), ("0", True)):
-            simulator.set_knob("lost", value, uuid=name)
+            control.set_knob("lost", value, uuid=name)
             assert migtools.fails(pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.nvmlDeviceGetName, device) is not works
     for name in ("2", "-1", "1x", "", "4294967297"):
         with pytest.raises(UsageError, match="no GPU"):
-            simulator.set_knob("lost", "1", uuid=name)
+            control.set_knob("lost", "1", uuid=name)
 
 
 def test_gpu_instance_ids_can_be_swapped(mig_gpu):
     """The swapped map gives the ids that swapped boards gave (reference 1.3)."""
     device = mig_gpu(A100)
-    simulator.set_knob("gi_ids", "swapped")
+    control.set_knob("gi_ids", "swapped")
     for profile_id, size, ids in (
         (9, 4, {4: 1, 0: 2}),
         (14, 2, {4: 3, 0: 5, 2: 6}),
@@ -169,7 +169,7 @@ def test_gpu_instance_ids_can_be_swapped(mig_gpu):
 def test_mig_uuids_can_change_on_recreation(mig_gpu):
     """With fresh UUIDs the same place never has the same UUID twice."""
     device = mig_gpu(A100)
-    simulator.set_knob("uuids", "fresh")
+    control.set_knob("uuids", "fresh")
     seen = set()
     for _ in range(3):
         instance, compute = migtools.whole(device, 14, 1, 0, 2)
@@ -184,7 +184,7 @@ def test_info_device_can_be_the_mig_device(mig_gpu):
     device = mig_gpu(A100)
     _, compute = migtools.whole(device, 14, 1)
     assert migtools.address(pynvml.nvmlComputeInstanceGetInfo(compute).device) == migtools.address(device)
-    simulator.set_knob("info_device", "mig")
+    control.set_knob("info_device", "mig")
     mig = pynvml.nvmlComputeInstanceGetInfo(compute).device
     assert pynvml.nvmlDeviceIsMigDeviceHandle(mig).value == 1
 
@@ -193,10 +193,10 @@ def test_activation_can_be_forced(node):
     """On a passed-through GPU the mode call succeeds with RESET_REQUIRED, and a reset makes the mode current."""
     node(f"1x{A100}")
     device = pynvml.nvmlDeviceGetHandleByIndex(0)
-    simulator.set_knob("activation", "16")
+    control.set_knob("activation", "16")
     assert pynvml.nvmlDeviceSetMigMode(device, 1) == pynvml.NVML_ERROR_RESET_REQUIRED
     assert pynvml.nvmlDeviceGetMigMode(device) == [0, 1]
-    simulator.reset_gpu(uuid_of(device))
+    control.reset_gpu(uuid_of(device))
     assert pynvml.nvmlDeviceGetMigMode(device) == [1, 1]
 
 
@@ -225,9 +225,9 @@ exit(0 if answers == [4, 4, 4, 0] else 1)
 def test_memory_and_names_drift_with_the_driver(mig_gpu):
     """Another driver reports other sizes and names for the same profile ids."""
     device = mig_gpu("RTX-PRO-6000")
-    simulator.set_knob("memory_drift_mib", "-512")
-    simulator.set_knob("name_drift_gb", "-1")
-    simulator.set_knob("driver_version", "575.51.03")
+    control.set_knob("memory_drift_mib", "-512")
+    control.set_knob("name_drift_gb", "-1")
+    control.set_knob("driver_version", "575.51.03")
     profile = pynvml.nvmlDeviceGetGpuInstanceProfileInfo(device, 7)
     assert (profile.id, profile.name, profile.memorySizeMB) == (21, "MIG 1g.23gb+me", 23680)
     migtools.whole(device, 21, 0)
@@ -241,7 +241,7 @@ def test_the_driver_can_be_absent_or_late(make_state):
     """A node without a driver answers DRIVER_NOT_LOADED until it is there."""
     state = make_state("1xA30")
     for value in ("absent", "later:400"):
-        simulator.set_knob("driver", value, state=state)
+        control.set_knob("driver", value, state=state)
         assert migtools.fails(pynvml.NVML_ERROR_DRIVER_NOT_LOADED, pynvml.nvmlInit)
     time.sleep(0.45)
     pynvml.nvmlInit()
@@ -253,10 +253,10 @@ def test_a_reboot_takes_the_instances(mig_gpu, board, mode):
     """After a reboot instances and processes are gone; Ampere keeps MIG mode, later boards forget it."""
     device = mig_gpu(board)
     instance, _ = migtools.whole(device, 14, 1)
-    simulator.add_process(uuid_of(migtools.mig_devices(device)[0]), os.getpid(), 10)
-    simulator.reboot()
+    control.add_process(uuid_of(migtools.mig_devices(device)[0]), os.getpid(), 10)
+    control.reboot()
     assert pynvml.nvmlDeviceGetMigMode(device) == mode
-    assert simulator.processes() == []
+    assert control.processes() == []
     assert migtools.fails(pynvml.NVML_ERROR_INVALID_ARGUMENT, pynvml.nvmlGpuInstanceGetInfo, instance)
 
 
@@ -264,14 +264,14 @@ def test_a_reset_needs_an_idle_gpu(mig_gpu):
     """A reset with clients is refused; idle it takes the instances and clears the recovery action."""
     device = mig_gpu(A100)
     migtools.whole(device, 14, 1)
-    simulator.set_knob("reset_required", "1", uuid=uuid_of(device))
+    control.set_knob("reset_required", "1", uuid=uuid_of(device))
     (field,) = pynvml.nvmlDeviceGetFieldValues(device, [230])
     assert (field.nvmlReturn, field.value.uiVal) == (0, 1)
-    simulator.add_process(uuid_of(migtools.mig_devices(device)[0]), os.getpid(), 10)
+    control.add_process(uuid_of(migtools.mig_devices(device)[0]), os.getpid(), 10)
     with pytest.raises(UsageError, match="clients"):
-        simulator.reset_gpu(uuid_of(device))
-    simulator.remove_process(os.getpid())
-    simulator.reset_gpu(uuid_of(device))
+        control.reset_gpu(uuid_of(device))
+    control.remove_process(os.getpid())
+    control.reset_gpu(uuid_of(device))
     assert migtools.all_instances(device) == []
     (field,) = pynvml.nvmlDeviceGetFieldValues(device, [230])
     assert field.value.uiVal == 0
@@ -288,6 +288,6 @@ def test_bad_knobs_are_explained(node):
         (("root", "relative"), "no value"),
     ):
         with pytest.raises(UsageError, match=text):
-            simulator.set_knob(*arguments)
+            control.set_knob(*arguments)
     with pytest.raises(UsageError, match="no GPU"):
-        simulator.set_knob("lost", "1", uuid="GPU-none")
+        control.set_knob("lost", "1", uuid="GPU-none")

@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import ctypes
 
-import migtools
 import pynvml
 import pytest
+from support import migtools
 
 A100 = "A100-SXM4-40GB"
 

@@ -8,17 +8,17 @@ import tempfile
 from pathlib import Path
 from typing import ClassVar
 
-import migtools
 import pynvml
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from placement_model import Model
+from support import migtools
+from support.placement_model import Model
 
-from hamid.node import simulator
+from hamid.node.simulation import control
 
-KEYS = sorted({board.key for board in simulator.boards()})
+KEYS = sorted({board.key for board in control.boards()})
 
 
 class GpuMachine(RuleBasedStateMachine):
@@ -32,7 +32,7 @@ class GpuMachine(RuleBasedStateMachine):
         self.model = Model(self.board)
         self.directory = tempfile.TemporaryDirectory()
         state = Path(self.directory.name) / "node"
-        simulator.create(state, f"1x{self.key}")
+        control.create(state, f"1x{self.key}")
         os.environ["HAMI_SIM_STATE"] = str(state)
         pynvml.nvmlInit()
         self.device = pynvml.nvmlDeviceGetHandleByIndex(0)

@@ -11,10 +11,10 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-import smi
+from support import smi
 
-from hamid.node import simulator
 from hamid.node.paths import native_file
+from hamid.node.simulation import control
 
 LIBRARIES = str(Path(native_file("simulator/libnvidia-ml.so.1")).parent)
 A100 = "A100-SXM4-40GB"
@@ -150,10 +150,10 @@ def test_destroying_in_use_is_refused(run):
     code, text = run("mig", "-i", "0", "-dgi", "-gi", "2")
     assert (code, "In use by another client" in text) == (19, True)
     uuid = re.search(r"MIG-[0-9a-f-]{36}", run("-L")[1]).group()
-    simulator.add_process(uuid, os.getpid(), 100, state=run.state)
+    control.add_process(uuid, os.getpid(), 100, state=run.state)
     code, text = run("mig", "-i", "0", "-dci")
     assert (code, "In use by another client" in text) == (19, True)
-    simulator.remove_process(os.getpid(), state=run.state)
+    control.remove_process(os.getpid(), state=run.state)
     assert run("mig", "-i", "0", "-dci")[0] == 0
     assert run("mig", "-i", "0", "-dgi")[0] == 0
 
@@ -167,7 +167,7 @@ def test_the_mode_is_switched_and_refused(run):
     run("mig", "-i", "0", "-dgi")
     assert run("-mig", "0", "-i", "0")[0] == 0
     uuid = re.findall(r"GPU-[0-9a-f-]{36}", run("-L")[1])[1]
-    simulator.add_process(uuid, os.getpid(), 100, state=run.state)
+    control.add_process(uuid, os.getpid(), 100, state=run.state)
     text = run("-mig", "1", "-i", "1")[1]
     assert "pending enable state" in text
 
@@ -178,7 +178,7 @@ def test_processes_are_shown(run):
     run("mig", "-i", "1", "-cgi", "14", "-C")
     text = run("-L")[1]
     for pattern in (r"GPU 0: .*(GPU-[0-9a-f-]{36})", r"(MIG-[0-9a-f-]{36})"):
-        simulator.add_process(re.search(pattern, text).group(1), os.getpid(), 123, name="train", state=run.state)
+        control.add_process(re.search(pattern, text).group(1), os.getpid(), 123, name="train", state=run.state)
     text = run()[1]
     pid = str(os.getpid())
     assert rows(text, "0   N/A  N/A", pid, "train", "123MiB")

@@ -13,9 +13,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import migtools
 import pynvml
 import pytest
+from support import migtools
 
 from hamid.node.paths import native_file
 

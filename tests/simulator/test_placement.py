@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import migtools
 import pynvml
 import pytest
+from support import migtools
 
 A100_IDS = {"1g": 19, "2g": 14, "3g": 9, "4g": 5, "7g": 0, "1g+me": 20, "1g-double": 15}
 

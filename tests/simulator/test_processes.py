@@ -8,12 +8,12 @@ import subprocess
 import sys
 import time
 
-import migtools
 import pynvml
 import pytest
+from support import migtools
 
 from hamid.core.errors import UsageError
-from hamid.node import simulator
+from hamid.node.simulation import control
 
 A100 = "A100-SXM4-40GB"
 IN_USE = pynvml.NVML_ERROR_IN_USE
@@ -47,7 +47,7 @@ def start_holder():
 
     def start(state, target, memory_mib):
         process = subprocess.Popen(
-            [simulator.holder_program(), str(state), target, str(memory_mib)],
+            [control.holder_program(), str(state), target, str(memory_mib)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -78,7 +78,7 @@ def test_a_process_occupies_its_instance(mig_gpu, sleeper):
     instance, compute = migtools.whole(device, 14, 1)
     mig = migtools.mig_devices(device)[0]
     process = sleeper()
-    simulator.add_process(pynvml.nvmlDeviceGetUUID(mig), process.pid, 1000)
+    control.add_process(pynvml.nvmlDeviceGetUUID(mig), process.pid, 1000)
     assert pynvml.nvmlDeviceGetMemoryInfo(mig).used == 1000 * 2**20
     assert pynvml.nvmlDeviceGetMemoryInfo(device).used == 1000 * 2**20
     for handle in (device, mig):
@@ -99,7 +99,7 @@ def test_a_zombie_is_dead(mig_gpu, sleeper):
     device = mig_gpu(A100)
     instance, compute = migtools.whole(device, 14, 1)
     process = sleeper()
-    simulator.add_process(pynvml.nvmlDeviceGetUUID(migtools.mig_devices(device)[0]), process.pid, 10)
+    control.add_process(pynvml.nvmlDeviceGetUUID(migtools.mig_devices(device)[0]), process.pid, 10)
     os.kill(process.pid, signal.SIGKILL)
     assert wait_for(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(device) == [])
     pynvml.nvmlComputeInstanceDestroy(compute)
@@ -111,7 +111,7 @@ def test_clients_keep_a_mode_change_pending(node, sleeper):
     node(f"1x{A100}")
     device = pynvml.nvmlDeviceGetHandleByIndex(0)
     process = sleeper()
-    simulator.add_process(pynvml.nvmlDeviceGetUUID(device), process.pid, 100)
+    control.add_process(pynvml.nvmlDeviceGetUUID(device), process.pid, 100)
     assert pynvml.nvmlDeviceSetMigMode(device, 1) == IN_USE
     assert pynvml.nvmlDeviceGetMigMode(device) == [0, 1]
     assert pynvml.nvmlDeviceSetMigMode(device, 0) == pynvml.NVML_SUCCESS
@@ -129,13 +129,13 @@ def test_a_monitor_on_the_whole_gpu_blocks_creation(mig_gpu, sleeper):
     uuid = pynvml.nvmlDeviceGetUUID(device)
     process = sleeper()
     with pytest.raises(UsageError, match="MIG mode"):
-        simulator.add_process(uuid, process.pid, 100)
-    simulator.add_process(uuid, process.pid, 0)
+        control.add_process(uuid, process.pid, 100)
+    control.add_process(uuid, process.pid, 0)
     assert migtools.fails(IN_USE, migtools.create, device, 19)
     (entry,) = pynvml.nvmlDeviceGetComputeRunningProcesses(device)
     assert (entry.gpuInstanceId, entry.computeInstanceId) in {(None, None), (0xFFFFFFFF, 0xFFFFFFFF)}
-    assert simulator.remove_process(process.pid)
-    assert not simulator.remove_process(process.pid)
+    assert control.remove_process(process.pid)
+    assert not control.remove_process(process.pid)
     migtools.create(device, 19)
 
 
@@ -151,8 +151,8 @@ def test_bad_processes_are_refused_with_reasons(node, sleeper):
         ((uuid, process.pid, 2**60), "more memory than there is"),
     ):
         with pytest.raises(UsageError, match=text):
-            simulator.add_process(*arguments)
-    assert simulator.processes() == []
+            control.add_process(*arguments)
+    assert control.processes() == []
 
 
 def test_process_lists_say_when_they_do_not_fit(node, sleeper):
@@ -160,7 +160,7 @@ def test_process_lists_say_when_they_do_not_fit(node, sleeper):
     node(f"1x{A100}")
     device = pynvml.nvmlDeviceGetHandleByIndex(0)
     for _ in range(3):
-        simulator.add_process(pynvml.nvmlDeviceGetUUID(device), sleeper().pid, 10)
+        control.add_process(pynvml.nvmlDeviceGetUUID(device), sleeper().pid, 10)
     call = ctypes.CDLL("libnvidia-ml.so.1").nvmlDeviceGetComputeRunningProcesses
     count = ctypes.c_uint(2)
     rows = (ctypes.c_ulonglong * 6)()
@@ -168,7 +168,7 @@ def test_process_lists_say_when_they_do_not_fit(node, sleeper):
     assert (count.value, rows[4]) == (3, 0)
     assert call(device, ctypes.byref(count), rows) == pynvml.NVML_SUCCESS
     assert [rows[index] for index in (1, 3, 5)] == [10 * 2**20] * 3
-    assert len(simulator.processes()) == 3
+    assert len(control.processes()) == 3
 
 
 def test_a_holder_holds_until_it_is_told_to_stop(mig_gpu, start_holder):
@@ -181,7 +181,7 @@ def test_a_holder_holds_until_it_is_told_to_stop(mig_gpu, start_holder):
     holder, line = start_holder(state, uuid, 9000)
     assert line == "ready"
     assert pynvml.nvmlDeviceGetMemoryInfo(mig).used == 9000 * 2**20
-    assert [(p.pid, p.target, p.memory_mib, p.holder) for p in simulator.processes(state)] == [
+    assert [(p.pid, p.target, p.memory_mib, p.holder) for p in control.processes(state)] == [
         (holder.pid, uuid, 9000, True)
     ]
     refused, text = start_holder(state, uuid, 857)
@@ -189,7 +189,7 @@ def test_a_holder_holds_until_it_is_told_to_stop(mig_gpu, start_holder):
     assert refused.wait(5) == 1
     holder.terminate()
     assert holder.wait(5) == 0
-    assert simulator.processes(state) == []
+    assert control.processes(state) == []
 
 
 def test_holders_end_with_the_node(make_state, start_holder):
@@ -199,7 +199,7 @@ def test_holders_end_with_the_node(make_state, start_holder):
     uuids = [pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(index)) for index in range(2)]
     pynvml.nvmlShutdown()
     holders = [start_holder(state, uuid, 100)[0] for uuid in uuids]
-    assert len(simulator.processes(state)) == 2
+    assert len(control.processes(state)) == 2
     other = make_state("1xA30")
     other.replace(state)
     assert [holder.wait(5) for holder in holders] == [0, 0]
@@ -207,7 +207,7 @@ def test_holders_end_with_the_node(make_state, start_holder):
 
 def test_a_holder_explains_bad_arguments(tmp_path):
     """Wrong usage is 2, a missing node 1, both with a text on stderr."""
-    program = simulator.holder_program()
+    program = control.holder_program()
     usage = subprocess.run([program, "x", "y", "-1"], capture_output=True, text=True, check=False)
     assert (usage.returncode, usage.stdout) == (2, "")
     assert "usage" in usage.stderr

@@ -7,26 +7,26 @@ import os
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
-import migtools
 import pynvml
 import pytest
+from support import SUPPORT, TESTS, migtools
 
 from hamid.core.errors import UsageError
-from hamid.node import simulator
 from hamid.node.paths import native_file
+from hamid.node.simulation import control
 
 LIBRARY = native_file("simulator/libnvidia-ml.so.1")
-HAMMER = Path(__file__).with_name("hammer.py")
+HAMMER = SUPPORT / "hammer.py"
 
 
 def in_another_process(code):
     """Runs Python code against the same node in a process of its own."""
-    prelude = "import sys; sys.path.insert(0, sys.argv[1]); import ctypes; ctypes.CDLL(sys.argv[2], 256)\n"
-    prelude += "import pynvml, migtools; pynvml.nvmlInit(); device = pynvml.nvmlDeviceGetHandleByIndex(0)\n"
+    prelude = "import ctypes, sys; ctypes.CDLL(sys.argv[1], 256)\nimport pynvml; from support import migtools\n"
+    prelude += "pynvml.nvmlInit(); device = pynvml.nvmlDeviceGetHandleByIndex(0)\n"
     return subprocess.run(
-        [sys.executable, "-c", prelude + code, str(Path(__file__).parent), LIBRARY],
+        [sys.executable, "-c", prelude + code, LIBRARY],
+        cwd=TESTS,
         capture_output=True,
         text=True,
         check=True,
@@ -115,10 +115,10 @@ def test_state_files_are_never_overwritten(make_state, tmp_path):
     state = make_state("1xA30")
     before = state.read_bytes()
     with pytest.raises(UsageError, match="exists already"):
-        simulator.create(state, "2xA30")
+        control.create(state, "2xA30")
     assert state.read_bytes() == before
     with pytest.raises(UsageError, match="No such file"):
-        simulator.create(tmp_path / "missing" / "node", "1xA30")
+        control.create(tmp_path / "missing" / "node", "1xA30")
     assert [entry.name for entry in tmp_path.iterdir()] == [state.name]
     assert state.stat().st_mode & 0o777 == 0o600
 
@@ -154,7 +154,7 @@ def test_foreign_files_are_refused_and_never_crash(make_state, tmp_path, clean_e
     for name, words in foreign_files(tmp_path, make_state("2xA30")).items():
         path = tmp_path / name
         with pytest.raises(UsageError, match=words):
-            simulator.check_state(path)
+            control.check_state(path)
         clean_environment.setenv("HAMI_SIM_STATE", str(path))
         with pytest.raises(pynvml.NVMLError):
             pynvml.nvmlInit()

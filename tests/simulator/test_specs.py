@@ -5,7 +5,7 @@ import pynvml
 import pytest
 
 from hamid.core.errors import UsageError
-from hamid.node import simulator
+from hamid.node.simulation import control
 
 NAMES = {
     "A30": ("NVIDIA A30", 0x20B710DE),
@@ -63,7 +63,7 @@ def test_a_board_name_means_one_product(node, name):
 def test_a_bad_spec_is_refused_with_its_reason(spec):
     """Every way to mistype a node gets an error that says what is wrong."""
     with pytest.raises(UsageError) as caught:
-        simulator.check_spec(spec)
+        control.check_spec(spec)
     assert BAD[spec] in caught.value.message
     assert caught.value.hint
 
@@ -74,7 +74,7 @@ def test_a_bad_spec_is_refused_with_its_reason(spec):
 def test_an_unclear_name_lists_the_choices(name, choice):
     """Unknown and ambiguous names are answered with what could have been meant."""
     with pytest.raises(UsageError) as caught:
-        simulator.check_spec(f"1x{name}")
+        control.check_spec(f"1x{name}")
     assert choice in caught.value.message
 
 
@@ -125,7 +125,7 @@ def test_a_mistyped_variable_is_explained(clean_environment, capfd):
 
 def test_boards_lists_every_product(board_data):
     """The list of boards has every product of every board that has a complete profile."""
-    listed = {(board.key, board.name) for board in simulator.boards()}
+    listed = {(board.key, board.name) for board in control.boards()}
     assert ("A30-24GB", "NVIDIA A30") in listed
     assert ("GH200-144GB", "") in listed
     assert {key for key, _ in listed} <= set(board_data)

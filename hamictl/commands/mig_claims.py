@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hamictl mig: release what is held, repair what disagrees, restore what a reboot took."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hamictl.options import Gpus, verb
+from hamictl.proposal import ConfirmOptions, confirm
+from hamictl.render.tables import table
+from hamictl.session import Session
+from hamid.core.documents.envelope import Document, envelope
+from hamid.core.errors import UsageError
+from hamid.core.exits import Exit
+from hamid.core.hardware.snapshot import Snapshot, select_gpus
+
+if TYPE_CHECKING:
+    from hamid.engine.steps.restore import RestoreReport
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `hamictl mig`."""
+    verb(app, "release")(release)
+    verb(app, "repair")(repair)
+    verb(app, "restore")(restore)
+
+
+def release(
+    session: Session,
+    run: ConfirmOptions,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="The claim to end.")] = None,
+    instance: Annotated[
+        str | None, typer.Option("--instance", metavar="UUID", help="The MIG instance to give back.")
+    ] = None,
+) -> None:
+    """End an operator's claim; what was made for it is destroyed once nobody uses it.
+
+    \b
+    Examples:
+      hamictl mig release --name training
+      hamictl mig release --instance MIG-5d9b3c0e-...
+    """
+    if (name is None) == (instance is None):
+        raise UsageError("release what?", "give either --name NAME or --instance UUID")
+    what = f"claim '{name}'" if name is not None else f"instance {instance}"
+    snapshot = session.snapshot()
+    _check_known(session, snapshot, name, instance)
+    if run.dry_run:
+        _told(session, snapshot, [f"would release {what}"])
+        return
+    confirm(run, f"Release {what}?")
+    done = session.node.release(name) if name is not None else session.node.release_instance(instance or "")
+    _told(session, snapshot, done or [f"{what} is released"])
+
+
+def _check_known(session: Session, snapshot: Snapshot, name: str | None, instance: str | None) -> None:
+    """Nobody is asked to confirm what cannot be done."""
+    if name is not None:
+        known = sorted(claim.name for claim in session.node.claims())
+        if name not in known:
+            raise UsageError(f"there is no claim '{name}'", f"claims here: {', '.join(known) or 'none'}")
+    elif not any(each.mig_uuid == instance for gpu in snapshot.gpus for each in gpu.instances):
+        raise UsageError(f"no instance here is called '{instance}'", "hamictl mig list shows the instances")
+
+
+def repair(
+    session: Session,
+    run: ConfirmOptions,
+    gpu: Gpus = None,
+    reclaim_idle: Annotated[
+        bool, typer.Option("--reclaim-idle", help="Also destroy idle instances of others on the GPUs of -i.")
+    ] = False,
+) -> int:
+    """Show what ledger and node do not agree on, then mend it.
+
+    \b
+    Examples:
+      hamictl mig repair --dry-run
+      hamictl mig repair --reclaim-idle -i 0 --yes
+    """
+    if reclaim_idle and not gpu:
+        raise UsageError("reclaim on which GPU?", "give -i GPU beside --reclaim-idle")
+    snapshot = session.snapshot()
+    uuids = [each.uuid for each in select_gpus(snapshot, tuple(gpu or ()))] if reclaim_idle else []
+    findings, mend = session.node.repair(uuids)
+    rows = [(each.gpu, each.kind, "yes" if each.mends else "no", each.text) for each in findings]
+    mends = any(each.mends for each in findings)
+    done: list[str] = []
+    if not session.structured:
+        listing = table(["GPU", "KIND", "MENDS", "WHAT"], rows) if rows else "ledger and node agree\n"
+        sys.stdout.write(listing)
+    if mends and not run.dry_run:
+        confirm(run, "Mend this?")
+        done = mend()
+    document = {
+        **envelope("MigRepair", simulated=snapshot.simulated),
+        "findings": [{"gpu": e.gpu, "what": e.kind, "mends": e.mends, "text": e.text} for e in findings],
+        "done": done,
+    }
+    session.emit(document, lambda: "".join(f"{line}\n" for line in done))
+    return Exit.OK
+
+
+def restore(session: Session, run: ConfirmOptions) -> int:
+    """After a reboot, make the instances of every claim again at their recorded places.
+
+    \b
+    Examples:
+      hamictl mig restore --dry-run
+      hamictl mig restore --yes
+    """
+    snapshot = session.snapshot()
+    if run.dry_run:
+        report = session.node.restore_preview(snapshot)
+    else:
+        confirm(run, "Make the instances of all claims again?")
+        report = session.node.restore()
+    for message in report.messages:
+        sys.stderr.write(f"{message}\n")
+    rows = [(e.claim, e.profile, e.start, e.before, e.now) for e in report.instances]
+    document = restore_document(report, simulated=snapshot.simulated)
+    session.emit(document, lambda: table(["CLAIM", "PROFILE", "START", "BEFORE", "NOW"], rows))
+    return Exit.OK if report.complete or run.dry_run else Exit.PARTIAL
+
+
+def restore_document(report: "RestoreReport", *, simulated: bool) -> Document:
+    """The answer for programs; `now` is null for what is not there."""
+    instances = [
+        {
+            "claim": each.claim,
+            "profile": each.profile,
+            "gpuUUID": each.gpu_uuid,
+            "start": each.start,
+            "before": each.before,
+            "now": each.now,
+        }
+        for each in report.instances
+    ]
+    head = envelope("MigRestore", simulated=simulated)
+    return {**head, "instances": instances, "messages": list(report.messages)}
+
+
+def _told(session: Session, snapshot: Snapshot, lines: list[str]) -> None:
+    document = {**envelope("MigRelease", simulated=snapshot.simulated), "done": lines}
+    session.emit(document, lambda: "".join(f"{line}\n" for line in lines))

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the ledger knows beside NVML: which instances are ours and who was promised which, merged into a snapshot.
+
+The law: whatever is in doubt counts as used, and what counts as used is never destroyed.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from hamid.core.claims.container_request import Asked
+from hamid.core.errors import UsageError
+from hamid.core.hardware.gpu import Gpu, Instance
+from hamid.core.hardware.profile import Placement
+from hamid.core.hardware.snapshot import Snapshot
+
+# No slash and no colon: a name that an operator gives is never one that hamid gives to a container's claim.
+_OPERATOR_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
+
+
+def operator_name(name: str) -> str:
+    """The name of an operator's claim; raises UsageError for one that could not be typed or shown."""
+    if not _OPERATOR_NAME.fullmatch(name):
+        raise UsageError(
+            f"{name[:60]!r} is no name for a claim",
+            "a name has up to 100 letters, digits, dots, dashes and underscores, and begins with a letter or digit",
+        )
+    return name
+
+
+class Seat(Struct, frozen=True, order=True):
+    """Where an instance lies; with our generation, what identifies it."""
+
+    gpu_uuid: str
+    profile_id: int
+    start: int
+
+
+class OwnInstance(Struct, frozen=True, kw_only=True):
+    """An instance that we made. `mig_uuid` is what NVML called it then; another one means that it is not ours."""
+
+    seat: Seat
+    profile: str
+    size: int
+    generation: int
+    mig_uuid: str | None = None
+
+    def is_at(self, instance: Instance) -> bool:
+        """True when this instance, which lies on our seat, is the one that we made."""
+        return self.mig_uuid is None or instance.mig_uuid is None or self.mig_uuid == instance.mig_uuid
+
+
+class ClaimedSeat(Struct, frozen=True, kw_only=True):
+    """One instance of a claim; `made` when it was created for the claim, so that it goes when the claim ends."""
+
+    seat: Seat
+    profile: str
+    size: int
+    made: bool
+    mig_uuid: str | None = None
+
+    @property
+    def placement(self) -> Placement:
+        """Its place on the GPU."""
+        return Placement(start=self.seat.start, size=self.size)
+
+
+class ClaimedShare(Struct, frozen=True, kw_only=True):
+    """A part of a GPU that libvgpu enforces; a claim's shares are in the order in which the container sees them."""
+
+    gpu_uuid: str
+    memory_mib: int
+    sm_percent: int
+
+
+class PodOwner(Struct, frozen=True, kw_only=True):
+    """The container that a claim was granted to, what it asked, and the device ids by which kubelet counts it.
+
+    Where nobody could tell the pod, `uid` and the names are empty. `confirmed`: kubelet said that this container holds
+    these ids; before that it may be another one that asked for the same, unless it was the only one (`sure`).
+    `index` is its place among the pod's containers; init containers have none.
+    `folder` names its directory, which it keeps when the owner turns out to be another; `earlier` ones are those of
+    init containers that had the claim before. `granted_at` is Unix time.
+    """
+
+    uid: str = ""
+    namespace: str = ""
+    name: str = ""
+    container: str = ""
+    index: int | None = None
+    resource: str
+    device_ids: tuple[str, ...]
+    asked: Asked
+    folder: str = ""
+    earlier: tuple[str, ...] = ()
+    sure: bool = True
+    confirmed: bool = False
+    granted_at: float
+    boot_id: str
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Every directory that goes with the claim."""
+        return (*self.earlier, self.folder)
+
+    @property
+    def known(self) -> bool:
+        """True when the pod is known, be it for sure or not."""
+        return bool(self.uid)
+
+    def __str__(self) -> str:
+        who = self.name or self.uid
+        return f"{self.namespace}/{who}/{self.container}" if who else "an unknown container"
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """What somebody was promised, by name: a container of a pod (`owner`), or an operator.
+
+    `pending` while it is being made: nobody has received it yet, and what is made for it is taken back if that fails.
+    """
+
+    name: str
+    seats: tuple[ClaimedSeat, ...] = ()
+    shares: tuple[ClaimedShare, ...] = ()
+    owner: PodOwner | None = None
+    pending: bool = False
+
+    @property
+    def number(self) -> int:
+        """Containers' claims are numbered in the order of their grants; an operator's has no number."""
+        return int(self.name.rpartition(":")[2]) if self.owner is not None else 0
+
+    @property
+    def gpu_uuids(self) -> tuple[str, ...]:
+        """The GPUs that it has a part of."""
+        return tuple(dict.fromkeys([*(each.seat.gpu_uuid for each in self.seats), *(x.gpu_uuid for x in self.shares)]))
+
+
+class LedgerFacts(Struct, frozen=True, kw_only=True, dict=True):
+    """What the ledger says. Not `trusted`: it could not be read, so that it says nothing and everything is used.
+
+    `unexplained` instances were there when a lost ledger was made anew; while `adopting` (why it was) not all is known
+    that was promised.
+    """
+
+    own: tuple[OwnInstance, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    unexplained: frozenset[Seat] = frozenset()
+    adopting: str = ""
+    trusted: bool = True
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def certain(self) -> bool:
+        """True when it is known what was promised and what every instance is for."""
+        return self.trusted and not self.unexplained and not self.adopting
+
+    def claim_on(self, seat: Seat) -> str:
+        """The name of the claim that holds a seat, or nothing."""
+        return self._claimed.get(seat, "")
+
+    def claim(self, name: str) -> Claim | None:
+        """The claim of that name."""
+        return next((claim for claim in self.claims if claim.name == name), None)
+
+    def without(self, name: str) -> "LedgerFacts":
+        """The same without one claim, for what is done on behalf of it."""
+        return msgspec.structs.replace(self, claims=tuple(claim for claim in self.claims if claim.name != name))
+
+    def own_at(self, seat: Seat) -> OwnInstance | None:
+        """Our instance on a seat."""
+        return self._own.get(seat)
+
+    def on_gpu(self, uuid: str) -> tuple[object, ...]:
+        """What it says of one GPU: where this is equal, and the GPU the same, so is what `merge_gpu` makes of it."""
+        return (self.trusted, *self._by_gpu.get(uuid, ()))
+
+    @cached_property
+    def _by_gpu(self) -> dict[str, list[object]]:
+        found: dict[str, list[object]] = {}
+        for own in self.own:
+            found.setdefault(own.seat.gpu_uuid, []).append(own)
+        for claim in self.claims:
+            for each in claim.seats:
+                found.setdefault(each.seat.gpu_uuid, []).append((each.seat, claim.name))
+        for seat in sorted(self.unexplained):
+            found.setdefault(seat.gpu_uuid, []).append(seat)
+        return found
+
+    # A node of 16 GPUs asks this a thousand times for one decision.
+    @cached_property
+    def _claimed(self) -> dict[Seat, str]:
+        return {each.seat: claim.name for claim in self.claims for each in claim.seats}
+
+    @cached_property
+    def _own(self) -> dict[Seat, OwnInstance]:
+        return {each.seat: each for each in self.own}
+
+
+def seat_of(gpu: Gpu, instance: Instance) -> Seat:
+    """The seat of an instance on its GPU."""
+    return Seat(gpu.uuid, instance.profile_id, instance.placement.start)
+
+
+def instance_at(gpu: Gpu, seat: Seat) -> Instance | None:
+    """The instance that lies on a seat of this GPU."""
+    return next((each for each in gpu.instances if seat_of(gpu, each) == seat), None)
+
+
+def merge(snapshot: Snapshot, facts: LedgerFacts) -> Snapshot:
+    """The snapshot with generations, claims and doubts in it."""
+    gpus = tuple(merge_gpu(gpu, facts) for gpu in snapshot.gpus)
+    return msgspec.structs.replace(snapshot, gpus=gpus, warnings=(*snapshot.warnings, *facts.warnings))
+
+
+def merge_gpu(gpu: Gpu, facts: LedgerFacts) -> Gpu:
+    """One GPU with generations, claims and doubts in it."""
+    instances = tuple(_merged(instance, seat_of(gpu, instance), facts) for instance in gpu.instances)
+    return msgspec.structs.replace(gpu, instances=instances)
+
+
+def _merged(instance: Instance, seat: Seat, facts: LedgerFacts) -> Instance:
+    own = facts.own_at(seat)
+    claim = facts.claim_on(seat)
+    doubtful = seat in facts.unexplained or not facts.trusted
+    return msgspec.structs.replace(
+        instance,
+        generation=own.generation if own is not None and own.is_at(instance) else 0,
+        claim=claim,
+        used=instance.used or bool(claim) or doubtful,
+    )
+
+
+def users(instance: Instance, facts: LedgerFacts, seat: Seat) -> str:
+    """Who or what keeps an instance from being destroyed, in words; nothing if it may go."""
+    names = [str(holder) for holder in instance.holders]
+    claim = facts.claim_on(seat)
+    if claim:
+        names.append(f"claim '{claim}'")
+    if seat in facts.unexplained:
+        names.append("nobody knows whom: the ledger was lost, see hamictl mig repair")
+    if not names and (instance.used or not facts.trusted):
+        names.append("nobody knows whom")
+    return ", ".join(names)
+
+
+def missing(gpus: Iterable[Gpu], facts: LedgerFacts) -> list[OwnInstance]:
+    """Instances of ours that are on no GPU any more, or another one lies there now."""
+    there = {seat_of(gpu, each): each for gpu in gpus for each in gpu.instances}
+    return [own for own in facts.own if own.seat not in there or not own.is_at(there[own.seat])]
+
+
+def claimed(gpus: Iterable[Gpu], claims: Iterable[Claim]) -> Iterator[tuple[str, ClaimedSeat, Instance | None]]:
+    """Every claimed seat with its claim's name and the instance that lies there, None where none does."""
+    by_uuid = {gpu.uuid: gpu for gpu in gpus}
+    for claim in claims:
+        for each in claim.seats:
+            gpu = by_uuid.get(each.seat.gpu_uuid)
+            yield claim.name, each, None if gpu is None else instance_at(gpu, each.seat)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much of each GPU is left for shares, and which GPUs a request of shares gets.
+
+The law: the sum of what containers were promised never exceeds memory and cores of the GPU, scaled as configured; a
+container gets at most one share of a GPU.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct
+
+from hamid.core.claims.claim import Claim, ClaimedShare
+from hamid.core.hardware.gpu import Gpu
+from hamid.core.units import PERCENT
+
+
+class ShareSize(Struct, frozen=True, kw_only=True):
+    """What a container asks of each GPU: memory in MiB, or percent of whichever GPU it is (both None: all of it)."""
+
+    memory_mib: int | None = None
+    memory_percent: int | None = None
+    cores_percent: int = 0
+
+    def on(self, total_mib: int) -> int:
+        """The memory in MiB on a GPU that has so much to give."""
+        if self.memory_mib is not None:
+            return self.memory_mib
+        return -(-total_mib * (PERCENT if self.memory_percent is None else self.memory_percent) // PERCENT)
+
+    def __str__(self) -> str:
+        memory = (
+            f"{self.memory_mib} MiB" if self.memory_mib is not None else f"{self.memory_percent or PERCENT}% memory"
+        )
+        return f"{memory} and {self.cores_percent}% cores" if self.cores_percent else memory
+
+
+class Room(Struct, frozen=True, kw_only=True):
+    """One GPU's totals and what is promised of them; `users` are the containers that share it."""
+
+    gpu: Gpu
+    memory_mib: int
+    cores_percent: int
+    slots: int
+    used_memory_mib: int = 0
+    used_cores_percent: int = 0
+    users: int = 0
+
+    def refusal(self, size: ShareSize) -> str:
+        """Why one more share of that size cannot be had, or nothing."""
+        wanted = size.on(self.memory_mib)
+        free_memory = self.memory_mib - self.used_memory_mib
+        if not self.memory_mib:
+            return "its memory is unknown; set preconfigured_memory_mib"
+        if self.users >= self.slots:
+            return f"it is shared by {self.users} containers, as many as the split count allows"
+        if wanted > free_memory:
+            return f"{max(free_memory, 0)} of {self.memory_mib} MiB are free, {wanted} were asked"
+        return self._no_cores(size.cores_percent)
+
+    def _no_cores(self, wanted: int) -> str:
+        free = self.cores_percent - self.used_cores_percent
+        if wanted > free:
+            return f"{max(free, 0)}% of {self.cores_percent}% cores are free, {wanted}% were asked"
+        # As HAMi: who wants all cores of a GPU is alone on it, and nobody gets on when all are promised.
+        if wanted >= PERCENT and self.users and self.cores_percent <= PERCENT:
+            return "all of its cores were asked, and other containers share it"
+        return "all of its cores are promised" if not wanted and self.users and free <= 0 else ""
+
+
+def rooms(
+    gpus: Iterable[Gpu],
+    claims: Iterable[Claim],
+    *,
+    memory_scaling: float,
+    core_scaling: float,
+    split_count: int,
+    preconfigured_memory_mib: int,
+) -> dict[str, Room]:
+    """What each GPU has to give and has given, by uuid."""
+    used: dict[str, list[ClaimedShare]] = {}
+    for claim in claims:
+        for each in claim.shares:
+            used.setdefault(each.gpu_uuid, []).append(each)
+    return {
+        gpu.uuid: Room(
+            gpu=gpu,
+            memory_mib=int((preconfigured_memory_mib or gpu.memory_mib or 0) * memory_scaling),
+            cores_percent=int(PERCENT * core_scaling),
+            slots=split_count,
+            used_memory_mib=sum(each.memory_mib for each in used.get(gpu.uuid, ())),
+            used_cores_percent=sum(each.sm_percent for each in used.get(gpu.uuid, ())),
+            users=len(used.get(gpu.uuid, ())),
+        )
+        for gpu in gpus
+    }
+
+
+def choose_shares(
+    room: Mapping[str, Room], size: ShareSize, count: int, *, first: Sequence[str], spread: bool
+) -> tuple[ClaimedShare, ...]:
+    """Shares of `count` different GPUs, ordered by PCI bus id as CUDA numbers them; nothing if there are too few.
+
+    GPUs in `first` come first, then those in use (with `spread`: the least used), then by index.
+    """
+    fitting = [each for each in room.values() if not each.refusal(size)]
+    if len(fitting) < count:
+        return ()
+
+    def order(each: Room) -> tuple[object, ...]:
+        used = each.used_memory_mib / each.memory_mib + each.used_cores_percent / max(each.cores_percent, 1)
+        return (each.gpu.uuid not in first, used if spread else -used, each.gpu.index)
+
+    chosen = sorted(sorted(fitting, key=order)[:count], key=lambda each: (each.gpu.pci_bus_id or "", each.gpu.index))
+    return tuple(
+        ClaimedShare(gpu_uuid=each.gpu.uuid, memory_mib=size.on(each.memory_mib), sm_percent=size.cores_percent)
+        for each in chosen
+    )

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The configuration of hamid: settings, parsing, and the difference between two configurations."""

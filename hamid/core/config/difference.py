@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What differs between two configurations, what each difference needs, and what holds when not all of it can now."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from hamid.core.config.config import Config, Mode
+from hamid.core.config.settings import SETTINGS, Change
+
+
+class Changed(Struct, frozen=True, kw_only=True):
+    """One setting with two values."""
+
+    name: str
+    before: Any
+    after: Any
+    change: Change
+
+
+def compare(before: Config, after: Config) -> tuple[Changed, ...]:
+    """The settings that differ, in the order of the table."""
+    found = [
+        Changed(name=each.name, before=getattr(before, each.name), after=getattr(after, each.name), change=each.change)
+        for each in SETTINGS
+        if plain(getattr(before, each.name)) != plain(getattr(after, each.name))
+    ]
+    if before.templates != after.templates:
+        sources = before.templates.source, after.templates.source
+        found.append(Changed(name="templates", before=sources[0], after=sources[1], change=Change.NOW))
+    return tuple(found)
+
+
+def compare_plain(before: Mapping[str, Any], after: Config) -> list[tuple[str, Any, Any, Change]]:
+    """The same for a configuration that was written down (`document`); a setting that it lacks counts as changed."""
+    wanted = document(after)
+    return [
+        (each.name, before.get(each.name), wanted[each.name], each.change)
+        for each in SETTINGS
+        if before.get(each.name) != wanted[each.name]
+    ]
+
+
+def templates_mark(config: Config) -> str:
+    """The template table in a few words that are others for another table."""
+    table = config.templates
+    return f"{table.source} ({sha256(msgspec.json.encode((table.entries, table.aliases))).hexdigest()[:12]})"
+
+
+def within_reach(running: Config, wanted: Config) -> Config:
+    """What a reload may put in force: everything but that which needs a new start."""
+    kept = {each.name: getattr(running, each.name) for each in SETTINGS if each.change is Change.RESTART}
+    return msgspec.structs.replace(wanted, **kept)
+
+
+def plain(value: Any) -> Any:
+    """A value as a document has it."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(each) for name, each in value.items()}
+    if isinstance(value, Struct):
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, tuple):
+        return [plain(each) for each in value]
+    return str(value) if isinstance(value, Mode) or hasattr(value, "value") else value
+
+
+def document(config: Config) -> dict[str, Any]:
+    """Every setting by its name."""
+    return {each.name: plain(getattr(config, each.name)) for each in SETTINGS}

@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files become a Config, or all of their problems.
+
+Later sources win: what is built in, HAMi's device-config.yaml (its nvidia section), the node's entry in HAMi's
+config.json, hamid.yaml, its drop-ins in the order of their names. The first three are HAMi's own order.
+"""
+
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from enum import EnumMeta
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from hamid.core.config.config import Config, Mode, PodsSource, ResourceNames
+from hamid.core.config.settings import BY_NAME, CLUSTER_KEYS, OTHER_KEYS, RESOURCE_KEYS, SETTINGS, Setting, nearest
+from hamid.core.located import ConfigError, Marked, Problem, Reader, shown
+from hamid.core.planner.templates import TemplateTable
+
+_TYPES: Final = typing.get_type_hints(Config)
+_RESOURCE: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9][A-Za-z0-9.-]*/[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
+_ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})", re.ASCII)
+_MOST_PORT: Final = 65_535
+# By `Config.mode_of`: an index, or a whole UUID.
+_GPU: Final = re.compile(r"0|[1-9][0-9]{0,3}|GPU-[0-9A-Za-z-]{1,80}", re.ASCII)
+_NODE_KEYS: Final = frozenset({"name", "operatingmode", "migstrategy", "filterdevices"})
+_ABSOLUTE: Final = frozenset(
+    {
+        "hook_path",
+        "pods_file",
+        "kubelet_token_file",
+        "kubelet_ca_file",
+        "kubelet_client_cert_file",
+        "kubelet_client_key_file",
+    }
+)
+
+
+class Source(Struct, frozen=True):
+    """A file as it was read."""
+
+    path: str
+    root: Marked
+
+
+class Parsed(Struct, frozen=True, kw_only=True):
+    """The configuration, where each setting that is no default comes from (`path:line`), and what was passed over."""
+
+    config: Config
+    origins: Mapping[str, str] = {}
+    notes: tuple[str, ...] = ()
+
+
+def parse(
+    *,
+    own: Sequence[Source] = (),
+    device_config: Source | None = None,
+    node_config: Source | None = None,
+    templates: TemplateTable,
+    node_name: str,
+) -> Parsed:
+    """The configuration; raises ConfigError with every problem. `node_name` holds where no file names the node."""
+    work = _Work()
+    # The node's name decides which entry of config.json is ours, so the files that may name it are looked at first.
+    for source in own:
+        work.own(source)
+    name = work.values.get("node_name") or node_name
+    ours, work.values, work.origins = (work.values, work.origins), {}, {}
+    if device_config is not None:
+        work.device_config(device_config)
+    if node_config is not None:
+        work.node_config(node_config, str(name))
+    values, origins = _merged(work.values, ours[0]), {**work.origins, **ours[1]}
+    values["resources"] = ResourceNames(**values.get("resources", {}))
+    values["gpu_modes"] = types.MappingProxyType(values.get("gpu_modes", {}))
+    config = Config(**{**values, "node_name": name, "templates": templates})
+    problems = [*work.problems, *_together(config, origins)]
+    if problems:
+        raise ConfigError(problems)
+    return Parsed(config=config, origins=origins, notes=tuple(work.notes))
+
+
+def _merged(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Later values win; mappings are taken together, key by key."""
+    both = {
+        name: {**before[name], **value}
+        for name, value in after.items()
+        if isinstance(value, dict) and isinstance(before.get(name), dict)
+    }
+    return {**before, **after, **both}
+
+
+class _Work:
+    """What the sources said so far."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.origins: dict[str, str] = {}
+        self.problems: list[Problem] = []
+        self.notes: list[str] = []
+
+    def own(self, source: Source) -> None:
+        """hamid.yaml or a drop-in; an empty file says nothing."""
+        reader = Reader(source.path)
+        for key, node in self._mapping(reader, source.root, "document").items():
+            setting = BY_NAME.get(key)
+            if setting is None:
+                hint = nearest(key) or "hamictl config show lists every setting"
+                reader.complain(node, key[:80], "is no setting", hint)
+            else:
+                self.take(reader, setting, node, key)
+        self.problems.extend(reader.problems)
+
+    def device_config(self, source: Source) -> None:
+        """The nvidia section of HAMi's device-config.yaml; other vendors' sections are none of our business."""
+        reader = Reader(source.path)
+        section = self._mapping(reader, source.root, "document").get("nvidia")
+        fields = {} if section is None else self._mapping(reader, section, "nvidia")
+        by_key = {each.hami: each for each in SETTINGS if each.hami}
+        names: dict[str, str] = {}
+        for key, node in fields.items():
+            where = f"nvidia.{key[:80]}"
+            if key in RESOURCE_KEYS:
+                text = _resource(reader, node, where)
+                names |= {} if text is None else {RESOURCE_KEYS[key]: text}
+                self.origins["resources"] = f"{source.path}:{node.line}"
+            elif key in by_key:
+                self.take(reader, by_key[key], node, where)
+            elif key not in OTHER_KEYS:
+                what = "is for HAMi's scheduler" if key in CLUSTER_KEYS else "is no key that hamid knows"
+                self.notes.append(f"{source.path}:{node.line}: {where} {what}")
+        if names:
+            self.values["resources"] = names
+        self.problems.extend(reader.problems)
+
+    def node_config(self, source: Source, node_name: str) -> None:
+        """This node's entry in HAMi's config.json."""
+        reader = Reader(source.path)
+        entries = self._mapping(reader, source.root, "document").get("nodeconfig")
+        found = False
+        for key, entry in () if entries is None or entries.value == () else reader.items(entries, "nodeconfig"):
+            fields = reader.mapping(entry, key)
+            if fields is not None and "name" in fields and fields["name"].value == node_name:
+                found = True
+                self._entry(reader, fields, key)
+        if not found:
+            self.notes.append(f"{source.path}: no entry is named '{node_name}'")
+        self.problems.extend(reader.problems)
+
+    def _entry(self, reader: Reader, fields: Mapping[str, Marked], where: str) -> None:
+        by_key = {each.node: each for each in SETTINGS if each.node}
+        for key, node in fields.items():
+            if key in by_key:
+                self.take(reader, by_key[key], node, f"{where}.{key}")
+            elif key == "filterdevices":
+                self._filters(reader, node, f"{where}.{key}")
+            elif key not in _NODE_KEYS:
+                self.notes.append(f"{reader.path}:{node.line}: {where}.{key[:80]} is no key that hamid knows")
+
+    def _filters(self, reader: Reader, node: Marked, where: str) -> None:
+        for key, name in (("uuid", "filter_uuids"), ("index", "filter_indexes")):
+            inner = self._mapping(reader, node, where).get(key)
+            if inner is not None:
+                self.take(reader, BY_NAME[name], inner, f"{where}.{key}")
+
+    def take(self, reader: Reader, setting: Setting, node: Marked, key: str) -> None:
+        """A value for a setting, or a problem."""
+        value = _read(reader, setting, node, key)
+        if value is not None:
+            self.values = _merged(self.values, {setting.name: value})
+            self.origins[setting.name] = f"{reader.path}:{node.line}"
+
+    @staticmethod
+    def _mapping(reader: Reader, node: Marked, key: str) -> dict[str, Marked]:
+        """A mapping; where nothing stands it is empty."""
+        return {} if node.value is None else reader.mapping(node, key) or {}
+
+
+def _read(reader: Reader, setting: Setting, node: Marked, key: str) -> Any:
+    """The node as the type that the setting has in `Config`, or None with the problem noted."""
+    kind = _TYPES[setting.name]
+    if isinstance(kind, EnumMeta):
+        return _choice(reader, kind, node, key)
+    if kind is ResourceNames:
+        return _resources(reader, node, key)
+    if typing.get_origin(kind) is tuple:
+        return _list(reader, setting, node, key)
+    if kind in _PLAIN:
+        return _PLAIN[kind](reader, setting, node, key)
+    return _gpu_modes(reader, node, key)
+
+
+def _choice(reader: Reader, kind: EnumMeta, node: Marked, key: str) -> Any:
+    legal = [str(each.value) for each in kind]  # type: ignore[var-annotated]
+    # YAML reads the bare words on and off as true and false.
+    value = {True: "on", False: "off"}[node.value] if isinstance(node.value, bool) else node.value
+    if isinstance(value, str) and value in legal:
+        return kind(value)
+    reader.complain(node, key, f"is {shown(node)}", f"one of {', '.join(legal)}")
+    return None
+
+
+def _flag(reader: Reader, setting: Setting, node: Marked, key: str) -> bool | None:  # noqa: ARG001  # all alike
+    if isinstance(node.value, bool):
+        return node.value
+    reader.complain(node, key, f"is {node.kind} ({shown(node)})", "true or false")
+    return None
+
+
+def _whole(reader: Reader, setting: Setting, node: Marked, key: str) -> int | None:
+    # HAMi writes some of its numbers in quotes.
+    if setting.hami and isinstance(node.value, str) and node.value.isascii() and node.value.isdigit():
+        node = Marked(int(node.value[:20]), node.line)
+    return reader.number(node, key, int(setting.low), int(setting.high))
+
+
+def _number(reader: Reader, setting: Setting, node: Marked, key: str) -> float | None:
+    value = node.value
+    if isinstance(value, int | float) and not isinstance(value, bool) and setting.low <= value <= setting.high:
+        return float(value)
+    reader.complain(node, key, f"is {shown(node)}", f"a number from {setting.low:g} to {setting.high:g}")
+    return None
+
+
+def _text(reader: Reader, setting: Setting, node: Marked, key: str) -> str | None:
+    value = "" if node.value is None else node.value
+    if not isinstance(value, str) or not value.isprintable():
+        reader.complain(node, key, f"is {node.kind} ({shown(node)!r}), not printable text")
+        return None
+    if setting.name in _ABSOLUTE and value and not value.startswith("/"):
+        reader.complain(node, key, f"is '{shown(node)}'", "an absolute path")
+        return None
+    if setting.name == "metrics_address" and value and not _is_address(value):
+        reader.complain(node, key, f"is '{shown(node)}'", "HOST:PORT such as 0.0.0.0:9394 or [::]:9394, or empty")
+        return None
+    return value
+
+
+_PLAIN: Final[Mapping[Any, Callable[[Reader, Setting, Marked, str], Any]]] = {
+    bool: _flag,
+    int: _whole,
+    float: _number,
+    str: _text,
+}
+
+
+def _is_address(text: str) -> bool:
+    found = _ADDRESS.fullmatch(text)
+    return found is not None and int(found["port"]) <= _MOST_PORT
+
+
+def _list(reader: Reader, setting: Setting, node: Marked, key: str) -> tuple[Any, ...] | None:
+    if not isinstance(node.value, tuple):
+        reader.complain(node, key, f"is {node.kind}, not a list")
+        return None
+    of_numbers = typing.get_args(_TYPES[setting.name])[0] is int
+    before = len(reader.problems)
+    entries = [(f"{key}[{number}]", entry) for number, entry in enumerate(node.value)]
+    if of_numbers:
+        values = [reader.number(entry, name, int(setting.low), int(setting.high)) for name, entry in entries]
+        return tuple(values) if len(reader.problems) == before else None
+    texts = [reader.text(entry, name) for name, entry in entries]
+    return tuple(texts) if len(reader.problems) == before else None
+
+
+def _resources(reader: Reader, node: Marked, key: str) -> dict[str, str] | None:
+    fields = reader.mapping(node, key)
+    if fields is None:
+        return None
+    known = msgspec.structs.fields(ResourceNames)
+    names = {each.name for each in known}
+    for name in sorted(fields.keys() - names):
+        reader.complain(fields[name], f"{key}.{name[:40]}", "is no resource", f"known: {', '.join(sorted(names))}")
+    read = {name: _resource(reader, each, f"{key}.{name}") for name, each in fields.items() if name in names}
+    return {name: text for name, text in read.items() if text is not None}
+
+
+def _resource(reader: Reader, node: Marked, key: str) -> str | None:
+    if isinstance(node.value, str) and _RESOURCE.fullmatch(node.value):
+        return node.value
+    reader.complain(node, key, f"is {shown(node)}", "an extended resource such as nvidia.com/gpu")
+    return None
+
+
+def _gpu_modes(reader: Reader, node: Marked, key: str) -> dict[str, Mode] | None:
+    fields = reader.mapping(node, key)
+    if fields is None:
+        return None
+    before = len(reader.problems)
+    for name, each in fields.items():
+        if not _GPU.fullmatch(name):
+            reader.complain(each, f"{key}.{name[:60]}", "is no GPU", "an index such as 0 or a UUID such as GPU-5d9b")
+    modes = {name: _choice(reader, Mode, each, f"{key}.{name[:60]}") for name, each in fields.items()}
+    return modes if len(reader.problems) == before else None
+
+
+def _together(config: Config, origins: Mapping[str, str]) -> list[Problem]:
+    """What is right alone and wrong together."""
+    problems: list[Problem] = []
+
+    def complain(name: str, message: str, hint: str) -> None:
+        path, _, line = origins.get(name, "defaults:0").rpartition(":")
+        problems.append(Problem(path, int(line), name, message, hint))
+
+    if config.pods_source is PodsSource.FILE and not config.pods_file:
+        complain("pods_source", "is file, and no pods_file is named", "set pods_file: /path/to/pods.json")
+    if config.pods_source is PodsSource.KUBELET and not config.kubelet_url.startswith(("https://", "http://")):
+        complain("kubelet_url", "is no http or https address", "such as https://127.0.0.1:10250/pods")
+    if bool(config.kubelet_client_cert_file) < bool(config.kubelet_client_key_file):
+        complain("kubelet_client_key_file", "stands without its certificate", "set kubelet_client_cert_file too")
+    names = msgspec.structs.astuple(config.resources)
+    if len(set(names)) != len(names):
+        complain("resources", "give two resources one name", "each resource has a name of its own")
+    return problems

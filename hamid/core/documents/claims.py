@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Claims as JSON documents: who holds what, and how sure that is."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from hamid.core.claims.claim import Claim, PodOwner
+from hamid.core.documents.envelope import envelope
+
+
+class Standing(StrEnum):
+    """What is known of a claim's holder; `pending` is still being made."""
+
+    CONFIRMED = "confirmed"
+    PROVISIONAL = "provisional"
+    PENDING = "pending"
+    OPERATOR = "operator"
+
+
+def standing_of(claim: Claim) -> Standing:
+    """How sure it is who holds a claim."""
+    if claim.owner is None:
+        return Standing.OPERATOR
+    if claim.pending:
+        return Standing.PENDING
+    return Standing.CONFIRMED if claim.owner.confirmed else Standing.PROVISIONAL
+
+
+def claims_document(claims: Iterable[Claim], indexes: Mapping[str, int], *, simulated: bool) -> dict[str, Any]:
+    """A `ClaimList`, oldest grant first, operators' claims before; `indexes` are the GPUs' by uuid, where known."""
+    ordered = sorted(claims, key=lambda claim: (claim.number, claim.name))
+    return {**envelope("ClaimList", simulated=simulated), "claims": [_claim(claim, indexes) for claim in ordered]}
+
+
+def _claim(claim: Claim, indexes: Mapping[str, int]) -> dict[str, Any]:
+    owner = claim.owner
+    return {
+        "name": claim.name,
+        "standing": standing_of(claim),
+        "pod": None if owner is None or not owner.known else _pod(owner),
+        "resource": None if owner is None else owner.resource,
+        "deviceIds": [] if owner is None else list(owner.device_ids),
+        "grantedAt": None if owner is None else _time(owner.granted_at),
+        "instances": [
+            {
+                "migUUID": each.mig_uuid,
+                "profile": each.profile,
+                "gpuIndex": indexes.get(each.seat.gpu_uuid),
+                "gpuUUID": each.seat.gpu_uuid,
+                "start": each.seat.start,
+                "size": each.size,
+                "made": each.made,
+            }
+            for each in claim.seats
+        ],
+        "shares": [
+            {
+                "gpuIndex": indexes.get(each.gpu_uuid),
+                "gpuUUID": each.gpu_uuid,
+                "memoryMiB": each.memory_mib,
+                "coresPercent": each.sm_percent,
+            }
+            for each in claim.shares
+        ],
+    }
+
+
+def _pod(owner: PodOwner) -> dict[str, str]:
+    return {"uid": owner.uid, "namespace": owner.namespace, "name": owner.name, "container": owner.container}
+
+
+def _time(unix: float) -> str:
+    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which events of the driver make a GPU sick, and for how long.
+
+The list of ignored Xids is that of NVIDIA's and HAMi's device plugins: errors of applications, which say nothing
+against the GPU. Unlike theirs, a sick GPU may become well again without a new start of the daemon.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from msgspec import Struct
+
+from hamid.core.config.config import Config
+
+IGNORED_XIDS: Final = frozenset({13, 31, 43, 45, 68, 109})
+_DISABLE: Final = "DP_DISABLE_HEALTHCHECKS"
+_ENABLE: Final = "DP_ENABLE_HEALTHCHECKS"
+_ALL: Final = frozenset({"all", "xids"})
+
+
+class EventKind(StrEnum):
+    """What happened to a GPU."""
+
+    XID = "Xid"
+    DOUBLE_BIT_ECC = "double-bit ECC error"
+
+
+class HealthEvent(Struct, frozen=True, kw_only=True):
+    """One event; `code` is the Xid. An empty `gpu_uuid` is a GPU that the driver did not name: every one is meant."""
+
+    gpu_uuid: str
+    kind: EventKind
+    code: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.kind.value} {self.code}" if self.kind is EventKind.XID else self.kind.value
+
+
+class HealthRules(Struct, frozen=True, kw_only=True):
+    """What counts. `recovery_seconds` of 0: a sick GPU stays so until hamid starts anew."""
+
+    enabled: bool = True
+    ignored: frozenset[int] = IGNORED_XIDS
+    recovery_seconds: float = 0.0
+
+    def is_critical(self, event: HealthEvent) -> bool:
+        """True when nothing new may start on the GPU after this."""
+        return event.kind is not EventKind.XID or event.code not in self.ignored
+
+
+def rules(config: Config, environment: Mapping[str, str]) -> HealthRules:
+    """From configuration and the variables that NVIDIA's plugin reads; what is enabled there wins over both."""
+    disabled = _words(environment.get(_DISABLE, ""))
+    enabled = _words(environment.get(_ENABLE, ""))
+    ignored = (IGNORED_XIDS | set(config.ignored_xids) | _xids(disabled)) - _xids(enabled)
+    return HealthRules(
+        enabled=config.health_checks and not disabled & _ALL,
+        ignored=frozenset(ignored),
+        recovery_seconds=config.health_recovery_seconds,
+    )
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(word.strip().lower() for word in text.split(",") if word.strip())
+
+
+def _xids(words: frozenset[str]) -> set[int]:
+    return {int(word) for word in words if word.isascii() and word.isdigit() and len(word) <= len("1000000")}
+
+
+class Sickness(Struct, frozen=True, kw_only=True):
+    """Sick GPUs by uuid: the last event's words and when it came, on the caller's clock."""
+
+    gpus: Mapping[str, tuple[str, float]] = {}
+
+    def after(self, uuid: str, event: HealthEvent, now: float) -> "Sickness":
+        """With one more event."""
+        return Sickness(gpus={**self.gpus, uuid: (str(event), now)})
+
+    def recovered(self, rules_in_force: HealthRules, now: float) -> tuple[str, ...]:
+        """Those that have been quiet for long enough."""
+        seconds = rules_in_force.recovery_seconds
+        return tuple(uuid for uuid, (_, at) in self.gpus.items() if seconds and now - at >= seconds)
+
+    def without(self, uuids: tuple[str, ...]) -> "Sickness":
+        """Those are well again."""
+        return Sickness(gpus={uuid: what for uuid, what in self.gpus.items() if uuid not in uuids})

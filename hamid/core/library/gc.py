@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which installed versions and per-container directories may go.
+
+The law: what is current, pinned, among the newest, used by anybody, or possibly used by somebody whom we cannot see,
+stays; a container's directory goes only when its pod is certainly gone.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from hamid.core.library.manifest import Manifest
+from hamid.core.library.plan import LIBRARY, library_version, version_order
+from hamid.core.library.users import LibraryUser
+
+KEEP: Final = 2
+# A directory younger than this may belong to a pod that kubelet has not written down yet: the deadline of Allocate
+# is 25 s, and absence must hold for 30 s.
+GRACE_SECONDS: Final = 60.0
+
+
+class Version(Struct, frozen=True):
+    """An installed version and what is known of it."""
+
+    version: str
+    name: str
+    current: bool
+    pinned: bool
+    installed_at: str
+    users: tuple[LibraryUser, ...] = ()
+
+
+class ContainerFolder(Struct, frozen=True):
+    """A per-container directory; `kept_for` says what keeps it, empty when its pod is gone."""
+
+    name: str
+    pod_uid: str
+    age_seconds: float
+    kept_for: str = ""
+
+
+class Verdict(Struct, frozen=True):
+    """What becomes of one file or directory, and why."""
+
+    name: str
+    kind: str
+    removed: bool
+    reason: str
+
+
+def versions_of(
+    names: Iterable[str], manifest: Manifest, *, current: str | None, users: Mapping[str, tuple[LibraryUser, ...]]
+) -> tuple[Version, ...]:
+    """The installed versions, the one in force first, then the newest: by time of installation, then by number."""
+    found = [
+        Version(
+            version=version,
+            name=name,
+            current=name == current,
+            pinned=bool(manifest.pinned) and version == manifest.pinned,
+            installed_at=record.installed_at if (record := manifest.record(name)) else "",
+            users=users.get(name, ()),
+        )
+        for name in names
+        if (version := library_version(name))
+    ]
+    found.sort(key=lambda v: (v.current, v.installed_at, version_order(v.version)), reverse=True)
+    return tuple(found)
+
+
+def judge_versions(versions: Iterable[Version], *, keep: int) -> tuple[Verdict, ...]:
+    """A verdict on each version, in the order of `versions_of`; the first `keep` stay, and always the current one."""
+    return tuple(_judge(version, rank < keep) for rank, version in enumerate(versions))
+
+
+def _judge(version: Version, newest: bool) -> Verdict:  # noqa: FBT001  # private, named at its one call by position
+    reasons = [
+        "current" if version.current else "",
+        "pinned" if version.pinned else "",
+        ", ".join(map(str, version.users)),
+        "one of the newest" if newest else "",
+    ]
+    reason = next(filter(None, reasons), "")
+    return Verdict(version.name, "version", not reason, reason or "nobody uses it")
+
+
+def judge_folder(folder: ContainerFolder) -> Verdict:
+    """The verdict on a per-container directory."""
+    young = folder.age_seconds < GRACE_SECONDS
+    reason = folder.kept_for or ("changed less than a minute ago" if young else "")
+    return Verdict(folder.name, "container", not reason, reason or "its pod is gone")
+
+
+def pod_of(folder: str) -> str:
+    """The pod's uid in the name of a per-container directory, `<uid>_<container>`; empty for another name."""
+    uid, separator, container = folder.partition("_")
+    return uid if separator and uid and container else ""
+
+
+def missing_hint(libraries: Iterable[str]) -> str:
+    """What to do when no library can be given to a container."""
+    found = ", ".join(sorted(libraries))
+    return (
+        f"installed: {found}; choose one: hamictl lib rollback VERSION"
+        if found
+        else f"install {LIBRARY}: hamictl lib sync"
+    )

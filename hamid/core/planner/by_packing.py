@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policy packed: what one GPU offers when any legal placement will do.
+
+The law: idle instances that satisfy are reused first; what is missing is created at the smallest sufficient size, all
+of it seated together by search so that the most later choices stay; idle instances give way only where they may and
+only as few as needed.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import combinations
+from typing import NamedTuple
+
+from hamid.core.hardware.board import Board, board_of
+from hamid.core.hardware.geometry import Seat
+from hamid.core.hardware.gpu import Gpu, Instance
+from hamid.core.hardware.profile import Profile
+from hamid.core.planner.offer import Answer, Offer, idle_instances, list_instances, make_offer, reclaimable, seats_of
+from hamid.core.planner.plan import Consideration, Reason, ReasonCode
+from hamid.core.planner.request import MemoryMatch, Request, Size, nvml_size, satisfies
+from hamid.core.planner.seating import best_seats
+from hamid.core.planner.templates import TemplateTable
+
+
+def offer_packed(gpu: Gpu, request: Request, count: int, table: TemplateTable) -> Answer:
+    """`count` instances on this GPU at any legal placements."""
+    search = _PackedSearch(gpu, request, count, table)
+    if not search.sizes:
+        return search.refused(search.too_large())
+    offer = search.offer()
+    return search.refused(search.no_room()) if offer is None else search.accepted(offer)
+
+
+class _PackedSearch:
+    """The search over one GPU's legal placements."""
+
+    def __init__(self, gpu: Gpu, request: Request, count: int, table: TemplateTable) -> None:
+        self.gpu = gpu
+        self.request = request
+        self.count = count
+        self.board: Board = board_of(gpu.profiles)
+        claimed = self._claimed(table) if request.memory_match is MemoryMatch.TEMPLATE else ()
+        self.sizes = _sizes(self.board, gpu.memory_mib or 0, request, claimed)
+        self.idle = idle_instances(gpu)
+
+    def _claimed(self, table: TemplateTable) -> tuple[tuple[str, int], ...]:
+        """What the model's templates say that profiles have."""
+        entry = table.lookup(self.gpu.name)
+        return tuple((slot.name, slot.memory_mib) for t in (entry.templates if entry else ()) for slot in t.slots)
+
+    def offer(self) -> Offer | None:
+        """The offer that destroys the fewest idle instances, then wastes the least, then keeps the most choices."""
+        for going in self._sacrifices():
+            staying = [instance for instance in self.idle if instance not in going]
+            seats = self._seats(staying)
+            if seats is not None:
+                return make_offer(self.gpu, self.board, seats)
+        return None
+
+    def _sacrifices(self) -> Iterator[tuple[Instance, ...]]:
+        """Sets of idle instances that may give way, the smallest first."""
+        allowed = [instance for instance in self.idle if reclaimable(instance, self.request)]
+        for number in range(len(allowed) + 1):
+            yield from combinations(allowed, number)
+
+    def _seats(self, staying: Sequence[Instance]) -> tuple[Seat, ...] | None:
+        """All seats of the request beside the used and the staying instances, reused ones first; None if impossible."""
+        reusable = self._reusable(staying)
+        smallest = [seat for seat in reusable if seat.profile == self.sizes[0].profile]
+        # A larger idle instance is better left for a larger request, unless nothing else can be done.
+        for reused in (smallest[: self.count], reusable[: self.count]):
+            created = self._created(staying, self.count - len(reused))
+            if created is not None:
+                return (*reused, *created)
+        return None
+
+    def _reusable(self, staying: Sequence[Instance]) -> list[Seat]:
+        order = {size.profile.profile_id: size.order for size in self.sizes}
+        seats = [seat for seat in seats_of(self.gpu, staying) if seat.profile.profile_id in order]
+        return sorted(seats, key=lambda seat: (order[seat.profile.profile_id], seat.placement.start))
+
+    def _created(self, staying: Sequence[Instance], number: int) -> tuple[Seat, ...] | None:
+        """Seats for `number` new instances: the smallest sufficient profiles that can be seated together."""
+        occupied = self.board.occupy(seats_of(self.gpu, [*self.gpu.used_instances, *staying]))
+        free_slices = self.board.axis - occupied.mask.bit_count()
+        free_compute = self.board.compute_slices - occupied.compute_slices
+        named = self.request.profile is not None
+        for choice in _choices(self.board, tuple(size.profile.profile_id for size in self.sizes), number):
+            if choice.slices <= free_slices and choice.compute_slices <= free_compute:
+                seats = best_seats(self.board, occupied, choice.profiles, named=named)
+                if seats is not None:
+                    return seats
+        return None
+
+    def accepted(self, offer: Offer) -> Answer:
+        """The offer with where it lies."""
+        seats = ", ".join(str(grant.seat) for grant in offer.grants)
+        return Answer(offer, (self._consider(None, f"holds the request at {seats}"),))
+
+    def refused(self, reason: Reason) -> Answer:
+        """The reason as what was considered too."""
+        return Answer(reason, (self._consider(reason.code, reason.message),))
+
+    def _consider(self, code: ReasonCode | None, verdict: str) -> Consideration:
+        what = "any legal placement"
+        return Consideration(gpu=self.gpu.index, template=None, what=what, code=code, verdict=verdict)
+
+    def too_large(self) -> Reason:
+        """Why no profile of this GPU is enough."""
+        if self.request.profile is not None and self.board.named(self.request.profile) is None:
+            names = ", ".join(profile.name for profile in self.board.profiles)
+            message = f"this GPU has no profile {self.request.profile}"
+            return self._reason(ReasonCode.UNKNOWN_PROFILE, message, f"it has {names}")
+        largest = max((profile.memory_mib for profile in self.gpu.profiles if not profile.suffix), default=0)
+        return self._reason(
+            ReasonCode.NO_PROFILE_THAT_LARGE,
+            f"no profile of this GPU has {self.request.size}; the largest has {largest} MiB",
+            "ask for less per instance; see: hamictl mig profiles",
+        )
+
+    def no_room(self) -> Reason:
+        """Why nothing legal is left: idle instances that must stay, or those in use."""
+        foreign = [instance for instance in self.idle if not reclaimable(instance, self.request)]
+        wanted = f"{self.count} x {self.request.size}"
+        if foreign and self._without_idle():
+            return self._reason(
+                ReasonCode.FOREIGN_INSTANCE,
+                f"{wanted} would need the place of idle instances that hamid did not make: {list_instances(foreign)}",
+                "allow to destroy them with --reclaim-idle, or choose another GPU",
+            )
+        beside = f" beside {list_instances(self.gpu.used_instances)}" if self.gpu.used_instances else ""
+        return self._reason(
+            ReasonCode.NO_FREE_PLACEMENT,
+            f"{wanted} have no free placement{beside}",
+            "ask for fewer or smaller instances, or let other GPUs take part",
+        )
+
+    def _without_idle(self) -> bool:
+        return self._created((), self.count) is not None
+
+    def _reason(self, code: ReasonCode, message: str, hint: str) -> Reason:
+        return Reason(gpu=self.gpu.index, code=code, message=message, hint=hint)
+
+
+@lru_cache(maxsize=256)
+def _sizes(
+    board: Board, gpu_memory_mib: int, request: Request, claimed: tuple[tuple[str, int], ...]
+) -> tuple[Size, ...]:
+    """The profiles that satisfy a request, smallest first; equal GPUs share the answer."""
+    memory = dict(claimed)
+    own = [nvml_size(profile, board.multiprocessors) for profile in board.profiles]
+    sizes = [Size(s.profile, memory.get(s.profile.name, s.memory_mib), s.cores_percent) for s in own]
+    return tuple(sorted((s for s in sizes if satisfies(s, request, gpu_memory_mib)), key=lambda size: size.order))
+
+
+class _Choice(NamedTuple):
+    """Profiles for several instances together, and the memory and compute slices that they take."""
+
+    profiles: tuple[Profile, ...]
+    slices: int
+    compute_slices: int
+
+
+@lru_cache(maxsize=1024)
+def _choices(board: Board, profile_ids: tuple[int, ...], number: int) -> tuple[_Choice, ...]:
+    """Every choice of `number` profiles that an empty board has the slices for, the least wasteful first."""
+    found: list[_Choice] = []
+
+    def extend(chosen: tuple[Profile, ...], first: int, slices: int, compute_slices: int) -> None:
+        if slices > board.axis or compute_slices > board.compute_slices:
+            return
+        if len(chosen) == number:
+            found.append(_Choice(chosen, slices, compute_slices))
+            return
+        for position in range(first, len(profile_ids)):
+            profile = board.profiles[board.index[profile_ids[position]]]
+            extend((*chosen, profile), position, slices + profile.size, compute_slices + profile.compute_slices)
+
+    extend((), 0, 0, 0)
+    return tuple(sorted(found, key=_waste))
+
+
+def _waste(choice: _Choice) -> tuple[int, int, int]:
+    return (sum(profile.memory_mib for profile in choice.profiles), choice.compute_slices, choice.slices)

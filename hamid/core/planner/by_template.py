@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policy template: what one GPU offers by the templates of its model.
+
+The law: the first template in its model's order that can hold the request beside the instances in use; in it the
+smallest sufficient slots; starts that keep the template's rest creatable. Only the granted instances are created.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import lru_cache
+
+from msgspec import Struct
+
+from hamid.core.hardware.board import Board, board_of
+from hamid.core.hardware.geometry import format_geometry
+from hamid.core.hardware.gpu import Gpu
+from hamid.core.hardware.profile import Profile
+from hamid.core.planner.offer import Answer, Offer, idle_instances, list_instances, make_offer, reclaimable, seats_of
+from hamid.core.planner.plan import Consideration, Reason, ReasonCode
+from hamid.core.planner.request import MemoryMatch, Request, Size, nvml_size, satisfies
+from hamid.core.planner.templates import ModelTemplates, Template, TemplateTable
+
+
+class _Verdict(Struct, frozen=True):
+    """Why a template was passed over; `room` is how many instances it could still hold."""
+
+    template: Template
+    code: ReasonCode
+    text: str
+    room: int = 0
+
+
+def offer_by_template(gpu: Gpu, request: Request, count: int, table: TemplateTable) -> Answer:
+    """`count` instances on this GPU by the templates of its model."""
+    entry = table.lookup(gpu.name)
+    if entry is None:
+        reason = Reason(
+            gpu=gpu.index,
+            code=ReasonCode.UNKNOWN_MODEL,
+            message=f"no template for '{gpu.name or 'a GPU without a name'}' in {table.source}",
+            hint="see hamictl mig templates --all; give your own with --templates, or use --policy packed",
+        )
+        return Answer(reason, ())
+    return _TemplateSearch(gpu, request, count).answer(entry)
+
+
+class _TemplateSearch:
+    """The search over one GPU's templates; collects why each was passed over."""
+
+    def __init__(self, gpu: Gpu, request: Request, count: int) -> None:
+        self.gpu = gpu
+        self.request = request
+        self.count = count
+        self.board: Board = board_of(gpu.profiles)
+        self.used = gpu.used_instances
+        self.idle = idle_instances(gpu)
+        self.occupied = self.board.occupy(seats_of(gpu, self.used))
+        self.verdicts: dict[int, _Verdict] = {}
+
+    def answer(self, entry: ModelTemplates) -> Answer:
+        """The offer of the first template that holds the request, without destroying anything if one can."""
+        for reclaim in (False, True):
+            for template in entry.templates:
+                found = self._best(template, reclaim=reclaim)
+                if found is not None:
+                    return Answer(found, tuple(self._considered(entry, found)))
+        return Answer(self._reason(entry), tuple(self._considered(entry, None)))
+
+    def _best(self, template: Template, *, reclaim: bool) -> Offer | None:
+        """The cheapest offer of a template: fewest destroyed, fewest created, most later choices, lowest starts."""
+        slots = self._slots(template)
+        if isinstance(slots, _Verdict):
+            self.verdicts[template.index] = slots
+            return None
+        best = min(self._offers(template, *slots, reclaim=reclaim), key=self._cost, default=None)
+        if best is None:
+            text = f"idle instances that hamid did not make are in the way: {list_instances(self.idle)}"
+            self.verdicts[template.index] = _Verdict(template, ReasonCode.FOREIGN_INSTANCE, text)
+        return best
+
+    def _slots(self, template: Template) -> tuple[list[Profile], list[Profile]] | _Verdict:
+        """The smallest sufficient free slots and the slots that stay, or why the template is passed over."""
+        missing = [name for name in template.geometry if self.board.named(name) is None]
+        if missing:
+            return _Verdict(template, ReasonCode.UNKNOWN_PROFILE, f"this GPU's driver has no profile {missing[0]}")
+        every = Counter(template.geometry)
+        largest = self._sufficient(template, every)
+        if not largest:
+            return _Verdict(template, ReasonCode.NO_PROFILE_THAT_LARGE, f"none of its slots is {self.request.size}")
+        free = every.copy()
+        free.subtract(instance.profile for instance in self.used)
+        if min(free.values()) < 0 or not self.board.can_seat(self.occupied, self._profiles(free)):
+            text = f"{list_instances(self.used)} in use do not go with it"
+            return _Verdict(template, ReasonCode.TEMPLATE_IN_USE, text, len(largest))
+        wanted = self._sufficient(template, free)
+        if len(wanted) < self.count:
+            return _Verdict(template, ReasonCode.NO_FREE_PLACEMENT, self._room_text(wanted), len(wanted))
+        granted = sorted(wanted[: self.count], key=lambda profile: profile.profile_id)
+        free.subtract(profile.name for profile in granted)
+        return granted, self._profiles(free)
+
+    def _room_text(self, wanted: list[Profile]) -> str:
+        beside = f" beside {list_instances(self.used)}" if self.used else ""
+        return f"holds {len(wanted)} of {self.count}{beside}"
+
+    def _sufficient(self, template: Template, free: Counter[str]) -> list[Profile]:
+        """Free slots that satisfy the request, smallest first."""
+        sizes = _sizes(self.board, template, self.request, self.gpu.memory_mib or 0)
+        return [size.profile for size in sizes for _ in range(free[size.profile.name])]
+
+    def _profiles(self, free: Counter[str]) -> list[Profile]:
+        """Each free slot's profile; equal ones stand together, large ones first since they are hardest to seat."""
+        found = [(self.board.named(name), number) for name, number in free.items()]
+        slots = [profile for profile, number in found if profile is not None for _ in range(number)]
+        return sorted(slots, key=lambda profile: (-profile.size, profile.profile_id))
+
+    def _offers(
+        self, template: Template, granted: list[Profile], rest: list[Profile], *, reclaim: bool
+    ) -> Iterator[Offer]:
+        used = seats_of(self.gpu, self.used)
+        for seats in self.board.arrangements(self.occupied, granted):
+            if not self.board.can_seat(self.board.occupy([*used, *seats]), rest):
+                continue
+            offer = make_offer(self.gpu, self.board, seats, template)
+            if all(reclaim and reclaimable(instance, self.request) for instance in offer.destroyed):
+                yield offer
+
+    def _cost(self, offer: Offer) -> tuple[int, int, int, list[int]]:
+        return (len(offer.destroyed), offer.created, -self.board.later_choices(offer.after), offer.starts)
+
+    def _considered(self, entry: ModelTemplates, chosen: Offer | None) -> Iterator[Consideration]:
+        """What became of every template, in order."""
+        for template in entry.templates:
+            verdict = self.verdicts.get(template.index)
+            if chosen is not None and chosen.template is template:
+                seats = ", ".join(str(grant.seat) for grant in chosen.grants)
+                text, code = f"holds the request at {seats}", None
+            elif verdict is None:
+                text, code = "not needed: an earlier template holds the request", None
+            else:
+                text, code = verdict.text, verdict.code
+            geometry = format_geometry(template.geometry)
+            yield Consideration(gpu=self.gpu.index, template=template.index, what=geometry, code=code, verdict=text)
+
+    def _reason(self, entry: ModelTemplates) -> Reason:
+        """The one reason that says most to an operator."""
+        by_code = {code: [v for v in self.verdicts.values() if v.code is code] for code in ReasonCode}
+        short = by_code[ReasonCode.NO_FREE_PLACEMENT]
+        frozen = [verdict for verdict in by_code[ReasonCode.TEMPLATE_IN_USE] if verdict.room >= self.count]
+        if by_code[ReasonCode.FOREIGN_INSTANCE]:
+            return self._foreign()
+        if short and not (frozen and all(verdict.room == 0 for verdict in short)):
+            return self._short(short)
+        return self._frozen(frozen) if frozen else self._too_large(entry)
+
+    def _foreign(self) -> Reason:
+        return self._make_reason(
+            ReasonCode.FOREIGN_INSTANCE,
+            f"{self._wanted} would need the place of idle instances that hamid did not make: "
+            f"{list_instances(self.idle)}",
+            "allow to destroy them with --reclaim-idle, or choose another GPU",
+        )
+
+    def _short(self, verdicts: list[_Verdict]) -> Reason:
+        best = max(verdicts, key=lambda verdict: (verdict.room, -verdict.template.index))
+        return self._make_reason(
+            ReasonCode.NO_FREE_PLACEMENT,
+            f"{self._wanted}: template {format_geometry(best.template.geometry)} {best.text}",
+            "ask for fewer or smaller instances, or let other GPUs take part",
+        )
+
+    def _frozen(self, verdicts: list[_Verdict]) -> Reason:
+        needed = " or ".join(format_geometry(verdict.template.geometry) for verdict in verdicts)
+        return self._make_reason(
+            ReasonCode.TEMPLATE_IN_USE,
+            f"{list_instances(self.used)} in use freeze its template; {self._wanted} would need {needed}",
+            "wait until they are released, choose another GPU, or use --policy packed",
+        )
+
+    def _too_large(self, entry: ModelTemplates) -> Reason:
+        largest = max((slot.memory_mib for t in entry.templates for slot in t.slots), default=0)
+        return self._make_reason(
+            ReasonCode.NO_PROFILE_THAT_LARGE,
+            f"no template of this model holds {self._wanted}; its largest slot has {largest} MiB",
+            "ask for less per instance; see: hamictl mig templates",
+        )
+
+    @property
+    def _wanted(self) -> str:
+        return f"{self.count} x {self.request.size}"
+
+    def _make_reason(self, code: ReasonCode, message: str, hint: str) -> Reason:
+        return Reason(gpu=self.gpu.index, code=code, message=message, hint=hint)
+
+
+@lru_cache(maxsize=1024)
+def _sizes(board: Board, template: Template, request: Request, gpu_memory_mib: int) -> tuple[Size, ...]:
+    """The profiles of a template that satisfy the request, smallest first; equal GPUs share the answer."""
+    sizes: list[Size] = []
+    for slot in template.slots:
+        profile = board.named(slot.name)
+        if profile is None:
+            continue
+        own = nvml_size(profile, board.multiprocessors)
+        memory_mib = slot.memory_mib if request.memory_match is MemoryMatch.TEMPLATE else own.memory_mib
+        cores = own.cores_percent if slot.core_percent is None else slot.core_percent
+        sizes.append(Size(profile, memory_mib, cores))
+    return tuple(sorted((s for s in sizes if satisfies(s, request, gpu_memory_mib)), key=lambda size: size.order))

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The planner: a Request over a Snapshot becomes a Plan or a Refusal.
+
+    decide(request, snapshot, table) -> Plan | Refusal
+
+The fewest GPUs serve a request; among those that could, GPUs in use come before idle ones (or after, to spread), then
+the one that loses least for later requests, then by index.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from hamid.core.hardware.board import board_of
+from hamid.core.hardware.gpu import Gpu
+from hamid.core.hardware.snapshot import Snapshot, select_gpus
+from hamid.core.planner.assemble import make_plan
+from hamid.core.planner.blockers import Blockers, can_return, subsets, without
+from hamid.core.planner.by_packing import offer_packed
+from hamid.core.planner.by_template import offer_by_template
+from hamid.core.planner.eligibility import obstacle
+from hamid.core.planner.offer import Answer, Offer
+from hamid.core.planner.plan import Consideration, Plan, Reason, ReasonCode, Refusal
+from hamid.core.planner.request import GpuPolicy, Policy, Request
+from hamid.core.planner.seating import cost
+from hamid.core.planner.templates import TemplateTable
+
+_NO_ROOM = frozenset({ReasonCode.NO_FREE_PLACEMENT, ReasonCode.TEMPLATE_IN_USE})
+_Ask = Callable[[Gpu, int], Answer]
+
+
+def decide(
+    request: Request, snapshot: Snapshot, table: TemplateTable, *, explain: bool = False, warnings: Iterable[str] = ()
+) -> Plan | Refusal:
+    """The plan that meets the request, or why it cannot be met; `explain` keeps everything that was considered.
+
+    Raises UsageError for GPU selectors that name none.
+    """
+    selected = frozenset(gpu.index for gpu in select_gpus(snapshot, request.gpus))
+    offering = offer_by_template if request.policy is Policy.TEMPLATE else offer_packed
+
+    def ask(gpu: Gpu, count: int) -> Answer:
+        hindrance = obstacle(gpu, request, selected)
+        return Answer(hindrance, ()) if hindrance else offering(gpu, request, count, table)
+
+    answers = _ask_in_order(request, snapshot.gpus, ask, every=explain)
+    offers = [answer.result for answer in answers.values() if isinstance(answer.result, Offer)]
+    chosen = (min(offers, key=_preference(request)),) if offers else _several(request, snapshot.gpus, ask)
+    considered = tuple(_considered(snapshot, answers, chosen)) if explain else ()
+    if chosen:
+        return make_plan(request, snapshot, chosen, considered=considered, warnings=warnings)
+    return Refusal(
+        request=request,
+        reasons=tuple(
+            # The search for blockers tries many layouts; only who asks for an explanation pays for it.
+            _with_blockers(gpu, reason, request, ask) if explain else reason
+            for gpu, reason in _pairs(snapshot, answers)
+        ),
+        fingerprint=snapshot.fingerprint(),
+        simulated=snapshot.simulated,
+        warnings=tuple(warnings),
+        considered=considered,
+    )
+
+
+def _ask_in_order(request: Request, gpus: Sequence[Gpu], ask: _Ask, *, every: bool) -> dict[int, Answer]:
+    """The GPUs' answers by index; unless every one is wanted, it ends where no later GPU can come before the best."""
+    spread = request.gpu_policy is GpuPolicy.SPREAD
+    answers: dict[int, Answer] = {}
+    best: tuple[object, ...] | None = None
+    for rank, gpu in sorted(((_rank(gpu, spread=spread), gpu) for gpu in gpus), key=lambda pair: pair[0]):
+        # Within a rank, packed weighs what each GPU would lose; templates take the first by index.
+        if best is not None and not every and (rank[:2] != best or request.policy is Policy.TEMPLATE or spread):
+            break
+        answers[gpu.index] = ask(gpu, request.count)
+        if best is None and isinstance(answers[gpu.index].result, Offer):
+            best = rank[:2]
+    return answers
+
+
+def _rank(gpu: Gpu, *, spread: bool) -> tuple[bool, int, int]:
+    """The order in which GPUs come before anything is placed: less is better."""
+    in_use = bool(gpu.used_instances)
+    slices = sum(instance.placement.size for instance in gpu.used_instances) if spread else 0
+    return (in_use if spread else not in_use, slices, gpu.index)
+
+
+def _preference(request: Request) -> Callable[[Offer], tuple[object, ...]]:
+    """The order in which GPUs come: less is better."""
+    spread = request.gpu_policy is GpuPolicy.SPREAD
+    # By template every GPU of a model loses the same; only packed placements differ in what they spoil.
+    weigh = request.policy is Policy.PACKED and not spread
+
+    def key(offer: Offer) -> tuple[object, ...]:
+        *rank, index = _rank(offer.gpu, spread=spread)
+        named = request.profile is not None
+        loss = cost(board_of(offer.gpu.profiles), offer.before, offer.after, named=named) if weigh else 0
+        return (*rank, loss, index)
+
+    return key
+
+
+def _several(request: Request, gpus: Sequence[Gpu], ask: _Ask) -> tuple[Offer, ...]:
+    """The fewest GPUs that hold the request together, or nothing: the roomiest first, the last one by preference."""
+    if request.same_gpu:
+        return ()
+    prefer = _preference(request)
+    rooms = [room for gpu in gpus if (room := _Room(gpu, request.count - 1, ask)).most]
+    rooms.sort(key=lambda room: (-room.most, prefer(room.offer(room.most))))
+    if sum(room.most for room in rooms) < request.count:
+        return ()
+    chosen: list[Offer] = []
+    missing = request.count
+    while missing:
+        enough = [room for room in rooms if room.most >= missing]
+        room = min(enough, key=lambda room: prefer(room.offer(missing))) if enough else rooms[0]
+        chosen.append(room.offer(min(missing, room.most)))
+        missing -= min(missing, room.most)
+        rooms.remove(room)
+    return tuple(chosen)
+
+
+class _Room:
+    """How many instances one GPU can hold, up to a limit, and its offers; each is asked for only once."""
+
+    def __init__(self, gpu: Gpu, limit: int, ask: _Ask) -> None:
+        self._results: dict[int, Offer | Reason] = {}
+        self._gpu = gpu
+        self._ask = ask
+        # Whoever holds n instances holds fewer, too, so the most is found by halving.
+        low, high = 0, limit
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = isinstance(self._result(middle), Offer)
+            low, high = (middle, high) if fits else (low, middle - 1)
+        self.most = low
+
+    def _result(self, count: int) -> Offer | Reason:
+        if count not in self._results:
+            self._results[count] = self._ask(self._gpu, count).result
+        return self._results[count]
+
+    def offer(self, count: int) -> Offer:
+        """The offer for a count up to `most`."""
+        result = self._result(count)
+        if isinstance(result, Reason):
+            raise TypeError(f"no offer for {count}: {result.message}")
+        return result
+
+
+def _pairs(snapshot: Snapshot, answers: Mapping[int, Answer]) -> list[tuple[Gpu, Reason]]:
+    results = [(gpu, answers[gpu.index].result) for gpu in snapshot.gpus]
+    return [(gpu, result) for gpu, result in results if isinstance(result, Reason)]
+
+
+def _with_blockers(gpu: Gpu, reason: Reason, request: Request, ask: _Ask) -> Reason:
+    """The reason with the smallest set of used instances that stands in the way, where room is what is missing."""
+    blockers = _blockers(gpu, request.count, ask) if reason.code in _NO_ROOM else None
+    if blockers is None:
+        return reason
+    return replace(reason, blockers=blockers.instances, hint=f"{blockers.advice}; or {reason.hint}")
+
+
+def _blockers(gpu: Gpu, count: int, ask: _Ask) -> Blockers | None:
+    for group in subsets(gpu):
+        result = ask(without(gpu, group), count).result
+        if isinstance(result, Offer):
+            return Blockers(group, movable=can_return(result, group))
+    return None
+
+
+def _considered(snapshot: Snapshot, answers: Mapping[int, Answer], chosen: Sequence[Offer]) -> Iterable[Consideration]:
+    """Every GPU's considerations, and for each GPU that could serve why it was taken or not."""
+    taken = {offer.gpu.index for offer in chosen}
+    for gpu in snapshot.gpus:
+        answer = answers[gpu.index]
+        yield from answer.considered
+        if isinstance(answer.result, Reason):
+            part = "holds a part of the request" if gpu.index in taken else answer.result.message
+            yield _on_gpu(gpu, None if gpu.index in taken else answer.result.code, part)
+        else:
+            yield _on_gpu(gpu, None, "chosen" if gpu.index in taken else "could serve; another GPU comes first")
+
+
+def _on_gpu(gpu: Gpu, code: ReasonCode | None, verdict: str) -> Consideration:
+    return Consideration(gpu=gpu.index, template=None, what=gpu.title, code=code, verdict=verdict)

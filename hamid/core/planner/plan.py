@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the planner answers: a Plan, or a Refusal with a reason per GPU. Both are values and change nothing."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from hamid.core.hardware.geometry import Seat
+from hamid.core.hardware.gpu import Gpu, Holder, Instance
+from hamid.core.hardware.profile import Placement
+from hamid.core.planner.request import Request
+from hamid.core.planner.steps import Step
+from hamid.core.planner.templates import Template
+
+
+class Action(StrEnum):
+    """What a plan does with an instance."""
+
+    CREATE = "create"
+    REUSE = "reuse"
+    KEEP = "keep"
+    DESTROY = "destroy"
+
+
+class ReasonCode(StrEnum):
+    """Why a GPU cannot serve a request now; the closed list that programs may rely on."""
+
+    LOST = "Lost"
+    UNREADABLE = "Unreadable"
+    NOT_MIG_CAPABLE = "NotMigCapable"
+    MODE_PENDING = "ModePending"
+    MIG_DISABLED = "MigDisabled"
+    CLIENTS_RUNNING = "ClientsRunning"
+    UNKNOWN_MODEL = "UnknownModel"
+    UNKNOWN_PROFILE = "UnknownProfile"
+    EXCLUDED = "Excluded"
+    NO_PROFILE_THAT_LARGE = "NoProfileThatLarge"
+    TEMPLATE_IN_USE = "TemplateInUse"
+    NO_FREE_PLACEMENT = "NoFreePlacement"
+    FOREIGN_INSTANCE = "ForeignInstance"
+
+
+class Reason(Struct, frozen=True, kw_only=True):
+    """Why one GPU (by index) cannot serve the request, and what an operator can do about it.
+
+    `blockers` is the smallest set of used instances whose end, or move within the GPU, would make the request fit.
+    """
+
+    gpu: int
+    code: ReasonCode
+    message: str
+    hint: str
+    blockers: tuple[Instance, ...] = ()
+
+
+class Consideration(Struct, frozen=True, kw_only=True):
+    """One thing that the planner looked at on a GPU: a template (by index) or a placement, and what became of it."""
+
+    gpu: int
+    template: int | None
+    what: str
+    code: ReasonCode | None
+    verdict: str
+
+
+class PlannedInstance(Struct, frozen=True, kw_only=True):
+    """One instance of a chosen GPU; `serves` is True when the request gets it."""
+
+    action: Action
+    serves: bool
+    profile: str
+    memory_mib: int
+    placement: Placement
+    mig_uuid: str | None = None
+    holders: tuple[Holder, ...] = ()
+    claim: str = ""
+
+
+def planned(instance: Instance, action: Action, *, serves: bool = False) -> PlannedInstance:
+    """What happens to an instance that exists."""
+    return PlannedInstance(
+        action=action,
+        serves=serves,
+        profile=instance.profile,
+        memory_mib=instance.memory_mib,
+        placement=instance.placement,
+        mig_uuid=instance.mig_uuid,
+        holders=instance.holders,
+        claim=instance.claim,
+    )
+
+
+def planned_new(seat: Seat, *, serves: bool = False) -> PlannedInstance:
+    """An instance that is made."""
+    return PlannedInstance(
+        action=Action.CREATE,
+        serves=serves,
+        profile=seat.profile.name,
+        memory_mib=seat.profile.memory_mib,
+        placement=seat.placement,
+    )
+
+
+class GpuPlan(Struct, frozen=True, kw_only=True):
+    """What happens on one chosen GPU. `axis` is the length of its memory-slice axis.
+
+    `template_rest` is the template minus what is used and what the request gets (None without a template);
+    `creatable` how many instances of each profile alone could still be created afterwards.
+    """
+
+    gpu: Gpu
+    axis: int
+    template: Template | None
+    instances: tuple[PlannedInstance, ...]
+    template_rest: dict[str, int] | None
+    creatable: dict[str, int]
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """How the request is met: the chosen GPUs, the steps in order, and the snapshot that it rests on."""
+
+    request: Request
+    gpus: tuple[GpuPlan, ...]
+    steps: tuple[Step, ...]
+    fingerprint: str
+    simulated: bool
+    warnings: tuple[str, ...] = ()
+    considered: tuple[Consideration, ...] = ()
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """Why the request cannot be met now: one reason per GPU that was asked."""
+
+    request: Request
+    reasons: tuple[Reason, ...]
+    fingerprint: str
+    simulated: bool
+    warnings: tuple[str, ...] = ()
+    considered: tuple[Consideration, ...] = ()

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads a Kubernetes PodList in JSON that nobody vouches for: one bad pod makes the list incomplete, not useless."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from hamid.core.pods.pods import Container, Pod, PodList
+
+_STATIC_HASH = "kubernetes.io/config.hash"
+_MOST_PODS = 10_000
+# Bytes that are no UTF-8 are found by msgspec only where it makes a string of them.
+_BAD = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+
+
+class _Metadata(Struct, rename="camel"):
+    uid: str
+    name: str
+    namespace: str = "default"
+    annotations: dict[str, str] | None = None
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: str | None = None
+
+
+class _Resources(Struct, rename="camel"):
+    limits: dict[str, str | int | float] | None = None
+
+
+class _Env(Struct, rename="camel"):
+    name: str
+    value: str | None = None
+
+
+class _Container(Struct, rename="camel"):
+    name: str
+    resources: _Resources | None = None
+    env: list[_Env] | None = None
+    restart_policy: str | None = None
+
+
+class _Spec(Struct, rename="camel"):
+    containers: list[_Container]
+    init_containers: list[_Container] | None = None
+
+
+class _State(Struct, rename="camel"):
+    running: dict[str, Any] | None = None
+    terminated: dict[str, Any] | None = None
+
+
+class _ContainerStatus(Struct, rename="camel"):
+    name: str
+    state: _State | None = None
+
+
+class _Status(Struct, rename="camel"):
+    phase: str = "Pending"
+    container_statuses: list[_ContainerStatus] | None = None
+    init_container_statuses: list[_ContainerStatus] | None = None
+
+
+class _Pod(Struct, rename="camel"):
+    metadata: _Metadata
+    spec: _Spec
+    status: _Status | None = None
+
+
+class _List(Struct, rename="camel"):
+    items: list[msgspec.Raw] | None = None
+
+
+def decode_pods(data: bytes) -> PodList:
+    """The pods of a PodList, or of a bare list of pods."""
+    try:
+        items = _items(data)
+    except _BAD as error:
+        return PodList(complete=False, problem=f"it is no list of pods: {_short(error)}")
+    if len(items) > _MOST_PODS:
+        return PodList(complete=False, problem=f"it has {len(items)} pods, more than any node")
+    pods: list[Pod] = []
+    problems: list[str] = []
+    for number, item in enumerate(items):
+        try:
+            pods.append(_pod(msgspec.json.decode(item, type=_Pod)))
+        except _BAD as error:
+            problems.append(f"pod {number}: {_short(error)}")
+    return PodList(pods=tuple(pods), complete=not problems, problem="; ".join(problems[:3]))
+
+
+def _items(data: bytes) -> list[msgspec.Raw]:
+    if data.lstrip()[:1] == b"[":
+        return msgspec.json.decode(data, type=list[msgspec.Raw])
+    found = msgspec.json.decode(data, type=_List)
+    # A kubelet with no pods says null; a document without the key is something else.
+    if found.items is None and b'"items"' not in data:
+        raise msgspec.ValidationError("there is no 'items'")
+    return found.items or []
+
+
+def _pod(found: _Pod) -> Pod:
+    status = found.status or _Status()
+    states = {
+        each.name: each.state for each in (*(status.container_statuses or ()), *(status.init_container_statuses or ()))
+    }
+    annotations = found.metadata.annotations or {}
+    return Pod(
+        uid=found.metadata.uid,
+        namespace=found.metadata.namespace,
+        name=found.metadata.name,
+        phase=status.phase,
+        deleted=found.metadata.deletion_timestamp is not None,
+        annotations=annotations,
+        containers=tuple(_containers(found.spec, states)),
+        created=_unix(found.metadata.creation_timestamp),
+        static_hash=annotations.get(_STATIC_HASH),
+    )
+
+
+def _containers(spec: _Spec, states: Mapping[str, _State | None]) -> Iterator[Container]:
+    for each in spec.init_containers or ():
+        yield _container(each, states, init=True)
+    for each in spec.containers:
+        yield _container(each, states, init=False)
+
+
+def _container(found: _Container, states: Mapping[str, _State | None], *, init: bool) -> Container:
+    state = states.get(found.name)
+    limits = (found.resources.limits if found.resources else None) or {}
+    return Container(
+        name=found.name,
+        init=init,
+        restartable=init and found.restart_policy == "Always",
+        limits={name: str(value) for name, value in limits.items()},
+        env={each.name: each.value for each in found.env or () if each.value is not None},
+        running=None if state is None else state.running is not None,
+        terminated=None if state is None else state.terminated is not None,
+    )
+
+
+def _unix(time: datetime | None) -> float | None:
+    if time is None:
+        return None
+    return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).timestamp()
+
+
+def _short(error: Exception) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

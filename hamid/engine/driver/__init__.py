@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Driver sessions, one worker per GPU, and the published view of the node."""

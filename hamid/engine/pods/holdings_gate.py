@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What kubelet holds, asked for at moments that do it no harm.
+
+While kubelet waits for our answer, its device manager has let go of its lock. A List of pod-resources frees what ended
+pods held, and with it what is being given at that moment: kubelet panics, in GetPreferredAllocation (Kubernetes issue
+119560, up to 1.28) or when a container takes over an init container's ids (112936, up to 1.25). Both were seen on
+a real 1.20. So nobody who answers kubelet lists; what was listed before tells of everybody who has no claim of ours.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from msgspec.structs import replace
+
+from hamid.core.claims.claim import Claim
+from hamid.core.pods.pods import HoldingList
+from hamid.node.ports import HoldingSource
+
+# A kubelet that always waits for some answer is asked all the same.
+_PATIENCE_SECONDS = 0.5
+
+
+class Courtesy:
+    """A source of holdings that keeps out of the way of calls that are being answered; thread-safe."""
+
+    def __init__(self, source: HoldingSource, claims: Callable[[], tuple[Claim, ...]]) -> None:
+        self._source = source
+        self._claims = claims
+        self._quiet = threading.Condition()
+        self._answering = 0
+        self._foreign: HoldingList | None = None
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Kubelet waits for us."""
+        with self._quiet:
+            self._answering += 1
+        try:
+            yield
+        finally:
+            with self._quiet:
+                self._answering -= 1
+                self._quiet.notify_all()
+
+    def holdings(self) -> HoldingList:
+        """The holdings of now, asked for once nobody is being answered."""
+        with self._quiet:
+            self._quiet.wait_for(lambda: not self._answering, _PATIENCE_SECONDS)
+        return self._ask()
+
+    def foreign(self) -> HoldingList:
+        """What was listed last of ids that no claim of ours had then; asks only when nothing was listed yet."""
+        if self._foreign is None:
+            self._ask()
+        return self._foreign or HoldingList(complete=False)
+
+    def _ask(self) -> HoldingList:
+        ours = self._claimed()
+        found = self._source.holdings()
+        # Those that were claimed before and those that are now: a claim may begin or end meanwhile.
+        ours |= self._claimed()
+        others = tuple(each for each in found.holdings if not ours & set(each.device_ids))
+        self._foreign = replace(found, holdings=others)
+        return found
+
+    def _claimed(self) -> set[str]:
+        return {each for claim in self._claims() if claim.owner is not None for each in claim.owner.device_ids}

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PreStartContainer: what a container was told is there, or its start is refused with what to do.
+
+The law: kubelet repeats the first grant for as long as the pod lives, so an instance that comes back under another
+name is no instance of this container.
+"""
+
+import time
+from collections.abc import Iterable
+
+from hamid.core.claims.allocate import Choice
+from hamid.core.claims.claim import Claim
+from hamid.core.claims.grant import Denial, DenialCode, DeviceNode
+from hamid.core.claims.identity import started_by
+from hamid.core.claims.mig_grant import visible_devices
+from hamid.core.config.config import Mode
+from hamid.core.errors import HamiError, LibraryMissing
+from hamid.engine.driver.live import Live
+from hamid.engine.pods import share_folders
+from hamid.engine.pods.allocate import denial_of, is_transient
+from hamid.engine.pods.grant import Granting
+from hamid.engine.pods.release import carry
+from hamid.engine.pods.start import steps_for
+from hamid.node.driver.device_nodes import CAPABILITIES
+
+# Kubelet waits 30 s for the answer.
+SECONDS = 27.0
+_PAUSE_SECONDS = 0.2
+_NEW_POD = "delete the pod; its successor gets a new grant"
+
+
+class Prestart:
+    """Verifies and restores; thread-safe."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._granting = Granting(live)
+
+    def check(self, device_ids: tuple[str, ...]) -> Denial | None:
+        """None when everything is there; raises HamiError for what nobody expects."""
+        began, result = time.monotonic(), "error"
+        try:
+            denial, restored = self._check(device_ids, began + SECONDS)
+            result = denial.code.value if denial is not None else "restored" if restored else "ok"
+        except HamiError as error:
+            result = type(error).__name__
+            raise
+        finally:
+            self._live.counters.add("hamid_prestart_total", result=result)
+            self._live.counters.observe("hamid_prestart_duration_seconds", time.monotonic() - began)
+        if denial is not None:
+            self._live.log.warning("start_refused", code=denial.code.value, text=denial.message, hint=denial.hint)
+        elif restored:
+            self._live.log.info("restored_for_start", devices=list(device_ids))
+        return denial
+
+    def _check(self, ids: tuple[str, ...], until: float) -> tuple[Denial | None, bool]:
+        live = self._live
+        while not live.restored and (left := until - time.monotonic()) > 0:
+            live.wait_for_news(live.serial(), min(left, _PAUSE_SECONDS))
+        facts = live.ledger.facts()
+        claims = started_by(facts.claims, ids)
+        if not claims:
+            return self._unknown(trusted=facts.certain), False
+        restored = False
+        for claim in claims:
+            denial, again = self._check_claim(claim, until)
+            restored = restored or again
+            if denial is not None:
+                return denial, restored
+        return None, restored
+
+    def _unknown(self, *, trusted: bool) -> Denial | None:
+        """Nobody promised these ids; after a lost ledger that says nothing against the container."""
+        if not trusted:
+            return None
+        return Denial(code=DenialCode.LOST, message="no claim holds these devices any more", hint=_NEW_POD)
+
+    def _check_claim(self, claim: Claim, until: float) -> tuple[Denial | None, bool]:
+        live = self._live
+        if claim.shares and claim.owner is not None:
+            try:
+                self._granting.check_library()
+            except LibraryMissing as error:
+                return Denial(code=DenialCode.LIBRARY, message=error.message, hint=error.hint), False
+            # Kubelet hands out the nodes that it was told of at Allocate, also after a boot.
+            tuple(self._granting.nodes_of_shares(claim.shares))
+            return None, share_folders.ensure(live.paths, live.config, claim.owner)
+        # One start at a time restores a claim; the other ones then find it there.
+        with live.restoring(claim.name):
+            return self._check_instances(claim, until)
+
+    def _check_instances(self, claim: Claim, until: float) -> tuple[Denial | None, bool]:
+        while True:
+            error = None
+            try:
+                restored = self._bring_back(claim, until)
+                told = self._told_otherwise(claim, until)
+            except HamiError as caught:
+                error = caught
+            if error is None:
+                return told, restored
+            if not is_transient(error) or time.monotonic() + _PAUSE_SECONDS > until:
+                return denial_of(error), False
+            time.sleep(_PAUSE_SECONDS)
+
+    def _bring_back(self, claim: Claim, until: float) -> bool:
+        """Make what is missing of a claim; True when something was. Raises the first error."""
+        live = self._live
+        self._refresh(claim, until)
+        steps = tuple(steps_for(claim, {gpu.uuid: gpu for gpu in live.gpus()}))
+        if not steps:
+            return False
+        running = carry(live, steps, until)
+        if running.errors:
+            raise running.errors[0]
+        return True
+
+    def _refresh(self, claim: Claim, until: float) -> None:
+        """Read the claim's GPUs now: what was read last may be seconds old."""
+        session = self._live.session
+        indices = [session.index_of(uuid) for uuid in claim.gpu_uuids]
+        tasks = {index: session.reader(index) for index in indices if index is not None}
+        for outcome in session.workers.run(tasks, until=until).values():
+            outcome.get()
+
+    def _told_otherwise(self, claim: Claim, until: float) -> Denial | None:
+        choice = Choice(mode=Mode.MIG, seats=claim.seats)
+        made = self._granting.look(choice, claim.name, until, idle=False)
+        granted = self._live.ledger.granted(claim.name)
+        if granted is None:
+            return None
+        # Another capability may be another container's instance by now.
+        gone = sorted(set(visible_devices(granted)) - set(made.uuids.values()))
+        gone += sorted(_capabilities(granted.devices) - _capabilities(made.nodes))
+        if not gone:
+            return None
+        there = ", ".join(f"{each.profile}@{each.seat.start} is {made.uuids[each.seat]}" for each in claim.seats)
+        return Denial(
+            code=DenialCode.LOST,
+            message=f"the container was told {', '.join(gone)}, which is gone: {there or 'nothing is left'}",
+            hint=_NEW_POD,
+        )
+
+
+def _capabilities(nodes: Iterable[DeviceNode]) -> set[str]:
+    return {each.container_path for each in nodes if each.container_path.startswith(CAPABILITIES)}

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What containers with shares really use, as their libvgpu accounts for it. Figures of the containers' own making."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from hamid.core.claims.claim import Claim
+from hamid.core.config.config import Config
+from hamid.core.library.region import ContainerUse, Region, RegionProcess, Use
+from hamid.engine.pods import share_folders
+from hamid.node.library.region import find_regions, is_held, read_region
+from hamid.node.paths import Paths
+
+
+def in_use(paths: Paths, config: Config, claims: Iterable[Claim]) -> Mapping[str, ContainerUse]:
+    """What the container of each claim uses; without any use of CUDA it has none."""
+    found: dict[str, ContainerUse] = {}
+    for claim in claims:
+        if claim.owner is None or not claim.shares:
+            continue
+        files = find_regions(share_folders.path_of(paths, config, claim.owner))
+        known = [(path, region) for path in files if isinstance(region := read_region(path), Region)]
+        if known:
+            living = [each for path, region in known for each in _living(path, region)]
+            found[claim.name] = ContainerUse(
+                devices=tuple(sum((each.used[n] for each in living), Use()) for n in range(len(claim.shares))),
+                tells_cores=any(each.foreign for each in living),
+                last_kernel_at=max(region.last_kernel_at for _, region in known),
+            )
+    return found
+
+
+def _living(path: str, region: Region) -> Iterator[RegionProcess]:
+    """Those of whom nobody can say that they are dead."""
+    return (each for each in region.processes if each.foreign or is_held(path, each.slot) is not False)

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""recover: what a process that died left in the journal is finished or undone; repair: what nobody's journal knows.
+
+The law: recovery asks NVML what is there and decides anew, so that it may itself die at any instant and be repeated;
+it never touches what somebody uses.
+"""
+
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from hamid.core.claims.claim import ClaimedSeat, LedgerFacts, Seat, instance_at, missing, seat_of, users
+from hamid.core.claims.journal import EntryState, Goal, Run, describe, newly_made
+from hamid.core.hardware.gpu import Gpu, Health, Instance
+from hamid.core.hardware.snapshot import Snapshot
+from hamid.core.planner.steps import CreateInstance, DestroyInstance, Step
+from hamid.engine.driver.session import Session
+from hamid.engine.steps.run import Running, finish_each, pending_claim, roll_back
+from hamid.node.ledger import files
+from hamid.node.paths import Paths
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """Something that ledger and node do not agree on.
+
+    `kind`: ledger (it cannot be trusted), interrupted (a change whose process died), half-made, missing, unexplained or
+    foreign; `gpu` is its index; `mends` tells whether mending changes it.
+    """
+
+    kind: str
+    gpu: int | None
+    text: str
+    mends: bool = True
+
+
+def recover(paths: Paths) -> list[str]:
+    """Finish or undo what processes that died left behind; what was done, in words. Nothing to do costs nothing."""
+    if files.state_of(paths.ledger) == "none":
+        return []
+    with Session(paths) as session:
+        return recover_in(session)
+
+
+def recover_in(session: Session) -> list[str]:
+    """The same within a session."""
+    runs = session.ledger.open_runs()
+    if not runs:
+        return []
+    snapshot = session.observe()
+    return [message for run in runs for message in _recover_run(session, snapshot, run)]
+
+
+def _recover_run(session: Session, snapshot: Snapshot, run: Run) -> list[str]:
+    who = f"the change that process {run.pid} ({run.command or 'unknown'}) began"
+    if run.boot_id != session.ledger.boot:
+        drops = run.claim if run.goal is Goal.EACH else pending_claim(session, run)
+        session.ledger.end_run(run.run, "rebooted", drops=drops)
+        return [f"{who} ended with the reboot; nothing of it is left"]
+    if run.goal is Goal.EACH:
+        return _go_on(session, run, who)
+    if run.complete and pending_claim(session, run) is None:
+        return _finish(session, snapshot, run, who)
+    return _undo(session, snapshot, run, who)
+
+
+def _go_on(session: Session, run: Run, who: str) -> list[str]:
+    running = Running(session, run.run, goal=Goal.EACH, claim=run.claim or "")
+    finish_each(session, running, run)
+    done = [f"finished: {describe(step)}" for _, step in running.done]
+    return [f"{who} was finished", *done, *running.messages, *map(str, running.errors)]
+
+
+def _finish(session: Session, snapshot: Snapshot, run: Run, who: str) -> list[str]:
+    """Only the last line was not written; the claim holds if its instances are still there and free."""
+    seats = _claimable(session, snapshot, run)
+    if run.claim is None or seats is None:
+        session.ledger.end_run(run.run, "done")
+        lost = f"; its claim '{run.claim}' was dropped" if run.claim else ""
+        return [f"{who} was complete{lost}"]
+    session.ledger.end_run(run.run, "done", claim=run.claim, seats=seats)
+    return [f"{who} was complete; its claim '{run.claim}' holds"]
+
+
+def _claimable(session: Session, snapshot: Snapshot, run: Run) -> list[ClaimedSeat] | None:
+    facts = session.ledger.facts()
+    made = newly_made(run)
+    found = []
+    for seat in dict.fromkeys(run.claim_seats):
+        instance = _instance(snapshot, seat)
+        if instance is None or facts.claim_on(seat) or not facts.trusted:
+            return None
+        found.append(
+            ClaimedSeat(
+                seat=seat,
+                profile=instance.profile,
+                size=instance.placement.size,
+                made=seat in made,
+                mig_uuid=instance.mig_uuid,
+            )
+        )
+    return None if any(claim.name == run.claim for claim in facts.claims) else found
+
+
+def _undo(session: Session, snapshot: Snapshot, run: Run, who: str) -> list[str]:
+    running = Running(session, run.run, claim=run.claim or "")
+    _drop_gone(session, snapshot, run)
+    over = roll_back(session, running, run.run)
+    first = f"{who} was undone" if over else f"{who} could not be undone everywhere yet"
+    undone = [f"undone: {describe(step)}" for step in running.undone]
+    return [first, *undone, *running.messages, *map(str, running.errors)]
+
+
+def _drop_gone(session: Session, snapshot: Snapshot, run: Run) -> None:
+    """Entries about a GPU that was taken out of the node; one that is lost has no uuid and may return."""
+    if any(not gpu.uuid for gpu in snapshot.gpus):
+        return
+    for entry in run.entries:
+        if session.index_of(entry.step.gpu_uuid) is None:
+            session.ledger.end_step(run.run, entry.position, EntryState.OVER)
+
+
+def repair_plan(paths: Paths, *, reclaim_idle: Sequence[str] = ()) -> tuple[list[Finding], Callable[[], list[str]]]:
+    """What ledger and node do not agree on, and a function that mends it and says what it did.
+
+    Instances of others are only listed, but idle ones on the GPUs (by uuid) of `reclaim_idle` go. Nothing is changed
+    before the function is called, a ledger that must be made anew not either: what else there is shows after that.
+    """
+    if bad := files.damage(paths.ledger):
+        text = f"the ledger is {bad}; it is kept aside and made anew from what is there"
+        return [Finding(kind="ledger", gpu=None, text=text)], lambda: _renew(paths, text)
+    with Session(paths) as session:
+        runs = session.ledger.open_runs()
+        interrupted = [Finding(kind="interrupted", gpu=None, text=_unfinished(run)) for run in runs]
+        # What an interrupted change left on its GPUs is its own business; it is told once that change is over.
+        busy = {step.gpu_uuid for run in runs for step in run.steps}
+        snapshot = session.observe()
+        snapshot = replace(snapshot, gpus=tuple(gpu for gpu in snapshot.gpus if gpu.uuid not in busy))
+        found = _findings(snapshot, session.ledger.facts(), frozenset(reclaim_idle))
+    return [*interrupted, *(finding for finding, _ in found)], lambda: _mend(paths, frozenset(reclaim_idle))
+
+
+def _unfinished(run: Run) -> str:
+    steps = ", ".join(describe(step) for step in run.steps)
+    return f"process {run.pid} ({run.command or 'unknown'}) did not end its change ({steps}); it is finished or undone"
+
+
+_Cure = Step | Seat | None
+
+
+def _findings(snapshot: Snapshot, facts: LedgerFacts, reclaim: frozenset[str]) -> list[tuple[Finding, _Cure]]:
+    found: list[tuple[Finding, _Cure]] = []
+    for gpu in snapshot.gpus:
+        found += [pair for each in gpu.instances for pair in _judge(gpu, each, facts, reclaim)]
+    healthy = [gpu for gpu in snapshot.gpus if gpu.health is Health.OK]
+    known = {gpu.uuid: gpu.index for gpu in healthy}
+    for own in missing(healthy, facts):
+        if own.seat.gpu_uuid in known:
+            text = f"{own.profile}@{own.seat.start} is in the ledger and not on GPU {known[own.seat.gpu_uuid]}"
+            found.append((Finding(kind="missing", gpu=known[own.seat.gpu_uuid], text=text), own.seat))
+    return found
+
+
+def _judge(gpu: Gpu, each: Instance, facts: LedgerFacts, reclaim: frozenset[str]) -> list[tuple[Finding, _Cure]]:
+    seat = seat_of(gpu, each)
+    own = facts.own_at(seat)
+    name = f"{each.profile}@{each.placement.start} on GPU {gpu.index}"
+    if seat in facts.unexplained:
+        text = f"{name} was there when the ledger was made anew; mending says that no claim holds it"
+        return [(Finding(kind="unexplained", gpu=gpu.index, text=text), seat)]
+    if own is not None and own.is_at(each):
+        return _judge_own(gpu, each, name, facts)
+    goes = gpu.uuid in reclaim and not users(each, facts, seat) and each.compute_instances <= 1
+    held = users(each, facts, seat)
+    text = f"{name} is not ours ({f'used by {held}' if held else 'idle'}){', it goes' if goes else ''}"
+    return [(Finding(kind="foreign", gpu=gpu.index, text=text, mends=goes), _destroy(gpu, each) if goes else None)]
+
+
+def _judge_own(gpu: Gpu, each: Instance, name: str, facts: LedgerFacts) -> list[tuple[Finding, _Cure]]:
+    if each.compute_instances > 0:
+        return []
+    if facts.claim_on(seat_of(gpu, each)):
+        cure: _Cure = _create(gpu, each)
+        text = f"{name} has no compute instance; it gets one, since a claim holds it"
+    else:
+        cure, text = _destroy(gpu, each), f"{name} has no compute instance; it goes"
+    return [(Finding(kind="half-made", gpu=gpu.index, text=text), cure)]
+
+
+def _destroy(gpu: Gpu, each: Instance) -> DestroyInstance:
+    return DestroyInstance(
+        gpu_uuid=gpu.uuid,
+        gpu_index=gpu.index,
+        profile=each.profile,
+        profile_id=each.profile_id,
+        placement=each.placement,
+        mig_uuid=each.mig_uuid,
+    )
+
+
+def _create(gpu: Gpu, each: Instance) -> CreateInstance:
+    return CreateInstance(
+        gpu_uuid=gpu.uuid,
+        gpu_index=gpu.index,
+        profile=each.profile,
+        profile_id=each.profile_id,
+        placement=each.placement,
+    )
+
+
+def _renew(paths: Paths, text: str) -> list[str]:
+    """Opening it to write is what makes it anew; nothing else is mended that nobody has seen yet."""
+    with Session(paths) as session:
+        session.observe()
+    return [f"mended: {text}", "see what is left to mend: hamictl mig repair --dry-run"]
+
+
+def _mend(paths: Paths, reclaim: frozenset[str]) -> list[str]:
+    """Find anew, under the lock, and cure each finding by itself."""
+    with Session(paths) as session:
+        messages = recover_in(session)
+        snapshot = session.observe()
+        found = _findings(snapshot, session.ledger.facts(), reclaim)
+        for finding, cure in found:
+            if isinstance(cure, Seat):
+                if finding.kind == "missing":
+                    session.ledger.forget(cure)
+                else:
+                    session.ledger.explain([cure])
+                messages.append(f"mended: {finding.text}")
+        steps = [cure for _, cure in found if isinstance(cure, CreateInstance | DestroyInstance)]
+        return messages + carry_each(session, steps)
+
+
+def carry_each(session: Session, steps: Sequence[Step], releases: Sequence[Seat] = ()) -> list[str]:
+    """Do steps that stand for themselves, journaled; what was done and what could not be, in words."""
+    if not steps and not releases:
+        return []
+    number = session.ledger.begin_run(steps, goal=Goal.EACH, releases=releases)
+    running = Running(session, number, goal=Goal.EACH)
+    finish_each(session, running, session.ledger.run(number))
+    done = [f"done: {describe(step)}" for _, step in running.done]
+    return [*done, *running.messages, *map(str, running.errors)]
+
+
+def _instance(snapshot: Snapshot, seat: Seat) -> Instance | None:
+    gpu = next((gpu for gpu in snapshot.gpus if gpu.uuid == seat.gpu_uuid), None)
+    return None if gpu is None else instance_at(gpu, seat)

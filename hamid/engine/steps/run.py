@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A journaled run of steps: GPUs in parallel, steps of one GPU in turn, and what follows when one fails.
+
+The law: a run that ends is either done or taken back as far as nobody uses what it made; where a GPU does not answer
+the run stays open in the journal, and recovery goes on with it.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from hamid.core.claims.journal import Entry, EntryState, Goal, Run, describe
+from hamid.core.errors import DriverHung, GpuLost, LedgerFailed, NodeError
+from hamid.core.planner.steps import CreateInstance, SetMigMode, Step
+from hamid.engine.driver.session import Session
+from hamid.engine.driver.workers import Worker
+from hamid.engine.steps.step import Actor
+
+
+class Progress(Protocol):
+    """Told of every step: `begin`, then `done` or `failed`, and `undone` when it was taken back. One call at a time."""
+
+    def __call__(self, step: Step, state: str) -> None:
+        """Take note."""
+
+
+def stays_open(error: BaseException) -> bool:
+    """True when the GPU or the ledger did not answer, so that another try may end what this one could not."""
+    return isinstance(error, DriverHung | GpuLost | LedgerFailed) or type(error) is NodeError
+
+
+class Running:
+    """One run on its way, on behalf of `claim`.
+
+    `done`, `undone`, `errors`, the `failed` GPUs (uuids) and `messages` tell how it went.
+    After `until` (on the monotonic clock) nobody waits for its steps: no further one begins.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        run: int,
+        *,
+        goal: Goal = Goal.ALL,
+        progress: Progress | None = None,
+        stop: Callable[[], bool] = lambda: False,
+        keep_pending: bool = False,
+        claim: str = "",
+        until: float | None = None,
+    ) -> None:
+        self._session = session
+        self._run = run
+        self._goal = goal
+        self._progress = progress
+        self._stop = stop
+        self._keep_pending = keep_pending
+        self._claim = claim
+        self._until = until
+        self._halted = threading.Event()
+        self._guard = threading.Lock()
+        self.stopped = False
+        self.done: list[tuple[int, Step]] = []
+        self.undone: list[Step] = []
+        self.errors: list[Exception] = []
+        self.failed: set[str] = set()
+        self.messages: dict[str, None] = {}
+
+    def go(self, steps: Iterable[tuple[int, Step]]) -> None:
+        """Do the steps (each with its position in the run); errors are collected and halt a run of all or nothing."""
+        by_gpu: dict[int, list[tuple[int, Step]]] = defaultdict(list)
+        for position, step in steps:
+            index = self._session.index_of(step.gpu_uuid)
+            if index is None:
+                self._fail(step, NodeError(f"{describe(step)}: that GPU is not there", "hamictl gpu list"))
+            else:
+                by_gpu[index].append((position, step))
+        if not self._halted.is_set():
+            self._spread({index: self._doer(index, each) for index, each in by_gpu.items()})
+
+    def take_back(self, entries: Iterable[Entry]) -> None:
+        """Undo these entries, the last first, GPUs in parallel."""
+        by_gpu: dict[int, list[Entry]] = defaultdict(list)
+        for entry in sorted(entries, key=lambda entry: -entry.position):
+            index = self._session.index_of(entry.step.gpu_uuid)
+            if index is None:
+                self.note(f"not undone yet: {describe(entry.step)}: that GPU does not answer")
+            elif entry.state is not EntryState.OVER:
+                by_gpu[index].append(entry)
+        self._spread({index: self._undoer(index, each) for index, each in by_gpu.items()})
+
+    def take_back_all(self) -> None:
+        """Undo every step, also one that is still on its way when this is asked."""
+        run = self._session.ledger.run(self._run)
+        by_gpu: dict[int, str] = {}
+        for uuid in dict.fromkeys(step.gpu_uuid for step in run.steps):
+            index = self._session.index_of(uuid)
+            if index is None:
+                self._note_silent(uuid, run)
+            else:
+                by_gpu[index] = uuid
+        self._halted.set()
+        self._spread({index: self._taker(index, uuid) for index, uuid in by_gpu.items()})
+
+    def _note_silent(self, uuid: str, run: Run) -> None:
+        for entry in run.entries:
+            if entry.step.gpu_uuid == uuid and entry.state is not EntryState.OVER:
+                self.note(f"not undone yet: {describe(entry.step)}: that GPU does not answer")
+
+    def _taker(self, index: int, uuid: str) -> Callable[[Worker], None]:
+        def task(worker: Worker) -> None:
+            # Steps of this run that were queued before have ended by now, so the journal tells them all.
+            entries = [entry for entry in self._session.ledger.run(self._run).entries if entry.step.gpu_uuid == uuid]
+            self._undoer(index, [each for each in reversed(entries) if each.state is not EntryState.OVER])(worker)
+
+        return task
+
+    def note(self, message: str) -> None:
+        """Something to be told at the end, once."""
+        with self._guard:
+            self.messages[message] = None
+
+    def _spread(self, tasks: dict[int, Callable[[Worker], None]]) -> None:
+        for index, outcome in self._session.workers.run(tasks, until=self._until).items():
+            if outcome.error is None:
+                continue
+            if not isinstance(outcome.error, Exception):
+                raise outcome.error
+            self._halted.set()
+            with self._guard:
+                self.errors.append(outcome.error)
+                self.failed.add(self._session.uuid_of(index))
+
+    def _doer(self, index: int, steps: Sequence[tuple[int, Step]]) -> Callable[[Worker], None]:
+        def task(worker: Worker) -> None:
+            for position, step in steps:
+                if self._halted.is_set() or self._stopping():
+                    return
+                actor = self._actor(worker, index, step)
+                if not self._do(actor, position, step):
+                    return
+
+        return task
+
+    def _do(self, actor: Actor, position: int, step: Step) -> bool:
+        """One step; False when the GPU's other steps cannot follow."""
+        self._tell(step, "begin")
+        try:
+            reached = actor.perform(self._run, position, step, keep_pending=self._keep_pending)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the plan is taken back
+            self._fail(step, error)
+            if self._goal is Goal.EACH and isinstance(step, CreateInstance):
+                self._clear(actor, position)
+            return self._goal is Goal.EACH and not isinstance(step, SetMigMode) and not stays_open(error)
+        with self._guard:
+            self.done.append((position, step))
+        self._tell(step, "done")
+        if not reached:
+            self.stopped = True
+        return reached
+
+    def _clear(self, actor: Actor, position: int) -> None:
+        """A creation that failed half-way leaves nothing, in a run that goes on without it."""
+        for entry in self._session.ledger.run(self._run).entries:
+            if entry.position == position:
+                actor.take_back(entry)
+
+    def _undoer(self, index: int, entries: Sequence[Entry]) -> Callable[[Worker], None]:
+        def task(worker: Worker) -> None:
+            for entry in entries:
+                if self._actor(worker, index, entry.step).take_back(entry):
+                    with self._guard:
+                        self.undone.append(entry.step)
+                    self._tell(entry.step, "undone")
+
+        return task
+
+    def _actor(self, worker: Worker, index: int, step: Step) -> Actor:
+        return Actor(self._session, worker, index, step.gpu_uuid, self.note, claim=self._claim)
+
+    def _fail(self, step: Step, error: Exception) -> None:
+        with self._guard:
+            self.errors.append(error)
+            self.failed.add(step.gpu_uuid)
+        if self._goal is Goal.ALL:
+            self._halted.set()
+        self._tell(step, "failed")
+
+    def _stopping(self) -> bool:
+        with self._guard:
+            self.stopped = self.stopped or self._stop()
+        return self.stopped
+
+    def _tell(self, step: Step, state: str) -> None:
+        if self._progress is not None:
+            with self._guard:
+                self._progress(step, state)
+
+
+def roll_back(session: Session, running: Running, run: int) -> bool:
+    """Take the whole run back; True when it is over, False when it stays open for a GPU that does not answer."""
+    running.take_back_all()
+    return close_if_over(session, run, "undone")
+
+
+def close_if_over(session: Session, run: int, outcome: str) -> bool:
+    """End a run of whose entries none is open any more; the claim that it was to make goes with it."""
+    found = session.ledger.run(run)
+    if any(entry.state is not EntryState.OVER for entry in found.entries):
+        return False
+    session.ledger.end_run(run, outcome, drops=pending_claim(session, found))
+    return True
+
+
+def pending_claim(session: Session, run: Run) -> str | None:
+    """The claim that a run was to make for a container, and which nobody has received."""
+    claim = session.ledger.facts().claim(run.claim or "")
+    return claim.name if claim is not None and claim.pending else None
+
+
+def finish_each(session: Session, running: Running, run: Run) -> None:
+    """Do what is left of a run whose steps stand for themselves, and end it unless a GPU does not answer."""
+    begun = {entry.position: entry for entry in run.entries}
+    # A creation that was begun may have left half of an instance, which only the journal knows to be ours.
+    running.take_back(
+        entry for entry in run.entries if entry.state is EntryState.BEGIN and isinstance(entry.step, CreateInstance)
+    )
+    left = [
+        (position, step)
+        for position, step in enumerate(run.steps)
+        if position not in begun or begun[position].state is EntryState.BEGIN
+    ]
+    running.go(left)
+    if not any(stays_open(error) for error in running.errors):
+        # A claim that ends goes with the last of its instances; one that somebody still uses keeps it.
+        session.ledger.end_run(run.run, "done", drops=None if running.errors else run.claim)

@@ -1,0 +1,395 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ledger: claims, the instances that we made, and the journal of steps, in one SQLite file.
+
+The law: a change is on disk when the method that makes it returns, whole or not at all, and only the process that
+holds the lock writes. What cannot be trusted is kept aside and never read as "nothing".
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import Self
+
+import msgspec
+from msgspec.structs import replace
+
+from hamid.core.claims.claim import ClaimedSeat, ClaimedShare, LedgerFacts, OwnInstance, PodOwner, Seat
+from hamid.core.claims.grant import Grant
+from hamid.core.claims.journal import EntryState, Goal, Prior, Run
+from hamid.core.errors import LedgerFailed
+from hamid.core.planner.steps import Step
+from hamid.node.ledger import files, rows
+from hamid.node.ledger import lock as ledger_lock
+from hamid.node.ledger.cache import FactsCache
+from hamid.node.paths import Paths
+from hamid.node.system.boot import boot_id
+
+# Ended runs are kept for people who ask what happened.
+_KEPT_RUNS = 100
+_UNREADABLE = "the ledger '{path}' {why}: every instance counts as used"
+
+
+def read_facts(paths: Paths) -> LedgerFacts:
+    """What the ledger says, for a reader; never raises: a ledger that cannot be read makes everything used."""
+    try:
+        state = files.state_of(paths.ledger)
+        if state == "none":
+            return LedgerFacts()
+        if state == "lost":
+            return _untrusted(paths, "was lost")
+        with closing(files.connect_reader(paths.ledger)) as connection:
+            # One moment for all tables, whatever is written meanwhile.
+            connection.execute("BEGIN")
+            return rows.facts(connection, boot_id(paths), _anew(paths))
+    except files.Unusable as error:
+        return _untrusted(paths, f"is {error}")
+    except OSError as error:
+        return _untrusted(paths, f"cannot be read ({error.strerror})")
+    except (sqlite3.Error, msgspec.MsgspecError, UnicodeError) as error:
+        return _untrusted(paths, f"cannot be read ({error})")
+
+
+class Ledger:
+    """The ledger, open for writing until `close`; one connection behind a lock, which threads share."""
+
+    def __init__(self, paths: Paths, connection: sqlite3.Connection, lock: int) -> None:
+        self._paths = paths
+        self._connection = connection
+        self._lock = lock
+        self._guard = threading.RLock()
+        self._cache = FactsCache()
+        self._command = ledger_lock.own_command()
+        self.boot = boot_id(paths)
+
+    @classmethod
+    def open(cls, paths: Paths, *, wait_seconds: float = 0.0) -> Self:
+        """Take the writer's lock and open; raises LedgerBusy, LedgerFailed or NotPermitted.
+
+        A ledger that cannot be trusted is put aside; the one in its place is not `trusted` until `adopt` was told
+        what is there.
+        """
+        path = paths.ledger
+        try:
+            os.makedirs(paths.state_dir, mode=0o755, exist_ok=True)  # noqa: PTH103  # pathlib costs start-up
+            lock = ledger_lock.take(f"{path}.lock", wait_seconds)
+        except OSError as error:
+            raise files.failed(error, path) from error
+        try:
+            ledger = cls(paths, _connect(path), lock)
+            files.mark(path)
+            ledger._note_boot()
+        except (OSError, sqlite3.Error) as error:
+            os.close(lock)
+            raise files.failed(error, path) from error
+        except BaseException:
+            os.close(lock)
+            raise
+        return ledger
+
+    def close(self) -> None:
+        """Let others write."""
+        with self._guard:
+            self._connection.close()
+            os.close(self._lock)
+
+    def facts(self) -> LedgerFacts:
+        """Claims, instances and doubts."""
+        with self._reading() as connection:
+            return self._cache.read(connection, self.boot, _anew(self._paths))
+
+    # -- claims --
+
+    def add_claim(self, name: str, seats: Sequence[ClaimedSeat]) -> None:
+        """Promise seats to a name that nobody has; raises UsageError if one of them is promised already."""
+        with self._changing() as connection:
+            rows.add_claim(connection, name, seats)
+
+    def release_claim(self, name: str) -> None:
+        """End a claim; its instances stay."""
+        with self._changing() as connection:
+            connection.execute("DELETE FROM claims WHERE name = ?", (name,))
+
+    def release_seat(self, seat: Seat) -> None:
+        """Take one instance from the claim that holds it; a claim without any ends."""
+        with self._changing() as connection:
+            rows.release_seat(connection, seat)
+
+    def rename_seat(self, seat: Seat, mig_uuid: str | None) -> None:
+        """Note what a claimed instance is called now."""
+        with self._changing() as connection:
+            rows.rename_seat(connection, seat, mig_uuid)
+
+    # -- instances --
+
+    def forget(self, seat: Seat) -> None:
+        """Our instance on this seat is gone."""
+        with self._changing() as connection:
+            rows.delete(connection, "instances", seat)
+
+    def adopt(self, seats: Iterable[Seat]) -> None:
+        """What lay on the node when a lost ledger was made anew; each must be explained before it may go."""
+        with self._changing() as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO unexplained (gpu_uuid, profile_id, start) VALUES (?, ?, ?)", map(rows.key, seats)
+            )
+            connection.execute("INSERT OR REPLACE INTO meta SELECT 'adopting', value FROM meta WHERE key = 'rebuilt'")
+            connection.execute("DELETE FROM meta WHERE key = 'rebuilt'")
+
+    def adopt_claim(
+        self,
+        owner: PodOwner,
+        granted: Grant,
+        *,
+        seats: Sequence[ClaimedSeat] = (),
+        shares: Sequence[ClaimedShare] = (),
+    ) -> str:
+        """A claim that was granted before the ledger was lost holds again; its name. What was `made` for it is ours."""
+        with self._changing() as connection:
+            run = self._add_run(connection, (), Goal.ALL, None, ())
+            self._end_run(connection, run, "adopted")
+            name = pod_claim_name(owner, run)
+            rows.add_claim(connection, name, seats)
+            rows.add_owner(connection, name, owner, shares, pending=False)
+            rows.set_granted(connection, name, replace(granted, claim=name), {})
+            for each in seats:
+                rows.delete(connection, "unexplained", each.seat)
+                if each.made:
+                    rows.set_own(connection, each.seat, _own(each, rows.next_generation(connection)))
+            return name
+
+    def end_adoption(self, seats: Iterable[Seat]) -> None:
+        """These are nobody's, and all that was promised is known."""
+        with self._changing() as connection:
+            for seat in seats:
+                rows.delete(connection, "unexplained", seat)
+            connection.execute("DELETE FROM meta WHERE key = 'adopting'")
+
+    def explain(self, seats: Iterable[Seat]) -> None:
+        """These are nobody's, or gone."""
+        with self._changing() as connection:
+            for seat in seats:
+                rows.delete(connection, "unexplained", seat)
+
+    # -- the journal --
+
+    def begin_run(
+        self,
+        steps: Sequence[Step],
+        *,
+        goal: Goal,
+        claim: str | None = None,
+        claim_seats: Sequence[Seat] = (),
+        releases: Sequence[Seat] = (),
+    ) -> int:
+        """Write down a whole plan before its first step; `releases` leave their claims at the same moment."""
+        with self._changing() as connection:
+            for seat in releases:
+                rows.release_seat(connection, seat)
+            return self._add_run(connection, steps, goal, claim, claim_seats)
+
+    def begin_step(self, run: int, position: int, prior: Prior) -> int:
+        """Write down that a step begins; the generation of what it makes."""
+        with self._changing(anything=False) as connection:
+            generation = rows.next_generation(connection)
+            connection.execute(
+                "INSERT OR REPLACE INTO journal (run, position, prior, generation, state) VALUES (?, ?, ?, ?, ?)",
+                (run, position, msgspec.json.encode(prior), generation, EntryState.BEGIN.value),
+            )
+            return generation
+
+    def end_step(
+        self,
+        run: int,
+        position: int,
+        state: EntryState,
+        *,
+        seat: Seat | None = None,
+        own: OwnInstance | None = None,
+        made: bool = False,
+    ) -> None:
+        """Write down how a step ended and, for one with a seat, which instance of ours lies there now (None: none).
+
+        One that was `made` now goes with the claim on it, also where the claim had begun with somebody else's.
+        """
+        with self._changing(anything=False) as connection:
+            connection.execute(
+                "UPDATE journal SET state = ?, mig_uuid = ? WHERE (run, position) = (?, ?)",
+                (state.value, own.mig_uuid if own else None, run, position),
+            )
+            if seat is not None:
+                self._cache.touch(*rows.claims_on(connection, seat), own=True)
+                rows.set_own(connection, seat, own, made=made)
+
+    def end_run(
+        self,
+        run: int,
+        outcome: str,
+        *,
+        claim: str | None = None,
+        seats: Sequence[ClaimedSeat] = (),
+        drops: str | None = None,
+    ) -> None:
+        """The plan is over; from the same moment its `claim` holds, and the one that it `drops` is no more."""
+        with self._changing() as connection:
+            if claim is not None:
+                rows.add_claim(connection, claim, seats)
+            if drops is not None:
+                connection.execute("DELETE FROM claims WHERE name = ?", (drops,))
+            self._end_run(connection, run, outcome)
+
+    def open_runs(self) -> tuple[Run, ...]:
+        """Plans that are not over, the latest first."""
+        with self._reading() as connection:
+            found = connection.execute(f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE ended IS NULL ORDER BY run DESC")  # noqa: S608
+            return tuple(rows.run(connection, row) for row in found.fetchall())
+
+    def run(self, number: int) -> Run:
+        """One plan with its journal as it is now."""
+        with self._reading() as connection:
+            found = connection.execute(f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE run = ?", (number,))  # noqa: S608
+            return rows.run(connection, found.fetchone())
+
+    # -- claims of pods --
+
+    def begin_grant(
+        self,
+        owner: PodOwner,
+        steps: Sequence[Step],
+        *,
+        seats: Sequence[ClaimedSeat] = (),
+        shares: Sequence[ClaimedShare] = (),
+    ) -> tuple[int, str]:
+        """Write down a pending claim of a container with the plan that makes it: the run and the claim's name.
+
+        Raises UsageError for a seat that is promised already.
+        """
+        with self._changing(anything=False) as connection:
+            run = self._add_run(connection, steps, Goal.ALL, None, [each.seat for each in seats])
+            name = pod_claim_name(owner, run)
+            self._cache.touch(name)
+            connection.execute("UPDATE runs SET claim = ? WHERE run = ?", (name, run))
+            rows.add_claim(connection, name, seats)
+            rows.add_owner(connection, name, owner, shares, pending=True)
+            return run, name
+
+    def finish_grant(self, run: int, claim: str, granted: Grant, uuids: Mapping[Seat, str | None]) -> None:
+        """The plan is done, and from the same moment its claim holds."""
+        with self._changing(anything=False) as connection:
+            self._cache.touch(claim)
+            rows.set_granted(connection, claim, granted, uuids)
+            self._end_run(connection, run, "done")
+
+    def regrant(self, claim: str, owner: PodOwner, granted: Grant, uuids: Mapping[Seat, str | None]) -> str:
+        """A claim that holds is another container's or carries another grant now; its name, which tells the owner."""
+        with self._changing() as connection:
+            name = pod_claim_name(owner, int(claim.rpartition(":")[2]))
+            if name != claim:
+                rows.rename_claim(connection, claim, name)
+            connection.execute("UPDATE owners SET owner = ? WHERE claim = ?", (msgspec.json.encode(owner), name))
+            rows.set_granted(connection, name, granted, uuids)
+            return name
+
+    def granted(self, claim: str) -> Grant | None:
+        """What the container of a claim received; None for one that is pending, an operator's or unknown."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT granted FROM owners WHERE claim = ? AND pending = 0", (claim,)).fetchone()
+            return None if row is None else msgspec.json.decode(row[0], type=Grant)
+
+    # -- inside --
+
+    def _add_run(
+        self,
+        connection: sqlite3.Connection,
+        steps: Sequence[Step],
+        goal: Goal,
+        claim: str | None,
+        claim_seats: Sequence[Seat],
+    ) -> int:
+        row = (
+            self.boot,
+            goal.value,
+            claim,
+            msgspec.json.encode(tuple(claim_seats)),
+            msgspec.json.encode(tuple(steps)),
+            os.getpid(),
+            self._command,
+            rows.now(),
+        )
+        columns = "boot_id, goal, claim, claim_seats, steps, pid, command, begun_at"
+        cursor = connection.execute(f"INSERT INTO runs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608
+        return int(cursor.lastrowid or 0)
+
+    @staticmethod
+    def _end_run(connection: sqlite3.Connection, run: int, outcome: str) -> None:
+        connection.execute("UPDATE runs SET ended = ? WHERE run = ?", (outcome, run))
+        connection.execute("DELETE FROM runs WHERE ended IS NOT NULL AND run <= ?", (run - _KEPT_RUNS,))
+
+    def _note_boot(self) -> None:
+        """Instances never outlive a boot."""
+        with self._changing() as connection:
+            row = connection.execute("SELECT value FROM meta WHERE key = 'boot_id'").fetchone()
+            if row is None or row[0] != self.boot:
+                connection.execute("DELETE FROM instances")
+                connection.execute("DELETE FROM unexplained")
+                connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('boot_id', ?)", (self.boot,))
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._guard:
+            try:
+                yield self._connection
+            except (sqlite3.Error, msgspec.MsgspecError, UnicodeError) as error:
+                raise files.failed(error, self._paths.ledger) from error
+
+    @contextmanager
+    def _changing(self, *, anything: bool = True) -> Iterator[sqlite3.Connection]:
+        """A transaction. One that does not change just `anything` touches the cache itself."""
+        with self._reading() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            if anything:
+                self._cache.touch_all()
+            try:
+                yield connection
+                self._commit()
+            except BaseException:
+                # A full disk may have rolled back already.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def _commit(self) -> None:
+        self._connection.execute("COMMIT")
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    try:
+        return files.connect_writer(path)
+    except files.Unusable as error:
+        files.mark(path)
+        aside = files.set_aside(path, str(error))
+        why = f"the ledger was {error} and is now '{aside}'"
+    try:
+        return files.connect_writer(path, why)
+    except files.Unusable as error:
+        raise LedgerFailed(f"'{path}' cannot be made anew", "see the directory and its file system") from error
+
+
+def pod_claim_name(owner: PodOwner, number: int) -> str:
+    """What a container's claim is called: no operator's name has a slash or a colon."""
+    return f"{owner if owner.name or owner.uid else 'unidentified'}:{number}"
+
+
+def _own(each: ClaimedSeat, generation: int) -> OwnInstance:
+    return OwnInstance(
+        seat=each.seat, profile=each.profile, size=each.size, generation=generation, mig_uuid=each.mig_uuid
+    )
+
+
+def _anew(paths: Paths) -> str:
+    return _UNREADABLE.format(path=paths.ledger.replace("{", "{{").replace("}", "}}"), why="was made anew ({why})")
+
+
+def _untrusted(paths: Paths, why: str) -> LedgerFacts:
+    return LedgerFacts(trusted=False, warnings=(_UNREADABLE.format(path=paths.ledger, why=why),))

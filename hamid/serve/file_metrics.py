@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What metrics tell of files, read beside the loop when somebody asks: nobody pays for it while nobody scrapes."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from hamid.core.claims.claim import Claim
+from hamid.core.config.config import Config
+from hamid.core.errors import HamiError
+from hamid.core.library.region import ContainerUse
+from hamid.engine.library.state import container_library
+from hamid.engine.pods import share_folders
+from hamid.engine.pods.share_usage import in_use
+from hamid.node.paths import Paths
+
+# A scrape waits no longer for a disk that hangs; it then tells what was read before.
+_PATIENCE_SECONDS: Final = 2.0
+
+
+class OnDisk(Struct, frozen=True):
+    """The version of libvgpu that containers get, or nothing, and by claim what its container uses."""
+
+    library: str = ""
+    uses: Mapping[str, ContainerUse] = {}
+
+
+class DiskReader:
+    """One reading at a time; who asks meanwhile shares its answer."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        self._latest = OnDisk()
+        self._reading: asyncio.Task[OnDisk] | None = None
+
+    async def read(self, config: Config, claims: Sequence[Claim]) -> OnDisk:
+        """The files as they are now."""
+        if self._reading is None:
+            self._reading = asyncio.create_task(asyncio.to_thread(_read, self._paths, config, tuple(claims)))
+            self._reading.add_done_callback(self._ended)
+        reading = self._reading
+        await asyncio.wait({reading}, timeout=_PATIENCE_SECONDS)
+        return reading.result() if reading.done() else self._latest
+
+    def _ended(self, reading: asyncio.Task[OnDisk]) -> None:
+        self._reading = None
+        if not reading.cancelled() and reading.exception() is None:
+            self._latest = reading.result()
+
+
+def _read(paths: Paths, config: Config, claims: Sequence[Claim]) -> OnDisk:
+    return OnDisk(_installed(share_folders.library_dir(paths, config)), in_use(paths, config, claims))
+
+
+def _installed(folder: str) -> str:
+    try:
+        path = container_library(folder)
+    except HamiError:
+        return ""
+    return Path(path).name.removeprefix("libvgpu.so").lstrip(".") or "unversioned"

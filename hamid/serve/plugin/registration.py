@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our place among kubelet's device plugins: a socket that is there, a registration that holds, streams that live.
+
+A loop compares what is with what should be four times a second: three calls of stat, about 0.02 % of a core. inotify
+would need watches on folders that come, go and are made anew, and miss nothing less. Whatever happened (kubelet
+restarted and wiped the folder, somebody removed our socket, kubelet dropped its stream), the next round mends it.
+
+Streams of an old server end before we register again: from 1.25 on kubelet, when a stream ends, disconnects whatever
+client now bears the resource's name.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+from msgspec import Struct
+
+from hamid.core.errors import HamiError, KubeletFailed
+from hamid.node.kubelet.api import deviceplugin_pb2
+from hamid.node.kubelet.grpc import OPTIONS, PLUGIN_VERSION, listens
+from hamid.serve.plugin import socket as plugin_socket
+from hamid.serve.plugin.feed import DeviceFeed
+from hamid.serve.plugin.service import GpuNode, PluginCalls, PluginService, handlers, options
+
+POLL_SECONDS: Final = 0.5
+REGISTER_SECONDS: Final = 5.0
+DRAIN_SECONDS: Final = 10.0
+# Both together with a poll and a registration stay below the 2 s within which we are back.
+_LONGEST_PAUSE_SECONDS: Final = 1.0
+# How long kubelet may take to open its stream once registered, and to come back when it ended.
+_STREAM_SECONDS: Final = 2.0
+# Kubelet's goroutine that sees an old stream end must have run before the new client gets the name.
+_SETTLE_SECONDS: Final = 0.1
+# Ten times what kubelet sends for the largest node; each byte may take a hundred once it is read.
+_MOST_BYTES: Final = 1024 * 1024
+
+
+class PluginState(Struct, frozen=True, kw_only=True):
+    """For STATUS, /readyz and metrics; `since` is Unix time of the registration that holds."""
+
+    socket: str
+    registered: bool = False
+    since: float | None = None
+    problem: str = ""
+    registrations: int = 0
+
+
+class _Server(Struct, frozen=True, kw_only=True):
+    """One generation: what it bound, and the service whose streams it feeds."""
+
+    grpc: Any
+    service: PluginService
+    path: str
+    identity: plugin_socket.Identity
+
+
+def socket_name(resource: str) -> str:
+    """The name of our socket among kubelet's device plugins."""
+    return f"hami-{resource.rpartition('/')[2]}.sock"
+
+
+class DevicePlugin:
+    """Serves `resource` from a socket in `kubelet_dir`/device-plugins. Constructed within the running loop.
+
+    `gate` is asked, on a thread, before every registration: a reason in words keeps us from registering.
+    """
+
+    def __init__(
+        self,
+        node: GpuNode,
+        *,
+        kubelet_dir: Path,
+        log: Any,
+        resource: str = "nvidia.com/gpu",
+        gate: Callable[[], str] = str,
+    ) -> None:
+        self._folder = os.path.join(kubelet_dir, "device-plugins")  # noqa: PTH118
+        self._kubelet = os.path.join(self._folder, "kubelet.sock")  # noqa: PTH118
+        self._log = log
+        self._resource = resource
+        self._name = socket_name(resource)
+        self._gate = gate
+        self._calls = PluginCalls(node, log)
+        self._feed = DeviceFeed(lambda: self._calls.run(node.devices))
+        self._server: _Server | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+        self._registered_with: plugin_socket.Identity | None = None
+        self._streams_seen = 0.0
+        self._pause = 0.0
+        self._not_before = 0.0
+        self._draining = False
+        self.state = PluginState(socket=os.path.join(self._folder, self._name))  # noqa: PTH118
+
+    def changed(self) -> None:
+        """The devices may be others now; from any thread."""
+        self._feed.changed()
+
+    def configure(self, *, deadline_seconds: float, preferred_allocation: bool) -> None:
+        """Takes effect for the next call; a changed option of ours makes us register again."""
+        self._calls.deadline_seconds = deadline_seconds
+        if self._calls.preferred_allocation != preferred_allocation:
+            self._calls.preferred_allocation = preferred_allocation
+            self._registered_with = None
+
+    async def run(self) -> None:
+        """Serves until cancelled, then drains."""
+        feed = asyncio.create_task(self._feed_forever(), name="device feed")
+        try:
+            while not self._draining:
+                await self._converge()
+                await asyncio.sleep(POLL_SECONDS)
+        finally:
+            feed.cancel()
+            await self.drain(DRAIN_SECONDS)
+
+    async def drain(self, seconds: float) -> None:
+        """Streams close, calls in flight end within `seconds` or are undone, our socket goes. May be called again."""
+        self._draining = True
+        self._retire(seconds)
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=seconds + 1.0)
+        self._calls.close()
+        self._set(registered=False, since=None)
+
+    async def _feed_forever(self) -> None:
+        while True:
+            try:
+                await self._feed.run()
+            except HamiError as error:
+                self._log.warning("devices_unknown", error=error.message, hint=error.hint)
+                await asyncio.sleep(_LONGEST_PAUSE_SECONDS)
+                self._feed.changed()
+
+    async def _converge(self) -> None:
+        now = time.monotonic()
+        if now < self._not_before:
+            return
+        try:
+            if await self._prepare(now):
+                await self._register()
+        except HamiError as error:
+            self._pause = min(self._pause * 2 or POLL_SECONDS, _LONGEST_PAUSE_SECONDS)
+            self._not_before = now + self._pause
+            self._lost(error.message)
+
+    async def _prepare(self, now: float) -> bool:
+        """The socket is there; True when kubelet does not know us."""
+        if plugin_socket.identity(self._folder) is None:
+            self._retire(DRAIN_SECONDS)
+            raise KubeletFailed(f"'{self._folder}' does not exist: kubelet has not run here yet")
+        if self._server is None or plugin_socket.identity(self._server.path) != self._server.identity:
+            await self._serve()
+        kubelet = plugin_socket.identity(self._kubelet)
+        if kubelet is None:
+            self._registered_with = None
+            raise KubeletFailed(f"kubelet is not there: no '{self._kubelet}'")
+        if self._feed.streams:
+            self._streams_seen = now
+        elif self._registered_with is not None and now - self._streams_seen > _STREAM_SECONDS:
+            self._registered_with = None
+            self._lost("kubelet closed its stream of devices")
+        return kubelet != self._registered_with
+
+    async def _serve(self) -> None:
+        """A new generation takes the place of the one whose socket is gone."""
+        self._retire(DRAIN_SECONDS)
+        self._registered_with = None
+        temporary, final = plugin_socket.place(self._folder, self._name)
+        server = grpc.aio.server(options=(("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", _MOST_BYTES)))
+        service = PluginService(self._calls, self._feed)
+        server.add_generic_rpc_handlers((handlers(service),))
+        try:
+            server.add_insecure_port(f"unix:{temporary}")
+            await server.start()
+            os.chmod(temporary, 0o600)  # noqa: PTH101
+            os.rename(temporary, final)  # noqa: PTH104
+        except (RuntimeError, OSError) as error:
+            await server.stop(0)
+            raise KubeletFailed(f"cannot serve on '{final}': {error}") from error
+        found = plugin_socket.identity(final)
+        if found is None:
+            await server.stop(0)
+            raise KubeletFailed(f"'{final}' was removed while it was made")
+        self._server = _Server(grpc=server, service=service, path=final, identity=found)
+        self._log.info("plugin_serving", socket=final)
+        await asyncio.sleep(_SETTLE_SECONDS)
+
+    def _retire(self, seconds: float) -> None:
+        """The current server ends: streams now, calls in flight within `seconds`, its socket if it is still ours."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        plugin_socket.remove(server.path, server.identity)
+        server.service.closing.set()
+        self._feed.wake()
+        task = asyncio.create_task(_stop(server.grpc, seconds), name="plugin server ends")
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _register(self) -> None:
+        reason = await self._calls.run(self._gate)
+        if reason:
+            raise KubeletFailed(reason)
+        kubelet = plugin_socket.identity(self._kubelet)
+        if kubelet is None or not listens(self._kubelet):
+            raise KubeletFailed(f"kubelet does not answer on '{self._kubelet}'")
+        self._streams_seen = time.monotonic() + REGISTER_SECONDS
+        await _announce(self._kubelet, self._name, self._resource, options(self._calls.preferred_allocation))
+        self._streams_seen = time.monotonic()
+        self._registered_with = kubelet
+        self._pause = 0.0
+        registrations = self.state.registrations + 1
+        self._set(registered=True, since=time.time(), problem="", registrations=registrations)
+        self._log.info("registered", resource=self._resource, socket=self._name, registrations=registrations)
+
+    def _lost(self, problem: str) -> None:
+        if problem != self.state.problem:
+            self._log.warning("not_registered", problem=problem)
+        self._set(registered=False, since=None, problem=problem)
+
+    def _set(self, **changes: Any) -> None:
+        known = {name: getattr(self.state, name) for name in self.state.__struct_fields__}
+        self.state = PluginState(**{**known, **changes})
+
+
+async def _stop(server: Any, seconds: float) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        await server.stop(seconds)
+
+
+async def _announce(kubelet: str, endpoint: str, resource: str, ours: Any) -> None:
+    """Tells kubelet of us. Raises KubeletFailed."""
+    request = deviceplugin_pb2.RegisterRequest(
+        version=PLUGIN_VERSION, endpoint=endpoint, resource_name=resource, options=ours
+    )
+    async with grpc.aio.insecure_channel(f"unix:{kubelet}", options=OPTIONS) as channel:
+        call = channel.unary_unary(
+            "/v1beta1.Registration/Register",
+            request_serializer=deviceplugin_pb2.RegisterRequest.SerializeToString,
+            response_deserializer=deviceplugin_pb2.Empty.FromString,
+        )
+        try:
+            await call(request, timeout=REGISTER_SECONDS)
+        except grpc.RpcError as error:
+            raise KubeletFailed(f"kubelet refused to register '{resource}': {error.details()}") from error

@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The five methods that kubelet calls, over the engine's blocking ones.
+
+Each call runs on a thread of a bounded pool. A call that kubelet gives up gives back what it took: either the caller
+gets the grants or they are undone, decided once.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, Protocol, TypeVar
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from hamid.core.claims.device_ids import PluginDevice
+from hamid.core.claims.grant import Denial, Grant
+from hamid.core.errors import HamiError
+from hamid.node.kubelet.api import deviceplugin_pb2
+from hamid.serve import grpc_status
+from hamid.serve.plugin.feed import DeviceFeed
+
+Result = TypeVar("Result")
+
+# Kubelet admits one pod at a time; whoever else asks waits in line instead of taking a thread.
+ALLOCATE_THREADS: Final = 64
+OTHER_THREADS: Final = 8
+# More than any node advertises: 16 GPUs in 128 parts.
+_MAX_IDS: Final = 4096
+_MAX_CONTAINERS: Final = 128
+_MAX_ID_BYTES: Final = 128
+# Kubelet waits 30 s for PreStartContainer; the answer must still travel.
+PRESTART_SECONDS: Final = 28.0
+
+
+class GpuNode(Protocol):
+    """What the device plugin asks of the engine; every method may block, and be called from any thread."""
+
+    def devices(self) -> tuple[PluginDevice, ...]:
+        """What kubelet may give to containers."""
+        ...
+
+    def prefer(self, available: tuple[str, ...], must_include: tuple[str, ...], size: int) -> tuple[str, ...]:
+        """Which ids of the available ones the planner would take."""
+        ...
+
+    def allocate(self, device_ids: tuple[str, ...], *, deadline_seconds: float | None = None) -> Grant | Denial:
+        """Give these ids to the container that waits for them."""
+        ...
+
+    def undo(self, claim: str) -> None:
+        """Take back a grant that nobody received."""
+        ...
+
+    def prestart(self, device_ids: tuple[str, ...]) -> Denial | None:
+        """Verify or restore what the ids stand for."""
+        ...
+
+
+class _Delivery:
+    """Grants on their way to a caller who may leave."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._left = False
+        self._grants: tuple[Grant, ...] = ()
+
+    def deliver(self, grants: tuple[Grant, ...]) -> bool:
+        """False when the caller has left."""
+        with self._lock:
+            self._grants = () if self._left else grants
+            return not self._left
+
+    def leave(self) -> tuple[Grant, ...]:
+        """The caller is gone: the grants that were delivered to nobody."""
+        with self._lock:
+            self._left = True
+            return self._grants
+
+
+class PluginCalls:
+    """The engine behind the methods: threads, deadlines, undo; shared by all generations of servers."""
+
+    def __init__(self, node: GpuNode, log: Any) -> None:
+        self.node = node
+        self.log = log
+        self.deadline_seconds = 25.0
+        self.preferred_allocation = True
+        self._allocations = ThreadPoolExecutor(ALLOCATE_THREADS, "allocate")
+        self._others = ThreadPoolExecutor(OTHER_THREADS, "kubelet")
+
+    async def run(self, call: Callable[..., Result], *values: Any) -> Result:
+        """A blocking call of the engine, on a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._others, call, *values)
+
+    async def allocate(self, requests: list[tuple[str, ...]], seconds: float) -> tuple[Grant, ...] | Denial:
+        """Grants for all requests or for none; a cancelled caller leaves nothing behind."""
+        loop = asyncio.get_running_loop()
+        delivery = _Delivery()
+        until = loop.time() + seconds
+        work = loop.run_in_executor(self._allocations, self._allocate_all, requests, until, loop.time, delivery)
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            # A call that waits for a thread never starts; one at work undoes itself; a finished one is undone here.
+            work.cancel()
+            self._others.submit(self._undo_logged, delivery.leave())
+            raise
+
+    def _allocate_all(
+        self, requests: list[tuple[str, ...]], until: float, clock: Callable[[], float], delivery: _Delivery
+    ) -> tuple[Grant, ...] | Denial:
+        grants: list[Grant] = []
+        try:
+            for ids in requests:
+                outcome = self.node.allocate(ids, deadline_seconds=max(until - clock(), 0.0))
+                if isinstance(outcome, Denial):
+                    self._undo(tuple(grants))
+                    return outcome
+                grants.append(outcome)
+        except BaseException:
+            self._undo_logged(tuple(grants))
+            raise
+        if not delivery.deliver(tuple(grants)):
+            self._undo_logged(tuple(grants))
+        return tuple(grants)
+
+    def _undo(self, grants: tuple[Grant, ...]) -> None:
+        for grant in reversed(grants):
+            self.node.undo(grant.claim)
+
+    def _undo_logged(self, grants: tuple[Grant, ...]) -> None:
+        """As `_undo`, where nobody is left to hear of a failure; reconciliation will try again."""
+        for grant in reversed(grants):
+            try:
+                self.node.undo(grant.claim)
+            except HamiError as error:
+                self.log.warning("undo_failed", claim=grant.claim, error=error.message, hint=error.hint)
+            else:
+                self.log.info("allocate_undone", claim=grant.claim)
+
+    def close(self) -> None:
+        """No further call starts; those at work end on their own deadlines."""
+        self._allocations.shutdown(wait=False, cancel_futures=True)
+        self._others.shutdown(wait=False, cancel_futures=True)
+
+
+class PluginService:
+    """The methods of one server; `closing` ends its streams."""
+
+    def __init__(self, calls: PluginCalls, feed: DeviceFeed) -> None:
+        self._calls = calls
+        self._feed = feed
+        self.closing = asyncio.Event()
+
+    async def GetDevicePluginOptions(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802  # gRPC's names
+        """PreStartContainer is always wanted, GetPreferredAllocation as configured."""
+        return options(self._calls.preferred_allocation)
+
+    async def ListAndWatch(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ARG002, N802
+        """The devices at once, and again with every change."""
+        async for answer in self._feed.follow(self.closing):
+            yield answer
+
+    async def GetPreferredAllocation(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """For each container the ids that the planner would take."""
+        containers = request.container_requests
+        await _check_count(context, containers)
+        for each in containers:
+            await _check_ids(context, each.available_deviceIDs)
+            await _check_ids(context, each.must_include_deviceIDs)
+            if not len(each.must_include_deviceIDs) <= each.allocation_size <= len(each.available_deviceIDs):
+                await context.abort(
+                    grpc_status.Status.INVALID_ARGUMENT, "allocation_size is not within what is available"
+                )
+        chosen = [await self._engine(context, self._prefer, each) for each in containers]
+        answer = deviceplugin_pb2.ContainerPreferredAllocationResponse
+        return deviceplugin_pb2.PreferredAllocationResponse(
+            container_responses=[answer(deviceIDs=list(ids)) for ids in chosen]
+        )
+
+    async def Allocate(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Grants for every container of the request, or a refusal that says what to do."""
+        await _check_count(context, request.container_requests)
+        for each in request.container_requests:
+            await _check_ids(context, each.devices_ids)
+            if not each.devices_ids:
+                await context.abort(grpc_status.Status.INVALID_ARGUMENT, "a container request names no device")
+        requests = [tuple(each.devices_ids) for each in request.container_requests]
+        left = context.time_remaining()
+        seconds = self._calls.deadline_seconds if left is None else min(left, self._calls.deadline_seconds)
+        outcome = await self._guarded(context, self._calls.allocate(requests, seconds))
+        if isinstance(outcome, Denial):
+            await context.abort(*grpc_status.of_denial(outcome))
+        return grpc_status.of_grants(outcome)
+
+    async def PreStartContainer(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """What the ids stand for is there, or the start is refused."""
+        await _check_ids(context, request.devices_ids)
+        denial = await self._engine(context, self._calls.node.prestart, tuple(request.devices_ids))
+        if denial is not None:
+            await context.abort(*grpc_status.of_denial(denial))
+        return deviceplugin_pb2.PreStartContainerResponse()
+
+    def _prefer(self, request: Any) -> tuple[str, ...]:
+        available, needed = tuple(request.available_deviceIDs), tuple(request.must_include_deviceIDs)
+        return self._calls.node.prefer(available, needed, request.allocation_size)
+
+    async def _engine(self, context: Any, call: Callable[..., Result], *values: Any) -> Result:
+        work = asyncio.wait_for(self._calls.run(call, *values), PRESTART_SECONDS)
+        outcome: Result = await self._guarded(context, work)
+        return outcome
+
+    async def _guarded(self, context: Any, work: Any) -> Any:
+        """The outcome, or the call ends with a status: errors of ours by the table, others as INTERNAL and logged."""
+        try:
+            return await work
+        except HamiError as error:
+            await context.abort(*grpc_status.of_error(error))
+        except TimeoutError:
+            await context.abort(
+                grpc_status.Status.DEADLINE_EXCEEDED, "the node did not answer in time; see hamid's log"
+            )
+        except Exception as error:  # the border: kubelet must get an answer, the log the whole story
+            self._calls.log.exception("call_failed")
+            await context.abort(
+                grpc_status.Status.INTERNAL, f"hamid met an unexpected {type(error).__name__}; see its log"
+            )
+
+
+def options(preferred_allocation: bool) -> Any:  # noqa: FBT001  # one flag of the message
+    """Our DevicePluginOptions, the same in Register and in GetDevicePluginOptions."""
+    return deviceplugin_pb2.DevicePluginOptions(
+        pre_start_required=True, get_preferred_allocation_available=preferred_allocation
+    )
+
+
+async def _check_count(context: Any, containers: Any) -> None:
+    """Ends the call when it is for more containers than any kubelet would ask for at once."""
+    if len(containers) > _MAX_CONTAINERS:
+        await context.abort(
+            grpc_status.Status.INVALID_ARGUMENT, f"more than {_MAX_CONTAINERS} containers in one request"
+        )
+
+
+async def _check_ids(context: Any, ids: Any) -> None:
+    """Ends the call when it names more devices than a node has, or such as cannot be ours."""
+    if len(ids) > _MAX_IDS:
+        await context.abort(grpc_status.Status.INVALID_ARGUMENT, f"more than {_MAX_IDS} devices for one container")
+    if any(len(each) > _MAX_ID_BYTES for each in ids):
+        await context.abort(grpc_status.Status.INVALID_ARGUMENT, "a device id is longer than any of ours")
+
+
+def _parsed(method: Callable[[Any, Any], Any], message: Any) -> Callable[[bytes, Any], Any]:
+    """The method over the bytes of its request; what is no such message is the caller's fault and said to be."""
+
+    async def call(data: bytes, context: Any) -> Any:
+        try:
+            request = message.FromString(data)
+        except DecodeError as error:
+            await context.abort(grpc_status.Status.INVALID_ARGUMENT, f"no {message.DESCRIPTOR.name}: {error}")
+        return await method(request, context)
+
+    return call
+
+
+def handlers(service: PluginService) -> Any:
+    """The service as gRPC serves it."""
+    messages = deviceplugin_pb2
+    unary: dict[str, tuple[Any, Any]] = {
+        "GetDevicePluginOptions": (messages.Empty, messages.DevicePluginOptions),
+        "GetPreferredAllocation": (messages.PreferredAllocationRequest, messages.PreferredAllocationResponse),
+        "Allocate": (messages.AllocateRequest, messages.AllocateResponse),
+        "PreStartContainer": (messages.PreStartContainerRequest, messages.PreStartContainerResponse),
+    }
+    methods = {
+        name: grpc.unary_unary_rpc_method_handler(
+            _parsed(getattr(service, name), asked), None, answered.SerializeToString
+        )
+        for name, (asked, answered) in unary.items()
+    }
+    # Its request is an empty message, in which nothing is to be read.
+    methods["ListAndWatch"] = grpc.unary_stream_rpc_method_handler(
+        service.ListAndWatch, None, messages.ListAndWatchResponse.SerializeToString
+    )
+    return grpc.method_handlers_generic_handler("v1beta1.DevicePlugin", methods)

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our socket among kubelet's: bound under a name of its own, then put in place by one rename.
+
+gRPC removes the path that it bound when a server ends, whoever's socket lies there by then. Bound under a generation's
+own name, an old server can take nothing away from its successor, and kubelet never meets a half-made socket.
+"""
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from itertools import count
+from typing import Final
+
+from hamid.core.errors import KubeletFailed
+from hamid.node.kubelet.grpc import MAX_SOCKET_PATH, listens
+
+Identity = tuple[int, int, int]
+_generations: Final = count(1)
+
+
+def identity(path: str) -> Identity | None:
+    """What tells this file from one made later under the same name; None when nothing is there."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    # A recreated socket often gets the inode of the removed one, but never its time of change.
+    return status.st_dev, status.st_ino, status.st_ctime_ns
+
+
+def place(folder: str, name: str) -> tuple[str, str]:
+    """A free name to bind and the final path. Raises KubeletFailed when our name answers already, or cannot be used."""
+    final = os.path.join(folder, name)  # noqa: PTH118
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}-{next(_generations)}")  # noqa: PTH118
+    if len(os.fsencode(temporary)) > MAX_SOCKET_PATH:
+        raise KubeletFailed(
+            f"the socket's path '{temporary}' is longer than {MAX_SOCKET_PATH} bytes", "name a shorter kubelet root"
+        )
+    _check_free(final)
+    for left in _leftovers(folder, name):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(left)  # noqa: PTH108
+    return temporary, final
+
+
+def remove(path: str, ours: Identity) -> None:
+    """The path is gone if our socket still lies there."""
+    if identity(path) == ours:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108
+
+
+def _check_free(final: str) -> None:
+    try:
+        mode = os.lstat(final).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise KubeletFailed(f"'{final}' is no socket", "find out what put it there, then remove it")
+    if listens(final):
+        raise KubeletFailed(f"another process answers on '{final}'", "stop the other plugin; its socket stays")
+
+
+def _leftovers(folder: str, name: str) -> Iterator[str]:
+    """Sockets that killed servers of ours left half-made."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(f".{name}.") and not entry.is_file() and not listens(entry.path):
+                yield entry.path

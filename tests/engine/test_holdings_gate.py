@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When kubelet is asked what it holds: a List beside a call that it waits for has made real kubelets panic."""
+
+import threading
+import time
+
+import pytest
+from support.nodes import World
+
+from hamid.core.claims.claim import Claim, PodOwner
+from hamid.core.claims.container_request import Asked
+from hamid.core.claims.grant import Grant
+from hamid.core.pods.pods import Holding, HoldingList
+from hamid.engine.pods import holdings_gate
+from hamid.engine.pods.holdings_gate import Courtesy
+
+LISTED = HoldingList(
+    holdings=(Holding(namespace="ns", pod="job", container="main", resource="nvidia.com/gpu", device_ids=("a",)),),
+    complete=True,
+)
+
+
+class Source:
+    """Kubelet's holdings; notes when it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def holdings(self):
+        self.asked.append(time.monotonic())
+        return LISTED
+
+
+@pytest.fixture
+def source():
+    return Source()
+
+
+def test_a_list_waits_until_nobody_is_being_answered(source):
+    """Whoever asks meanwhile gets an answer that is not older than his question."""
+    polite, found = Courtesy(source, tuple), []
+    with polite.answering(), polite.answering():
+        late = threading.Thread(target=lambda: found.append(polite.holdings()))
+        late.start()
+        late.join(holdings_gate._PATIENCE_SECONDS / 5)
+        assert source.asked == []
+        ended = time.monotonic()
+    late.join()
+    assert found == [LISTED]
+    assert source.asked[0] >= ended
+
+
+def test_answers_without_an_end_delay_a_list_and_do_not_prevent_it(source):
+    """Release must go on where pods are admitted one upon the other."""
+    polite = Courtesy(source, tuple)
+    with polite.answering():
+        began = time.monotonic()
+        assert polite.holdings() == LISTED
+        assert source.asked[0] - began >= holdings_gate._PATIENCE_SECONDS
+
+
+class Listed(World):
+    """A kubelet that notes when it is asked."""
+
+    lists = 0
+
+    def holdings(self):
+        self.lists += 1
+        return super().holdings()
+
+
+def test_neither_a_preference_nor_an_allocation_lists_what_kubelet_holds(make_node):
+    """While kubelet waits for them a List is what makes it panic."""
+    world = Listed()
+    node = make_node("1xA100-SXM4-40GB", world=world)
+    before = world.lists
+    chosen = node.prefer(tuple(each.device_id for each in node.devices()), (), 1)
+    assert isinstance(node.allocate(chosen), Grant)
+    assert node.prestart(chosen) is None
+    assert world.lists == before > 0
+
+
+def test_what_others_gave_is_known_and_what_we_gave_is_not_taken_for_it(source):
+    """A name may come again within seconds (a StatefulSet's pod): our own claims tell by uid whose they are."""
+    owner = PodOwner(
+        uid="u", resource="nvidia.com/gpu", device_ids=("a",), asked=Asked(count=1), granted_at=1.0, boot_id="boot"
+    )
+    for claims, others in (((), LISTED.holdings), ((Claim(name="ours", owner=owner),), ())):
+        moments = iter([claims, ()])
+        polite = Courtesy(source, lambda moments=moments: next(moments))
+        assert polite.holdings() == LISTED
+        assert polite.foreign().holdings == others
+    assert len(source.asked) == 2
