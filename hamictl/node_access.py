@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from hamid.core.config.parse import Parsed
     from hamid.core.hardware.snapshot import Snapshot
     from hamid.core.library.selftest import Check
-    from hamid.core.located import Marked
+    from hamid.core.located import Located
     from hamid.core.planner.steps import Step
     from hamid.core.planner.templates import TemplateTable
     from hamid.core.relayout.saved_plan import ClaimSeat
     from hamid.engine.library.state import Collection, Drift, LibraryState
     from hamid.engine.library.sync import SyncReport
-    from hamid.engine.reload import Running
+    from hamid.engine.reload import InForce
     from hamid.engine.steps.apply import ApplyReport, Progress
     from hamid.engine.steps.recover import Finding
     from hamid.engine.steps.restore import RestoreReport
@@ -198,7 +198,7 @@ class LocalConfig:
 
         return read_files(files, self._environment)
 
-    def running(self) -> "Running | None":
+    def running(self) -> "InForce | None":
         """What the hamid that serves this node has in force."""
         from hamid.engine.reload import running  # noqa: PLC0415
 
@@ -282,7 +282,7 @@ class LocalLibrary:
         return collect(self.dest, self.paths, keep=keep, dry_run=dry_run)
 
 
-def read_marked(path: str) -> "Marked":
+def read_marked(path: str) -> "Located":
     """A YAML or JSON file as a marked tree; raises UsageError or ConfigError."""
     from hamid.node.config.yaml import read_marked as read  # noqa: PLC0415  # yaml costs start-up
 

@@ -21,7 +21,7 @@ from hamid.core.claims.which_container import identifier
 from hamid.core.config.config import PodsSource
 from hamid.core.errors import HamiError
 from hamid.core.exits import Exit, exit_code
-from hamid.core.hardware.health import rules
+from hamid.core.hardware.health import HealthRules, rules
 from hamid.core.library.plan import changes
 from hamid.core.metrics.daemon import Facts
 from hamid.core.metrics.gpus import families
@@ -39,7 +39,7 @@ from hamid.node.system.systemd import Notifier
 from hamid.serve.file_metrics import DiskReader
 from hamid.serve.plugin.registration import DevicePlugin, socket_name
 from hamid.serve.supervisor import Supervisor
-from hamid.serve.web import Answer, Web, checks, metrics
+from hamid.serve.web import Response, Web, checks, metrics
 
 _STATUS_SECONDS: Final = 2.0
 # Without a beat for so long the supervisor is stuck, and the watchdog is to end us.
@@ -153,7 +153,7 @@ class _Life:
             gate=gate,
         )
         self._supervisor = Supervisor(self._node, self._reloader, self._log, changed=self._changed, gate=gate)
-        self._health = HealthKeeper(self._node, lambda: rules(self._reloader.config, os.environ), self._log)
+        self._health = HealthKeeper(self._node, self._health_rules, self._log)
         self._web = Web(config.metrics_address, self._routes(), self._log) if config.metrics_address else None
         self._node.listen(self._plugin.changed)
         self._changed()
@@ -250,24 +250,33 @@ class _Life:
         simulated = "simulated; " if self._setup.simulated else ""
         return simulated + "; ".join([said, *problems])
 
+    def _health_rules(self) -> HealthRules:
+        config = self._reloader.config
+        return rules(
+            os.environ,
+            health_checks=config.health_checks,
+            ignored_xids=config.ignored_xids,
+            recovery_seconds=config.health_recovery_seconds,
+        )
+
     def _routes(self) -> dict[str, Any]:
         return {"/metrics": self._metrics, "/livez": self._livez, "/readyz": self._readyz}
 
-    async def _livez(self, query: str) -> Answer:
+    async def _livez(self, query: str) -> Response:
         stuck = time.monotonic() - self._supervisor.beat
         return checks(
             {"supervisor": "" if stuck < _STUCK_SECONDS else f"no beat for {stuck:.0f} s"}, query, name="livez"
         )
 
-    async def _readyz(self, query: str) -> Answer:
+    async def _readyz(self, query: str) -> Response:
         needed = ("driver", "restored", "kubelet")
         found = self._problems()
         shown = found if "verbose" in query.split("&") else {name: found[name] for name in needed}
         answer = checks(shown, query, name="readyz")
         ready = not any(found[name] for name in needed)
-        return Answer(200 if ready else 503, answer.body)
+        return Response(200 if ready else 503, answer.body)
 
-    async def _metrics(self, _query: str) -> Answer:
+    async def _metrics(self, _query: str) -> Response:
         disk = await self._disk.read(self._reloader.config, self._node.view.claims)
         state = self._plugin.state
         facts = Facts(

@@ -6,8 +6,8 @@ After a change of metrics: .venv/bin/python tools/metrics_page.py > docs/metrics
 
 from __future__ import annotations
 
-from hamid.core.claims.claim import Claim, ClaimedSeat, ClaimedShare, PodOwner, Seat
-from hamid.core.claims.container_request import Asked
+from hamid.core.claims.claim import Claim, ClaimedSeat, ClaimedShare, InstanceKey, PodOwner
+from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.config.config import Config, LegacyMetrics, Mode
 from hamid.core.hardware.gpu import Gpu, Instance, Load
 from hamid.core.hardware.profile import Placement
@@ -91,7 +91,7 @@ def _owner() -> PodOwner:
         index=0,
         resource="nvidia.com/gpu",
         device_ids=("GPU-0-0",),
-        asked=Asked(count=1),
+        asked=ContainerRequest(count=1),
         confirmed=True,
         granted_at=950.0,
         boot_id="boot",
@@ -100,7 +100,7 @@ def _owner() -> PodOwner:
 
 def _view(legacy: LegacyMetrics) -> View:
     """A GPU with an instance that a container holds, and one with a share."""
-    seat = Seat("GPU-0", 19, 0)
+    seat = InstanceKey("GPU-0", 19, 0)
     instance = Instance(
         profile="1g.5gb",
         profile_id=19,

@@ -13,10 +13,10 @@ _SHOWN = 60
 _MOST_BITS = 128
 
 
-class Marked(Struct, frozen=True):
+class Located(Struct, frozen=True):
     """A value from a file and the line (from 1) where it stands: a scalar, a tuple of Marked, or a dict of them."""
 
-    value: Plain | tuple["Marked", ...] | dict[str, "Marked"]
+    value: Plain | tuple["Located", ...] | dict[str, "Located"]
     line: int
 
     @property
@@ -57,18 +57,18 @@ class Reader:
         self.path = path
         self.problems: list[Problem] = []
 
-    def complain(self, node: Marked, key: str, message: str, hint: str = "") -> None:
+    def complain(self, node: Located, key: str, message: str, hint: str = "") -> None:
         """Note a problem at a node."""
         self.problems.append(Problem(self.path, node.line, key, message, hint))
 
-    def mapping(self, node: Marked, key: str) -> dict[str, Marked] | None:
+    def mapping(self, node: Located, key: str) -> dict[str, Located] | None:
         """The node as a mapping, or None with the problem noted."""
         if isinstance(node.value, dict):
             return node.value
         self.complain(node, key, f"is {node.kind}, not a mapping")
         return None
 
-    def items(self, node: Marked, key: str) -> Iterator[tuple[str, Marked]]:
+    def items(self, node: Located, key: str) -> Iterator[tuple[str, Located]]:
         """The entries of a list that must not be empty, each with its key `name[3]`."""
         if not isinstance(node.value, tuple):
             self.complain(node, key, f"is {node.kind}, not a list")
@@ -78,14 +78,14 @@ class Reader:
         for number, entry in enumerate(node.value):
             yield f"{key}[{number}]", entry
 
-    def text(self, node: Marked, key: str) -> str | None:
+    def text(self, node: Located, key: str) -> str | None:
         """The node as text that says something, or None with the problem noted."""
         if isinstance(node.value, str) and node.value.strip():
             return node.value
         self.complain(node, key, f"is {node.kind}, not text" if not isinstance(node.value, str) else "is empty")
         return None
 
-    def number(self, node: Marked, key: str, low: int, high: int) -> int | None:
+    def number(self, node: Located, key: str, low: int, high: int) -> int | None:
         """The node as a whole number within bounds, or None with the problem noted."""
         legal = f"a whole number from {low} to {high}"
         if not isinstance(node.value, int) or isinstance(node.value, bool):
@@ -97,7 +97,7 @@ class Reader:
         return None
 
 
-def shown(node: Marked) -> str:
+def shown(node: Located) -> str:
     """A scalar as it appears in a message: short and printable, whatever the file held."""
     if isinstance(node.value, dict | tuple):
         return node.kind

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from hamid.core.config.config import Config
 from hamid.core.config.difference import Changed, compare, document, templates_mark, within_reach
-from hamid.core.config.settings import Change
+from hamid.core.config.settings import TakesEffect
 from hamid.core.errors import HamiError, NodeError
 from hamid.node.config import files
 from hamid.node.paths import Paths
@@ -25,7 +25,7 @@ RUNNING: Final = "config.json"
 _MOST_BYTES: Final = 1024 * 1024
 
 
-class Running(Struct, frozen=True, kw_only=True):
+class InForce(Struct, frozen=True, kw_only=True):
     """What a serving hamid wrote down: who it is, its configuration, and what is wrong with newer files."""
 
     pid: int
@@ -45,7 +45,7 @@ class Reloaded(Struct, frozen=True, kw_only=True):
     @property
     def waiting(self) -> tuple[str, ...]:
         """The settings that need a new start of hamid."""
-        return tuple(each.name for each in self.changed if each.change is Change.RESTART)
+        return tuple(each.name for each in self.changed if each.change is TakesEffect.RESTART)
 
 
 class Reloader:
@@ -102,7 +102,7 @@ class Reloader:
 
     def publish(self) -> None:
         """Write down what is in force; only the process that holds the ledger may. A failure is logged, no more."""
-        found = Running(
+        found = InForce(
             pid=os.getpid(),
             started=started_at(os.getpid()),
             version=self.version,
@@ -126,12 +126,12 @@ class Reloader:
             os.unlink(running_file(self._paths))  # noqa: PTH108
 
 
-def running(paths: Paths) -> Running | None:
+def running(paths: Paths) -> InForce | None:
     """What a hamid that runs now wrote down; None without one. Raises NodeError when that cannot be read."""
     path = running_file(paths)
     try:
         with open(path, "rb") as file:  # noqa: PTH123
-            found = msgspec.json.decode(file.read(_MOST_BYTES), type=Running)
+            found = msgspec.json.decode(file.read(_MOST_BYTES), type=InForce)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -27,7 +27,7 @@ _REASONS: Final = {
 }
 
 
-class Answer(Struct, frozen=True):
+class Response(Struct, frozen=True):
     """Status, body and its type."""
 
     status: int
@@ -35,7 +35,7 @@ class Answer(Struct, frozen=True):
     content_type: str = _TEXT
 
 
-Route = Callable[[str], Awaitable[Answer]]
+Route = Callable[[str], Awaitable[Response]]
 
 
 class Web:
@@ -86,28 +86,28 @@ class Web:
             with contextlib.suppress(ConnectionError, TimeoutError):
                 await asyncio.wait_for(writer.wait_closed(), _TIMEOUT_SECONDS)
 
-    async def _answer(self, reader: asyncio.StreamReader) -> tuple[Answer, bool]:
+    async def _answer(self, reader: asyncio.StreamReader) -> tuple[Response, bool]:
         """The answer to one request, and whether its body is wanted."""
         if self._open > _MAX_CONNECTIONS:
-            return Answer(503, b"too many connections\n"), True
+            return Response(503, b"too many connections\n"), True
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError:
-            return Answer(400, b"the request's head is too long\n"), True
+            return Response(400, b"the request's head is too long\n"), True
         line = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
         if len(line) != _PARTS or not line[2].startswith("HTTP/1."):
-            return Answer(400, b"no HTTP/1 request\n"), True
+            return Response(400, b"no HTTP/1 request\n"), True
         method, target, _ = line
         path, _, query = target.partition("?")
         route = self._routes.get(path)
         if method not in {"GET", "HEAD"}:
-            return Answer(405, b"GET only\n"), True
+            return Response(405, b"GET only\n"), True
         if route is None:
-            return Answer(404, f"there are: {', '.join(self._routes)}\n".encode()), method == "GET"
+            return Response(404, f"there are: {', '.join(self._routes)}\n".encode()), method == "GET"
         return await route(query), method == "GET"
 
 
-def _rendered(answer: Answer, *, body: bool) -> bytes:
+def _rendered(answer: Response, *, body: bool) -> bytes:
     head = (
         f"HTTP/1.1 {answer.status} {_REASONS[answer.status]}\r\nContent-Type: {answer.content_type}\r\n"
         f"Content-Length: {len(answer.body)}\r\nConnection: close\r\n\r\n"
@@ -130,16 +130,16 @@ class _Registry:
             yield metric
 
 
-def metrics(families: Iterable[Family]) -> Answer:
+def metrics(families: Iterable[Family]) -> Response:
     """The families in Prometheus' text format."""
     registry: Any = _Registry(families)
-    return Answer(200, exposition.generate_latest(registry), exposition.CONTENT_TYPE_LATEST)
+    return Response(200, exposition.generate_latest(registry), exposition.CONTENT_TYPE_LATEST)
 
 
-def checks(found: Mapping[str, str], query: str, *, name: str) -> Answer:
+def checks(found: Mapping[str, str], query: str, *, name: str) -> Response:
     """ok, or what is wrong, in the manner of Kubernetes' own /readyz; `?verbose` names every check."""
     bad = {check: problem for check, problem in found.items() if problem}
     lines = [f"[-]{check} failed: {problem}" if problem else f"[+]{check} ok" for check, problem in found.items()]
     verdict = f"{name} check {'failed' if bad else 'passed'}"
     text = "\n".join([*lines, verdict]) if bad or "verbose" in query.split("&") else "ok"
-    return Answer(503 if bad else 200, f"{text}\n".encode())
+    return Response(503 if bad else 200, f"{text}\n".encode())

@@ -18,7 +18,7 @@ import grpc
 
 from hamid.node.kubelet.api import deviceplugin_pb2
 from hamid.testing import kubelet_files as files
-from hamid.testing.kubelet_devices import AdmissionError, ContainerSpec, Devices, Held, PodSpec
+from hamid.testing.kubelet_devices import AdmissionError, ContainerSpec, Devices, HeldDevices, PodSpec
 from hamid.testing.kubelet_sockets import Plugin, Registration, serve_pod_resources, serve_registration
 
 __all__ = ["AdmissionError", "ContainerSpec", "Kubelet", "PodSpec"]
@@ -39,7 +39,7 @@ class Kubelet:
         self._devices = Devices(resource, seed)
         self._plugin: Plugin | None = None
         self._pods: dict[str, tuple[PodSpec, Status]] = {}
-        self._held: list[Held] = []
+        self._held: list[HeldDevices] = []
         self._lock = threading.RLock()
         self._admission = threading.Lock()
         self._news = threading.Condition()
@@ -191,7 +191,7 @@ class Kubelet:
         answer = plugin.allocate(ids)
         with self._lock:
             self._held.append(
-                Held(
+                HeldDevices(
                     pod_uid=uid,
                     container=container.name,
                     resource=self.resource,
@@ -265,7 +265,7 @@ class Kubelet:
         return {e.resource: e.ids for e in self._held if (e.pod_uid, e.container) == (uid, container)}
 
 
-def _decode(held: Held) -> Any:
+def _decode(held: HeldDevices) -> Any:
     return deviceplugin_pb2.ContainerAllocateResponse.FromString(held.answer)
 
 

@@ -37,7 +37,7 @@ class PodSpec(Struct, kw_only=True):
         return sorted(self.containers, key=lambda each: not each.init)
 
 
-class Held(Struct, kw_only=True):
+class HeldDevices(Struct, kw_only=True):
     """What one container holds of one resource, and the plugin's answer in bytes, as the checkpoint keeps it."""
 
     pod_uid: str

@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from hamid.testing.kubelet_devices import ContainerSpec, Held, PodSpec
+from hamid.testing.kubelet_devices import ContainerSpec, HeldDevices, PodSpec
 
 CHECKPOINT = "kubelet_internal_checkpoint"
 
@@ -28,7 +28,7 @@ def wipe_sockets(folder: Path) -> None:
             Path(entry.path).unlink()
 
 
-def checkpoint(held: list[Held], registered: dict[str, list[str]], *, numa: bool) -> bytes:
+def checkpoint(held: list[HeldDevices], registered: dict[str, list[str]], *, numa: bool) -> bytes:
     """The device checkpoint; `numa` since kubelet 1.20, without it as before.
 
     The checksum is one of ours: kubelet's is a hash over Go's own rendering of its structures, and hamid ignores it.
@@ -41,7 +41,7 @@ def checkpoint(held: list[Held], registered: dict[str, list[str]], *, numa: bool
     return json.dumps({"Data": data, "Checksum": zlib.crc32(text.encode())}, separators=(",", ":")).encode()
 
 
-def read_checkpoint(path: Path) -> list[Held]:
+def read_checkpoint(path: Path) -> list[HeldDevices]:
     """What a restarted kubelet still knows."""
     if not path.exists():
         return []
@@ -55,7 +55,7 @@ def pod_list(pods: dict[str, tuple[PodSpec, dict[str, Any]]]) -> bytes:
     return json.dumps({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}).encode()
 
 
-def _entry(held: Held, *, numa: bool) -> dict[str, Any]:
+def _entry(held: HeldDevices, *, numa: bool) -> dict[str, Any]:
     return {
         "PodUID": held.pod_uid,
         "ContainerName": held.container,
@@ -65,9 +65,9 @@ def _entry(held: Held, *, numa: bool) -> dict[str, Any]:
     }
 
 
-def _held(entry: dict[str, Any]) -> Held:
+def _held(entry: dict[str, Any]) -> HeldDevices:
     ids = entry["DeviceIDs"]
-    return Held(
+    return HeldDevices(
         pod_uid=entry["PodUID"],
         container=entry["ContainerName"],
         resource=entry["ResourceName"],

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from support.crash_cases import reach, towards
 from support.scene import apart
 
-from hamid.core.claims.claim import Seat
+from hamid.core.claims.claim import InstanceKey
 from hamid.core.claims.journal import Goal
 from hamid.core.errors import DriverHung, GpuLost, InUse, ModePending, NodeError, NotPermitted, NvmlFailed, UsageError
 from hamid.core.hardware.geometry import parse_layout
@@ -285,6 +285,6 @@ def test_a_claim_that_names_a_seat_twice_stops_nobody(make_scene):
         apply(scene.paths, steps, fingerprint=fingerprint, claim="job", claim_instances=[seat, seat])
     assert scene.observe().fingerprint() == fingerprint
     with closing(Ledger.open(scene.paths)) as ledger:
-        ledger.begin_run((), goal=Goal.ALL, claim="job", claim_seats=[Seat(*seat)] * 2)
+        ledger.begin_run((), goal=Goal.ALL, claim="job", claim_seats=[InstanceKey(*seat)] * 2)
     assert "its claim 'job' holds" in recover(scene.paths)[0]
     assert recover(scene.paths) == []

@@ -8,7 +8,7 @@ import pytest
 from support.nodes import World
 
 from hamid.core.claims.claim import Claim, PodOwner
-from hamid.core.claims.container_request import Asked
+from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.claims.grant import Grant
 from hamid.core.pods.pods import Holding, HoldingList
 from hamid.engine.pods import holdings_gate
@@ -83,7 +83,12 @@ def test_neither_a_preference_nor_an_allocation_lists_what_kubelet_holds(make_no
 def test_what_others_gave_is_known_and_what_we_gave_is_not_taken_for_it(source):
     """A name may come again within seconds (a StatefulSet's pod): our own claims tell by uid whose they are."""
     owner = PodOwner(
-        uid="u", resource="nvidia.com/gpu", device_ids=("a",), asked=Asked(count=1), granted_at=1.0, boot_id="boot"
+        uid="u",
+        resource="nvidia.com/gpu",
+        device_ids=("a",),
+        asked=ContainerRequest(count=1),
+        granted_at=1.0,
+        boot_id="boot",
     )
     for claims, others in (((), LISTED.holdings), ((Claim(name="ours", owner=owner),), ())):
         moments = iter([claims, ()])

@@ -4,13 +4,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hamid.core.claims.claim import Claim, ClaimedSeat, LedgerFacts, OwnInstance, Seat, merge_gpu
+from hamid.core.claims.claim import Claim, ClaimedSeat, InstanceKey, LedgerFacts, OwnInstance, merge_gpu
 from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.hardware.profile import Placement
 from hamid.engine.driver.merging import Merger
 
 UUIDS = ("GPU-a", "GPU-b")
-SEATS = [Seat(uuid, 19, start) for uuid in UUIDS for start in (0, 4)]
+SEATS = [InstanceKey(uuid, 19, start) for uuid in UUIDS for start in (0, 4)]
 
 
 def gpu(index, names):

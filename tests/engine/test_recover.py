@@ -9,7 +9,7 @@ from hamid.core.errors import NodeError
 from hamid.core.hardware.geometry import parse_layout
 from hamid.core.planner.steps import switch_mode
 from hamid.core.relayout.change import GpuTarget, plan_change
-from hamid.engine.driver.session import Session
+from hamid.engine.driver.session import DriverSession
 from hamid.engine.steps.apply import apply
 from hamid.engine.steps.recover import carry_each, recover
 from hamid.node.driver import mutations
@@ -48,7 +48,7 @@ def test_a_mode_that_stays_pending_is_taken_back_by_the_step_itself(make_scene, 
     """Where steps stand for themselves nobody rolls back: the step leaves no pending mode, and names the client."""
     scene = make_scene(board)
     user = scene.use(scene.observe().gpus[0].uuid)
-    with Session(scene.paths) as session:
+    with DriverSession(scene.paths) as session:
         gpu = session.observe().gpus[0]
         messages = carry_each(session, [switch_mode(gpu, enabled=True)])
     assert f"{user.pid}" in " ".join(messages)

@@ -13,7 +13,7 @@ from support import hami
 from support.sharing import MIB, close
 
 from hamid.core.claims.claim import Claim, ClaimedShare, PodOwner
-from hamid.core.claims.container_request import Asked
+from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.config.config import Config
 from hamid.core.library.region import OWN_OFFSET
 from hamid.engine.pods import share_folders
@@ -159,7 +159,9 @@ def test_hamid_counts_both_kinds(beside, tmp_path):
     client = place.client()
     client(f"d.alloc({10 * MIB}) and None")
     paths, config = Paths(root=str(tmp_path)), Config()
-    owner = PodOwner(resource="r", device_ids=(), asked=Asked(count=1), folder="pod_main", granted_at=0, boot_id="b")
+    owner = PodOwner(
+        resource="r", device_ids=(), asked=ContainerRequest(count=1), folder="pod_main", granted_at=0, boot_id="b"
+    )
     share = ClaimedShare(gpu_uuid="GPU-0", memory_mib=100, sm_percent=100)
     folder = Path(share_folders.path_of(paths, config, owner))
     folder.parent.mkdir(parents=True)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hamid.core.claims.grant import DeviceNode, Grant, Mount
 from hamid.node.kubelet.checkpoint import NAME, Checkpoint
 from hamid.serve.grpc_status import of_grants
-from hamid.testing.kubelet_devices import Held
+from hamid.testing.kubelet_devices import HeldDevices
 from hamid.testing.kubelet_files import checkpoint
 
 GRANT = Grant(
@@ -17,7 +17,7 @@ GRANT = Grant(
     mounts=(Mount(container_path="/a", host_path="/b", read_only=False),),
     devices=(DeviceNode(container_path="/dev/nvidiactl", host_path="/dev/nvidiactl"),),
 )
-HELD = Held(
+HELD = HeldDevices(
     pod_uid="uid-1",
     container="main",
     resource="nvidia.com/gpu",

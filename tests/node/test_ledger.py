@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hamid.core.claims.claim import ClaimedSeat, Seat
+from hamid.core.claims.claim import ClaimedSeat, InstanceKey
 from hamid.core.claims.journal import Goal
 from hamid.core.errors import HamiError, LedgerBusy, LedgerFailed, NotPermitted, UsageError
 from hamid.core.hardware.profile import Placement
@@ -24,7 +24,7 @@ from hamid.node.ledger import files, schema
 from hamid.node.ledger.ledger import Ledger, read_facts
 from hamid.node.paths import Paths
 
-SEAT = ClaimedSeat(seat=Seat("GPU-a", 14, 2), profile="2g.10gb", size=2, made=True, mig_uuid="MIG-x")
+SEAT = ClaimedSeat(seat=InstanceKey("GPU-a", 14, 2), profile="2g.10gb", size=2, made=True, mig_uuid="MIG-x")
 STEP = CreateInstance(
     gpu_uuid="GPU-a", gpu_index=0, profile="2g.10gb", profile_id=14, placement=Placement(start=0, size=2)
 )
@@ -213,7 +213,8 @@ def test_a_full_disk_loses_nothing(filled):
         ledger._connection.execute("PRAGMA max_page_count = 1")
         pages = ledger._connection.execute("PRAGMA max_page_count").fetchone()[0]
         many = [
-            ClaimedSeat(seat=Seat(f"GPU-{number}", 1, 0), profile="1g.5gb", size=1, made=True) for number in range(5000)
+            ClaimedSeat(seat=InstanceKey(f"GPU-{number}", 1, 0), profile="1g.5gb", size=1, made=True)
+            for number in range(5000)
         ]
         with pytest.raises(LedgerFailed) as caught:
             ledger.add_claim("large", many)
@@ -291,7 +292,7 @@ def test_a_reader_that_may_not_look_takes_everything_for_used(filled):
 
 def test_a_claim_is_whole_or_not_at_all(filled):
     """A seat that is taken refuses the whole claim."""
-    free = ClaimedSeat(seat=Seat("GPU-a", 14, 4), profile="2g.10gb", size=2, made=True)
+    free = ClaimedSeat(seat=InstanceKey("GPU-a", 14, 4), profile="2g.10gb", size=2, made=True)
     with closing(Ledger.open(filled)) as ledger:
         with pytest.raises(UsageError):
             ledger.add_claim("next", [free, SEAT])
@@ -318,7 +319,7 @@ def test_instances_do_not_outlive_a_boot(filled, tmp_path):
 
 def test_readers_beside_a_writer_see_whole_changes(filled):
     """Whoever reads while claims come and go sees both seats of a pair or none."""
-    pair = [ClaimedSeat(seat=Seat("GPU-b", 1, start), profile="1g.5gb", size=1, made=True) for start in (0, 1)]
+    pair = [ClaimedSeat(seat=InstanceKey("GPU-b", 1, start), profile="1g.5gb", size=1, made=True) for start in (0, 1)]
     ended = threading.Event()
     seen = []
 
@@ -368,7 +369,7 @@ def test_a_run_is_in_the_journal_before_its_first_step(filled):
     child = os.fork()
     if child == 0:
         ledger = Ledger.open(filled)
-        ledger.begin_run([STEP], goal=Goal.ALL, claim="next", claim_seats=[Seat("GPU-a", 14, 0)])
+        ledger.begin_run([STEP], goal=Goal.ALL, claim="next", claim_seats=[InstanceKey("GPU-a", 14, 0)])
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     with closing(Ledger.open(filled)) as ledger:

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from hamid.core.claims.claim import ClaimedSeat, ClaimedShare, OwnInstance, PodOwner, Seat
-from hamid.core.claims.container_request import Asked
+from hamid.core.claims.claim import ClaimedSeat, ClaimedShare, InstanceKey, OwnInstance, PodOwner
+from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.claims.grant import Grant
 from hamid.core.claims.journal import EntryState, Goal, Prior
 from hamid.core.errors import UsageError
@@ -19,7 +19,7 @@ from hamid.node.paths import Paths
 
 
 def seat(number):
-    return Seat("GPU-a", 14, number)
+    return InstanceKey("GPU-a", 14, number)
 
 
 def claimed(number):
@@ -33,7 +33,7 @@ def step(number):
 
 
 def owner(number):
-    ids, asked = ("GPU-a-0",), Asked(count=1)
+    ids, asked = ("GPU-a-0",), ContainerRequest(count=1)
     return PodOwner(
         uid=f"u{number}", name=f"p{number}", resource="gpu", device_ids=ids, asked=asked, granted_at=1.0, boot_id="b"
     )

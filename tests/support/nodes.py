@@ -6,7 +6,7 @@ from pathlib import Path
 
 import structlog
 
-from hamid.core.claims.container_request import Asked
+from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.claims.grant import Grant
 from hamid.core.claims.identity import Identified
 from hamid.core.config.config import Config, Mode
@@ -17,7 +17,7 @@ from hamid.engine.node import Node
 from hamid.node.kubelet.checkpoint import Checkpoint
 from hamid.node.ports import NoPods
 from hamid.serve.grpc_status import of_grants
-from hamid.testing.kubelet_devices import Held
+from hamid.testing.kubelet_devices import HeldDevices
 from hamid.testing.kubelet_files import CHECKPOINT, checkpoint, write_whole
 
 QUIET = structlog.wrap_logger(structlog.testing.CapturingLogger())
@@ -54,7 +54,7 @@ class World:
 
     def identify(self, pods, holdings, claims, device_ids):
         pod, container = self.asking or (None, None)
-        asked = Asked(count=len(device_ids), memory_mib=self.memory_mib, cores_percent=self.cores_percent)
+        asked = ContainerRequest(count=len(device_ids), memory_mib=self.memory_mib, cores_percent=self.cores_percent)
         return Identified(pod=pod, container=container, asked=asked, sure=self.sure)
 
     def add(self, name, *containers, phase="Running"):
@@ -108,7 +108,7 @@ def plugin_folder(scene):
 def remember(scene, *told):
     """Kubelet writes its checkpoint: (pod uid, container, ids, the grant that it got)."""
     held = [
-        Held(
+        HeldDevices(
             pod_uid=uid,
             container=container,
             resource=RESOURCE,

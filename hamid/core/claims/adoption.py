@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from hamid.core.claims.checkpoint import Remembered, RememberedList
-from hamid.core.claims.claim import Claim, ClaimedSeat, ClaimedShare, PodOwner, Seat, seat_of
-from hamid.core.claims.container_request import Asked
+from hamid.core.claims.claim import Claim, ClaimedSeat, ClaimedShare, InstanceKey, PodOwner, seat_of
+from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.claims.grant import Grant
 from hamid.core.claims.identity import folder_name
 from hamid.core.claims.mig_grant import visible_devices
@@ -126,7 +126,9 @@ def _adopted(
         index=pod.index_of(entry.container) if pod else None,
         resource=entry.resource,
         device_ids=entry.device_ids,
-        asked=Asked(count=len(uuids), memory_mib=memory, cores_percent=shares[0].sm_percent if shares else 0),
+        asked=ContainerRequest(
+            count=len(uuids), memory_mib=memory, cores_percent=shares[0].sm_percent if shares else 0
+        ),
         folder=folder_of(entry.granted) or folder_name(entry.pod_uid, entry.container),
         confirmed=True,
         granted_at=now,
@@ -181,7 +183,9 @@ def _is_doubtful(one: Adopted, adopted: Sequence[Adopted], by_uid: Mapping[str, 
     )
 
 
-def _conflicts(adopted: Sequence[Adopted], promised: Collection[Seat], by_uid: Mapping[str, Pod]) -> Iterator[str]:
+def _conflicts(
+    adopted: Sequence[Adopted], promised: Collection[InstanceKey], by_uid: Mapping[str, Pod]
+) -> Iterator[str]:
     """What live containers were told beside others; who is gone lost it to its successor."""
     live = [each for each in adopted if _is_live(each.owner.uid, by_uid)]
     for one in live:

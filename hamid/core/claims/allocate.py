@@ -11,11 +11,11 @@ from typing import Final
 
 from msgspec import Struct
 
-from hamid.core.claims.claim import ClaimedSeat, ClaimedShare, Seat
-from hamid.core.claims.container_request import Asked
+from hamid.core.claims.claim import ClaimedSeat, ClaimedShare, InstanceKey
+from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.claims.device_ids import gpu_of
 from hamid.core.claims.grant import Denial, DenialCode
-from hamid.core.claims.reserved import Standing, for_planning
+from hamid.core.claims.reserved import Reserved, for_planning
 from hamid.core.claims.shares import ShareSize, choose_shares, rooms
 from hamid.core.config.config import Config, ForeignInstances, Mode
 from hamid.core.hardware.gpu import Gpu, Health
@@ -60,7 +60,7 @@ def check_ids(device_ids: Sequence[str], known: Iterable[str]) -> Denial | None:
     )
 
 
-def choose(standing: Standing, config: Config, asked: Asked, device_ids: Sequence[str]) -> Choice | Denial:
+def choose(standing: Reserved, config: Config, asked: ContainerRequest, device_ids: Sequence[str]) -> Choice | Denial:
     """The best choice for this container; the GPUs of kubelet's ids come first where those ids were steered by us."""
     modes = _modes(standing, config, asked, device_ids)
     denials: list[Denial] = []
@@ -83,7 +83,7 @@ def _joined(denials: Sequence[Denial]) -> Denial:
     return Denial(code=DenialCode.NO_FIT, message=message, hint=hint, reasons=reasons)
 
 
-def _modes(standing: Standing, config: Config, asked: Asked, device_ids: Sequence[str]) -> list[Mode]:
+def _modes(standing: Reserved, config: Config, asked: ContainerRequest, device_ids: Sequence[str]) -> list[Mode]:
     """Kinds of sharing to try, the one of kubelet's GPU first; what is no MIG is one kind."""
     if asked.mode is not None:
         return [asked.mode]
@@ -94,7 +94,7 @@ def _modes(standing: Standing, config: Config, asked: Asked, device_ids: Sequenc
 
 
 def prefer(
-    standing: Standing, config: Config, asked: Asked, available: Sequence[str], must_include: Sequence[str]
+    standing: Reserved, config: Config, asked: ContainerRequest, available: Sequence[str], must_include: Sequence[str]
 ) -> tuple[str, ...]:
     """As many of the available ids as are asked for, on the GPUs that `choose` would take."""
     homes = {each: gpu_of(each) for each in (*must_include, *available)}
@@ -120,7 +120,7 @@ def prefer(
     return tuple([*chosen, *rest][: max(asked.count, len(must_include))])
 
 
-def _busiest_first(standing: Standing) -> list[Gpu]:
+def _busiest_first(standing: Reserved) -> list[Gpu]:
     users = Counter(uuid for claim in standing.facts.claims for uuid in claim.gpu_uuids)
     return sorted(standing.gpus, key=lambda gpu: (-users[gpu.uuid], gpu.index))
 
@@ -128,7 +128,7 @@ def _busiest_first(standing: Standing) -> list[Gpu]:
 # -- which GPUs --
 
 
-def _sorted_out(standing: Standing, config: Config, asked: Asked, mode: Mode) -> tuple[list[Gpu], list[str]]:
+def _sorted_out(standing: Reserved, config: Config, asked: ContainerRequest, mode: Mode) -> tuple[list[Gpu], list[str]]:
     """The GPUs that may serve this container in this mode, and why each other one may not."""
     able: list[Gpu] = []
     reasons: list[str] = []
@@ -141,7 +141,7 @@ def _sorted_out(standing: Standing, config: Config, asked: Asked, mode: Mode) ->
     return able, reasons
 
 
-def _hindrance(gpu: Gpu, standing: Standing, config: Config, asked: Asked, mode: Mode) -> str:
+def _hindrance(gpu: Gpu, standing: Reserved, config: Config, asked: ContainerRequest, mode: Mode) -> str:
     if not config.serves(gpu):
         return "filtered out by the configuration"
     if gpu.health is not Health.OK:
@@ -159,7 +159,7 @@ def _wrong_mode(gpu: Gpu, configured: Mode, wanted: Mode) -> str:
     return "its MIG mode is still on" if gpu.mig_enabled else ""
 
 
-def _unwanted(gpu: Gpu, asked: Asked) -> str:
+def _unwanted(gpu: Gpu, asked: ContainerRequest) -> str:
     name = (gpu.name or "").upper()
     if asked.use_uuids and gpu.uuid not in asked.use_uuids:
         return "its uuid is not among those asked for"
@@ -183,7 +183,7 @@ def _steered(config: Config, able: Sequence[Gpu], device_ids: Sequence[str]) -> 
 # -- instances --
 
 
-def _mig(standing: Standing, config: Config, asked: Asked, device_ids: Sequence[str]) -> Choice | Denial:
+def _mig(standing: Reserved, config: Config, asked: ContainerRequest, device_ids: Sequence[str]) -> Choice | Denial:
     able, reasons = _sorted_out(standing, config, asked, Mode.MIG)
     if not able:
         return Denial(code=DenialCode.NO_FIT, message=_NO_GPU, hint=_NOBODY, reasons=tuple(reasons))
@@ -207,7 +207,7 @@ def _rounds(config: Config, able: Sequence[Gpu], device_ids: Sequence[str]) -> I
     yield able
 
 
-def _requests(config: Config, asked: Asked, gpus: Sequence[Gpu]) -> Iterator[Request]:
+def _requests(config: Config, asked: ContainerRequest, gpus: Sequence[Gpu]) -> Iterator[Request]:
     """The request over these GPUs; who wants all of a GPU gets the largest profile, which has another name by model."""
     if asked.memory_mib is None and asked.memory_percent in {None, PERCENT}:
         names: dict[str, list[Gpu]] = {}
@@ -221,7 +221,9 @@ def _requests(config: Config, asked: Asked, gpus: Sequence[Gpu]) -> Iterator[Req
         yield _request(config, asked, gpus, Memory(mib=asked.memory_mib, percent=asked.memory_percent), None)
 
 
-def _request(config: Config, asked: Asked, gpus: Sequence[Gpu], memory: Memory | None, profile: str | None) -> Request:
+def _request(
+    config: Config, asked: ContainerRequest, gpus: Sequence[Gpu], memory: Memory | None, profile: str | None
+) -> Request:
     return Request(
         count=asked.count,
         memory=memory,
@@ -247,7 +249,7 @@ def _seats(plan: Plan) -> Iterator[ClaimedSeat]:
 def _seat(on_gpu: GpuPlan, each: PlannedInstance) -> ClaimedSeat:
     profile = next(profile for profile in on_gpu.gpu.profiles if profile.name == each.profile)
     return ClaimedSeat(
-        seat=Seat(on_gpu.gpu.uuid, profile.profile_id, each.placement.start),
+        seat=InstanceKey(on_gpu.gpu.uuid, profile.profile_id, each.placement.start),
         profile=each.profile,
         size=each.placement.size,
         made=each.action is Action.CREATE,
@@ -292,7 +294,7 @@ def _hint(reason: Reason) -> str:
 # -- shares --
 
 
-def _shares(standing: Standing, config: Config, asked: Asked, device_ids: Sequence[str]) -> Choice | Denial:
+def _shares(standing: Reserved, config: Config, asked: ContainerRequest, device_ids: Sequence[str]) -> Choice | Denial:
     able, reasons = _sorted_out(standing, config, asked, Mode.HAMI_CORE)
     size = ShareSize(
         memory_mib=asked.memory_mib, memory_percent=asked.memory_percent, cores_percent=asked.cores_percent

@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from hamid.core.claims.container_request import Asked
+from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.config.config import Config, Mode
 from hamid.core.pods.pods import Container, Pod
 from hamid.core.pods.quantity import whole
@@ -41,7 +41,7 @@ def asked_count(container: Container, config: Config) -> int | None:
     return count if 0 < count <= _MOST_COUNT else None
 
 
-def ask(pod: Pod, container: Container, config: Config) -> Asked | BadAsk | None:
+def ask(pod: Pod, container: Container, config: Config) -> ContainerRequest | BadAsk | None:
     """What it asks; None when it asks for no device of ours."""
     count = asked_count(container, config)
     if count is None:
@@ -87,10 +87,10 @@ class _Words:
         return Mode(text)
 
 
-def _asked(count: int, words: _Words, config: Config) -> Asked:
+def _asked(count: int, words: _Words, config: Config) -> ContainerRequest:
     memory, percent = _memory(words, config)
     cores = words.number(config.resources.cores, PERCENT)
-    return Asked(
+    return ContainerRequest(
         count=count,
         memory_mib=memory,
         memory_percent=percent,

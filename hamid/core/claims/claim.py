@@ -6,13 +6,14 @@ The law: whatever is in doubt counts as used, and what counts as used is never d
 
 import re
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from functools import cached_property
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from hamid.core.claims.container_request import Asked
+from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.errors import UsageError
 from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.hardware.profile import Placement
@@ -32,7 +33,7 @@ def operator_name(name: str) -> str:
     return name
 
 
-class Seat(Struct, frozen=True, order=True):
+class InstanceKey(Struct, frozen=True, order=True):
     """Where an instance lies; with our generation, what identifies it."""
 
     gpu_uuid: str
@@ -43,7 +44,7 @@ class Seat(Struct, frozen=True, order=True):
 class OwnInstance(Struct, frozen=True, kw_only=True):
     """An instance that we made. `mig_uuid` is what NVML called it then; another one means that it is not ours."""
 
-    seat: Seat
+    seat: InstanceKey
     profile: str
     size: int
     generation: int
@@ -57,7 +58,7 @@ class OwnInstance(Struct, frozen=True, kw_only=True):
 class ClaimedSeat(Struct, frozen=True, kw_only=True):
     """One instance of a claim; `made` when it was created for the claim, so that it goes when the claim ends."""
 
-    seat: Seat
+    seat: InstanceKey
     profile: str
     size: int
     made: bool
@@ -94,7 +95,7 @@ class PodOwner(Struct, frozen=True, kw_only=True):
     index: int | None = None
     resource: str
     device_ids: tuple[str, ...]
-    asked: Asked
+    asked: ContainerRequest
     folder: str = ""
     earlier: tuple[str, ...] = ()
     sure: bool = True
@@ -149,7 +150,7 @@ class LedgerFacts(Struct, frozen=True, kw_only=True, dict=True):
 
     own: tuple[OwnInstance, ...] = ()
     claims: tuple[Claim, ...] = ()
-    unexplained: frozenset[Seat] = frozenset()
+    unexplained: frozenset[InstanceKey] = frozenset()
     adopting: str = ""
     trusted: bool = True
     warnings: tuple[str, ...] = ()
@@ -159,7 +160,7 @@ class LedgerFacts(Struct, frozen=True, kw_only=True, dict=True):
         """True when it is known what was promised and what every instance is for."""
         return self.trusted and not self.unexplained and not self.adopting
 
-    def claim_on(self, seat: Seat) -> str:
+    def claim_on(self, seat: InstanceKey) -> str:
         """The name of the claim that holds a seat, or nothing."""
         return self._claimed.get(seat, "")
 
@@ -171,7 +172,7 @@ class LedgerFacts(Struct, frozen=True, kw_only=True, dict=True):
         """The same without one claim, for what is done on behalf of it."""
         return msgspec.structs.replace(self, claims=tuple(claim for claim in self.claims if claim.name != name))
 
-    def own_at(self, seat: Seat) -> OwnInstance | None:
+    def own_at(self, seat: InstanceKey) -> OwnInstance | None:
         """Our instance on a seat."""
         return self._own.get(seat)
 
@@ -193,20 +194,20 @@ class LedgerFacts(Struct, frozen=True, kw_only=True, dict=True):
 
     # A node of 16 GPUs asks this a thousand times for one decision.
     @cached_property
-    def _claimed(self) -> dict[Seat, str]:
+    def _claimed(self) -> dict[InstanceKey, str]:
         return {each.seat: claim.name for claim in self.claims for each in claim.seats}
 
     @cached_property
-    def _own(self) -> dict[Seat, OwnInstance]:
+    def _own(self) -> dict[InstanceKey, OwnInstance]:
         return {each.seat: each for each in self.own}
 
 
-def seat_of(gpu: Gpu, instance: Instance) -> Seat:
+def seat_of(gpu: Gpu, instance: Instance) -> InstanceKey:
     """The seat of an instance on its GPU."""
-    return Seat(gpu.uuid, instance.profile_id, instance.placement.start)
+    return InstanceKey(gpu.uuid, instance.profile_id, instance.placement.start)
 
 
-def instance_at(gpu: Gpu, seat: Seat) -> Instance | None:
+def instance_at(gpu: Gpu, seat: InstanceKey) -> Instance | None:
     """The instance that lies on a seat of this GPU."""
     return next((each for each in gpu.instances if seat_of(gpu, each) == seat), None)
 
@@ -223,7 +224,7 @@ def merge_gpu(gpu: Gpu, facts: LedgerFacts) -> Gpu:
     return msgspec.structs.replace(gpu, instances=instances)
 
 
-def _merged(instance: Instance, seat: Seat, facts: LedgerFacts) -> Instance:
+def _merged(instance: Instance, seat: InstanceKey, facts: LedgerFacts) -> Instance:
     own = facts.own_at(seat)
     claim = facts.claim_on(seat)
     doubtful = seat in facts.unexplained or not facts.trusted
@@ -235,7 +236,7 @@ def _merged(instance: Instance, seat: Seat, facts: LedgerFacts) -> Instance:
     )
 
 
-def users(instance: Instance, facts: LedgerFacts, seat: Seat) -> str:
+def users(instance: Instance, facts: LedgerFacts, seat: InstanceKey) -> str:
     """Who or what keeps an instance from being destroyed, in words; nothing if it may go."""
     names = [str(holder) for holder in instance.holders]
     claim = facts.claim_on(seat)
@@ -261,3 +262,21 @@ def claimed(gpus: Iterable[Gpu], claims: Iterable[Claim]) -> Iterator[tuple[str,
         for each in claim.seats:
             gpu = by_uuid.get(each.seat.gpu_uuid)
             yield claim.name, each, None if gpu is None else instance_at(gpu, each.seat)
+
+
+class ClaimStatus(StrEnum):
+    """What is known of a claim's holder; `pending` is still being made."""
+
+    CONFIRMED = "confirmed"
+    PROVISIONAL = "provisional"
+    PENDING = "pending"
+    OPERATOR = "operator"
+
+
+def status_of(claim: Claim) -> ClaimStatus:
+    """How sure it is who holds a claim."""
+    if claim.owner is None:
+        return ClaimStatus.OPERATOR
+    if claim.pending:
+        return ClaimStatus.PENDING
+    return ClaimStatus.CONFIRMED if claim.owner.confirmed else ClaimStatus.PROVISIONAL

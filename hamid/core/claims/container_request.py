@@ -6,7 +6,7 @@ from msgspec import Struct
 from hamid.core.config.config import Mode
 
 
-class Asked(Struct, frozen=True, kw_only=True):
+class ContainerRequest(Struct, frozen=True, kw_only=True):
     """`count` GPUs or instances, each with memory in MiB or percent (both None: all of it) and a share of the cores.
 
     `mode` None takes either kind. Types are parts of GPU names, uuids whole ones; an empty `use_` list means any.

@@ -12,7 +12,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from hamid.core.claims.claim import Claim, PodOwner
-from hamid.core.claims.container_request import Asked
+from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.config.config import Config
 from hamid.core.pods.pods import Container, Pod
 
@@ -38,7 +38,7 @@ class Identified(Struct, frozen=True, kw_only=True):
 
     pod: Pod | None
     container: Container | None
-    asked: Asked
+    asked: ContainerRequest
     sure: bool = True
 
     def owner(
@@ -64,7 +64,9 @@ class Identified(Struct, frozen=True, kw_only=True):
 
 def anonymous(config: Config, count: int) -> Identified:
     """Whoever it is: it gets what the configuration gives to those who ask for nothing but a number."""
-    asked = Asked(count=count, memory_mib=config.default_memory_mib or None, cores_percent=config.default_cores_percent)
+    asked = ContainerRequest(
+        count=count, memory_mib=config.default_memory_mib or None, cores_percent=config.default_cores_percent
+    )
     return Identified(pod=None, container=None, asked=asked)
 
 

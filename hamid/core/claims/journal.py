@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from hamid.core.claims.claim import LedgerFacts, OwnInstance, Seat, instance_at, users
+from hamid.core.claims.claim import InstanceKey, LedgerFacts, OwnInstance, instance_at, users
 from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.planner.steps import CreateInstance, DestroyInstance, SetMigMode, Step
 
@@ -60,7 +60,7 @@ class Run(Struct, frozen=True, kw_only=True):
     boot_id: str
     goal: Goal
     claim: str | None
-    claim_seats: tuple[Seat, ...]
+    claim_seats: tuple[InstanceKey, ...]
     pid: int
     command: str
     steps: tuple[Step, ...]
@@ -93,9 +93,9 @@ class Decision(Struct, frozen=True):
 _NOTHING = Decision(Undo.NOTHING)
 
 
-def seat_of_step(step: CreateInstance | DestroyInstance) -> Seat:
+def seat_of_step(step: CreateInstance | DestroyInstance) -> InstanceKey:
     """The seat that a step is about."""
-    return Seat(step.gpu_uuid, step.profile_id, step.placement.start)
+    return InstanceKey(step.gpu_uuid, step.profile_id, step.placement.start)
 
 
 def describe(step: Step) -> str:
@@ -185,7 +185,7 @@ def own_after(entry: Entry, undo: Undo, gpu: Gpu) -> OwnInstance | None:
     return _own(seat, instance, entry.generation)
 
 
-def _own(seat: Seat, instance: Instance, generation: int) -> OwnInstance:
+def _own(seat: InstanceKey, instance: Instance, generation: int) -> OwnInstance:
     return OwnInstance(
         seat=seat,
         profile=instance.profile,
@@ -195,7 +195,7 @@ def _own(seat: Seat, instance: Instance, generation: int) -> OwnInstance:
     )
 
 
-def newly_made(run: Run) -> frozenset[Seat]:
+def newly_made(run: Run) -> frozenset[InstanceKey]:
     """The seats on which this run put an instance that was not there before."""
     return frozenset(
         seat_of_step(entry.step)

@@ -19,7 +19,7 @@ from hamid.core.pods.pods import Holding, HoldingList, Pod, PodList
 _TERMINAL = frozenset({"Succeeded", "Failed"})
 
 
-class Why(StrEnum):
+class EndReason(StrEnum):
     """What ended a claim; the values of hamid_releases_total."""
 
     TERMINAL = "terminal"
@@ -33,12 +33,12 @@ class Verdicts(Struct, frozen=True, kw_only=True):
     `leaving` are the pods (by uid) of claims that a list has shown as deleted.
     """
 
-    over: Mapping[str, Why] = {}
+    over: Mapping[str, EndReason] = {}
     missing: Mapping[str, float] = {}
     leaving: frozenset[str] = frozenset()
 
 
-class Seen(Struct, frozen=True, kw_only=True):
+class PodEvidence(Struct, frozen=True, kw_only=True):
     """What is known of the pods at one moment.
 
     `cgroup_gone`: whether kubelet has taken away a pod's cgroup (by uid), as it does when nothing of the pod is left.
@@ -51,10 +51,12 @@ class Seen(Struct, frozen=True, kw_only=True):
     cgroup_gone: Mapping[str, bool] = {}
 
 
-def judge(claims: Iterable[Claim], seen: Seen, before: Verdicts, *, now: float, absent_seconds: float) -> Verdicts:
+def judge(
+    claims: Iterable[Claim], seen: PodEvidence, before: Verdicts, *, now: float, absent_seconds: float
+) -> Verdicts:
     """The verdicts of now; `before` are those of the judgement before."""
     by_uid = {pod.uid: pod for pod in seen.pods.pods}
-    over: dict[str, Why] = {}
+    over: dict[str, EndReason] = {}
     missing: dict[str, float] = {}
     known = tuple(claims)
     newest = newest_of(known)
@@ -72,7 +74,7 @@ def judge(claims: Iterable[Claim], seen: Seen, before: Verdicts, *, now: float, 
             # Neither here nor gone: the first complete list goes on counting.
             missing |= {} if since is None else {claim.name: since}
         elif pod is None and since is not None and now - since >= absent_seconds:
-            over[claim.name] = Why.ABSENT
+            over[claim.name] = EndReason.ABSENT
         elif pod is None:
             missing[claim.name] = now if since is None else since
     return Verdicts(over=over, missing=missing, leaving=leaving)
@@ -83,7 +85,7 @@ def _leaving(claims: Iterable[Claim], by_uid: Mapping[str, Pod], before: Verdict
     return frozenset(uid for uid in owners if (by_uid[uid].deleted if uid in by_uid else uid in before.leaving))
 
 
-def _listed_and_over(owner: PodOwner, pod: Pod, claims: Iterable[Claim], seen: Seen) -> Why | None:
+def _listed_and_over(owner: PodOwner, pod: Pod, claims: Iterable[Claim], seen: PodEvidence) -> EndReason | None:
     """Why a pod that is listed is over.
 
     A deleted one also when kubelet counts its ids as free and nothing of it runs: what the list says of its containers
@@ -95,17 +97,17 @@ def _listed_and_over(owner: PodOwner, pod: Pod, claims: Iterable[Claim], seen: S
     if not pod.deleted or not _is_freed(owner, seen):
         return None
     stopped = bool(pod.containers) and all(each.running is False for each in pod.containers)
-    return Why.DELETED if seen.cgroup_gone.get(pod.uid, stopped) else None
+    return EndReason.DELETED if seen.cgroup_gone.get(pod.uid, stopped) else None
 
 
-def _gone(owner: PodOwner, leaving: Iterable[str], seen: Seen) -> Why | None:
+def _gone(owner: PodOwner, leaving: Iterable[str], seen: PodEvidence) -> EndReason | None:
     """Why a pod that is not listed was deleted: kubelet took its cgroup away; without one, a list had shown it so."""
     if not owner.known or not seen.pods.complete or not _is_freed(owner, seen):
         return None
-    return Why.DELETED if seen.cgroup_gone.get(owner.uid, owner.uid in leaving) else None
+    return EndReason.DELETED if seen.cgroup_gone.get(owner.uid, owner.uid in leaving) else None
 
 
-def _is_freed(owner: PodOwner, seen: Seen) -> bool:
+def _is_freed(owner: PodOwner, seen: PodEvidence) -> bool:
     """True when kubelet's own account would name the ids of this owner, and it is known whose they are."""
     return seen.holdings.complete and (owner.confirmed or owner.sure)
 
@@ -120,12 +122,12 @@ def _may_be_anothers(owner: PodOwner, claims: Iterable[Claim], pods: PodList) ->
     return any(ending(listed[uid]) is None if uid in listed else not pods.complete for uid in alike)
 
 
-def ending(pod: Pod) -> Why | None:
+def ending(pod: Pod) -> EndReason | None:
     """Why a pod that is listed is over, or None while it may run."""
     if pod.phase in _TERMINAL:
-        return Why.TERMINAL
+        return EndReason.TERMINAL
     ended = [each.terminated for each in pod.containers]
-    return Why.DELETED if pod.deleted and ended and all(ended) else None
+    return EndReason.DELETED if pod.deleted and ended and all(ended) else None
 
 
 def is_over(claim: Claim, pods: PodList) -> bool:
@@ -149,7 +151,7 @@ def _pod_of(claim: Claim, pods: PodList) -> Pod | None:
     return next((pod for pod in pods.pods if pod.uid == uid), None)
 
 
-def _proves_absence(owner: PodOwner, seen: Seen) -> bool:
+def _proves_absence(owner: PodOwner, seen: PodEvidence) -> bool:
     """True when a list that would name the owner is complete: of pods, or where those do not tell, of holdings.
 
     Kubelet's list of holdings leaves out init containers, its checkpoint does not.

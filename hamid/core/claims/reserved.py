@@ -9,11 +9,11 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from hamid.core.claims.claim import ClaimedSeat, LedgerFacts, Seat, instance_at, merge_gpu, seat_of
+from hamid.core.claims.claim import ClaimedSeat, InstanceKey, LedgerFacts, instance_at, merge_gpu, seat_of
 from hamid.core.hardware.gpu import Gpu, Instance
 
 
-class Standing(Struct, frozen=True, kw_only=True):
+class Reserved(Struct, frozen=True, kw_only=True):
     """The GPUs as NVML shows them, what the ledger says, what open changes will destroy, and what is wrong by GPU.
 
     `merged` are the same GPUs with what the ledger says in them, where somebody has them at hand.
@@ -22,7 +22,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     gpus: tuple[Gpu, ...]
     facts: LedgerFacts
     merged: tuple[Gpu, ...] = ()
-    doomed: frozenset[Seat] = frozenset()
+    doomed: frozenset[InstanceKey] = frozenset()
     problems: Mapping[str, str] = {}
     simulated: bool = False
 
@@ -31,7 +31,7 @@ class Standing(Struct, frozen=True, kw_only=True):
         return next((gpu for gpu in self.gpus if gpu.uuid == uuid), None)
 
 
-def for_planning(standing: Standing, gpus: Iterable[Gpu], *, keep_foreign: bool) -> tuple[Gpu, ...]:
+def for_planning(standing: Reserved, gpus: Iterable[Gpu], *, keep_foreign: bool) -> tuple[Gpu, ...]:
     """These GPUs for the planner: promised and doomed places are in use, so is with `keep_foreign` what others made."""
     wanted = {gpu.uuid for gpu in gpus}
     seats = _seats_by_gpu(standing.facts, wanted)
@@ -49,7 +49,7 @@ def _seats_by_gpu(facts: LedgerFacts, uuids: Container[str]) -> dict[str, list[t
     return found
 
 
-def _planned_on(gpu: Gpu, standing: Standing, seats: Iterable[tuple[str, ClaimedSeat]], keep_foreign: bool) -> Gpu:  # noqa: FBT001
+def _planned_on(gpu: Gpu, standing: Reserved, seats: Iterable[tuple[str, ClaimedSeat]], keep_foreign: bool) -> Gpu:  # noqa: FBT001
     there = tuple(
         replace(each, used=True) if not each.used and _untouchable(gpu, each, standing, keep_foreign) else each
         for each in gpu.instances
@@ -57,7 +57,7 @@ def _planned_on(gpu: Gpu, standing: Standing, seats: Iterable[tuple[str, Claimed
     return replace(gpu, instances=(*there, *_promised(gpu, seats)))
 
 
-def _untouchable(gpu: Gpu, each: Instance, standing: Standing, keep_foreign: bool) -> bool:  # noqa: FBT001
+def _untouchable(gpu: Gpu, each: Instance, standing: Reserved, keep_foreign: bool) -> bool:  # noqa: FBT001
     foreign = each.generation == 0
     return each.compute_instances != 1 or seat_of(gpu, each) in standing.doomed or (keep_foreign and foreign)
 

@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from hamid.core.claims.claim import ClaimedShare
-from hamid.core.claims.container_request import Asked
+from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.claims.grant import DeviceNode, Grant, Mount
 from hamid.core.claims.identity import is_folder_name
 from hamid.core.claims.mig_grant import MOUNTED, VISIBLE_DEVICES
@@ -42,7 +42,7 @@ def share_grant(
     nodes: Iterable[DeviceNode],
     *,
     config: Config,
-    asked: Asked,
+    asked: ContainerRequest,
     host: HostPaths,
     token: str,
     controlled: bool = True,
@@ -62,7 +62,7 @@ def share_grant(
     )
 
 
-def _limits(shares: Sequence[ClaimedShare], config: Config, asked: Asked) -> dict[str, str]:
+def _limits(shares: Sequence[ClaimedShare], config: Config, asked: ContainerRequest) -> dict[str, str]:
     # CUDA numbers devices by speed unless told; limits go by number.
     envs = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_DEVICE_SM_LIMIT": str(shares[0].sm_percent)}
     for place, each in enumerate(shares):

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from hamid.core.claims.asking import BadAsk, ask, asked_count
 from hamid.core.claims.claim import Claim, PodOwner
-from hamid.core.claims.container_request import Asked
+from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.claims.grant import Denial, DenialCode
 from hamid.core.claims.identity import Identified, anonymous
 from hamid.core.claims.release import ending
@@ -27,7 +27,7 @@ class Waiting(Struct, frozen=True, kw_only=True):
 
     pod: Pod
     container: Container
-    asked: Asked | BadAsk
+    asked: ContainerRequest | BadAsk
 
     def __str__(self) -> str:
         return f"{self.pod.namespace}/{self.pod.name}/{self.container.name}"
@@ -140,7 +140,7 @@ def _ambiguous(found: Sequence[Waiting]) -> Denial:
     )
 
 
-def _words(asked: Asked | BadAsk) -> str:
+def _words(asked: ContainerRequest | BadAsk) -> str:
     if isinstance(asked, BadAsk):
         return asked.text
     memory = "all memory" if asked.memory_mib is None else f"{asked.memory_mib} MiB"

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from hamid.core.config.config import Config, Mode
-from hamid.core.config.settings import SETTINGS, Change
+from hamid.core.config.settings import SETTINGS, TakesEffect
 
 
 class Changed(Struct, frozen=True, kw_only=True):
@@ -18,7 +18,7 @@ class Changed(Struct, frozen=True, kw_only=True):
     name: str
     before: Any
     after: Any
-    change: Change
+    change: TakesEffect
 
 
 def compare(before: Config, after: Config) -> tuple[Changed, ...]:
@@ -30,11 +30,11 @@ def compare(before: Config, after: Config) -> tuple[Changed, ...]:
     ]
     if before.templates != after.templates:
         sources = before.templates.source, after.templates.source
-        found.append(Changed(name="templates", before=sources[0], after=sources[1], change=Change.NOW))
+        found.append(Changed(name="templates", before=sources[0], after=sources[1], change=TakesEffect.NOW))
     return tuple(found)
 
 
-def compare_plain(before: Mapping[str, Any], after: Config) -> list[tuple[str, Any, Any, Change]]:
+def compare_plain(before: Mapping[str, Any], after: Config) -> list[tuple[str, Any, Any, TakesEffect]]:
     """The same for a configuration that was written down (`document`); a setting that it lacks counts as changed."""
     wanted = document(after)
     return [
@@ -52,7 +52,7 @@ def templates_mark(config: Config) -> str:
 
 def within_reach(running: Config, wanted: Config) -> Config:
     """What a reload may put in force: everything but that which needs a new start."""
-    kept = {each.name: getattr(running, each.name) for each in SETTINGS if each.change is Change.RESTART}
+    kept = {each.name: getattr(running, each.name) for each in SETTINGS if each.change is TakesEffect.RESTART}
     return msgspec.structs.replace(wanted, **kept)
 
 

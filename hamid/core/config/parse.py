@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from hamid.core.config.config import Config, Mode, PodsSource, ResourceNames
 from hamid.core.config.settings import BY_NAME, CLUSTER_KEYS, OTHER_KEYS, RESOURCE_KEYS, SETTINGS, Setting, nearest
-from hamid.core.located import ConfigError, Marked, Problem, Reader, shown
+from hamid.core.located import ConfigError, Located, Problem, Reader, shown
 from hamid.core.planner.templates import TemplateTable
 
 _TYPES: Final = typing.get_type_hints(Config)
@@ -43,7 +43,7 @@ class Source(Struct, frozen=True):
     """A file as it was read."""
 
     path: str
-    root: Marked
+    root: Located
 
 
 class Parsed(Struct, frozen=True, kw_only=True):
@@ -150,7 +150,7 @@ class _Work:
             self.notes.append(f"{source.path}: no entry is named '{node_name}'")
         self.problems.extend(reader.problems)
 
-    def _entry(self, reader: Reader, fields: Mapping[str, Marked], where: str) -> None:
+    def _entry(self, reader: Reader, fields: Mapping[str, Located], where: str) -> None:
         by_key = {each.node: each for each in SETTINGS if each.node}
         for key, node in fields.items():
             if key in by_key:
@@ -160,13 +160,13 @@ class _Work:
             elif key not in _NODE_KEYS:
                 self.notes.append(f"{reader.path}:{node.line}: {where}.{key[:80]} is no key that hamid knows")
 
-    def _filters(self, reader: Reader, node: Marked, where: str) -> None:
+    def _filters(self, reader: Reader, node: Located, where: str) -> None:
         for key, name in (("uuid", "filter_uuids"), ("index", "filter_indexes")):
             inner = self._mapping(reader, node, where).get(key)
             if inner is not None:
                 self.take(reader, BY_NAME[name], inner, f"{where}.{key}")
 
-    def take(self, reader: Reader, setting: Setting, node: Marked, key: str) -> None:
+    def take(self, reader: Reader, setting: Setting, node: Located, key: str) -> None:
         """A value for a setting, or a problem."""
         value = _read(reader, setting, node, key)
         if value is not None:
@@ -174,12 +174,12 @@ class _Work:
             self.origins[setting.name] = f"{reader.path}:{node.line}"
 
     @staticmethod
-    def _mapping(reader: Reader, node: Marked, key: str) -> dict[str, Marked]:
+    def _mapping(reader: Reader, node: Located, key: str) -> dict[str, Located]:
         """A mapping; where nothing stands it is empty."""
         return {} if node.value is None else reader.mapping(node, key) or {}
 
 
-def _read(reader: Reader, setting: Setting, node: Marked, key: str) -> Any:
+def _read(reader: Reader, setting: Setting, node: Located, key: str) -> Any:
     """The node as the type that the setting has in `Config`, or None with the problem noted."""
     kind = _TYPES[setting.name]
     if isinstance(kind, EnumMeta):
@@ -193,7 +193,7 @@ def _read(reader: Reader, setting: Setting, node: Marked, key: str) -> Any:
     return _gpu_modes(reader, node, key)
 
 
-def _choice(reader: Reader, kind: EnumMeta, node: Marked, key: str) -> Any:
+def _choice(reader: Reader, kind: EnumMeta, node: Located, key: str) -> Any:
     legal = [str(each.value) for each in kind]  # type: ignore[var-annotated]
     # YAML reads the bare words on and off as true and false.
     value = {True: "on", False: "off"}[node.value] if isinstance(node.value, bool) else node.value
@@ -203,21 +203,21 @@ def _choice(reader: Reader, kind: EnumMeta, node: Marked, key: str) -> Any:
     return None
 
 
-def _flag(reader: Reader, setting: Setting, node: Marked, key: str) -> bool | None:  # noqa: ARG001  # all alike
+def _flag(reader: Reader, setting: Setting, node: Located, key: str) -> bool | None:  # noqa: ARG001  # all alike
     if isinstance(node.value, bool):
         return node.value
     reader.complain(node, key, f"is {node.kind} ({shown(node)})", "true or false")
     return None
 
 
-def _whole(reader: Reader, setting: Setting, node: Marked, key: str) -> int | None:
+def _whole(reader: Reader, setting: Setting, node: Located, key: str) -> int | None:
     # HAMi writes some of its numbers in quotes.
     if setting.hami and isinstance(node.value, str) and node.value.isascii() and node.value.isdigit():
-        node = Marked(int(node.value[:20]), node.line)
+        node = Located(int(node.value[:20]), node.line)
     return reader.number(node, key, int(setting.low), int(setting.high))
 
 
-def _number(reader: Reader, setting: Setting, node: Marked, key: str) -> float | None:
+def _number(reader: Reader, setting: Setting, node: Located, key: str) -> float | None:
     value = node.value
     if isinstance(value, int | float) and not isinstance(value, bool) and setting.low <= value <= setting.high:
         return float(value)
@@ -225,7 +225,7 @@ def _number(reader: Reader, setting: Setting, node: Marked, key: str) -> float |
     return None
 
 
-def _text(reader: Reader, setting: Setting, node: Marked, key: str) -> str | None:
+def _text(reader: Reader, setting: Setting, node: Located, key: str) -> str | None:
     value = "" if node.value is None else node.value
     if not isinstance(value, str) or not value.isprintable():
         reader.complain(node, key, f"is {node.kind} ({shown(node)!r}), not printable text")
@@ -239,7 +239,7 @@ def _text(reader: Reader, setting: Setting, node: Marked, key: str) -> str | Non
     return value
 
 
-_PLAIN: Final[Mapping[Any, Callable[[Reader, Setting, Marked, str], Any]]] = {
+_PLAIN: Final[Mapping[Any, Callable[[Reader, Setting, Located, str], Any]]] = {
     bool: _flag,
     int: _whole,
     float: _number,
@@ -252,7 +252,7 @@ def _is_address(text: str) -> bool:
     return found is not None and int(found["port"]) <= _MOST_PORT
 
 
-def _list(reader: Reader, setting: Setting, node: Marked, key: str) -> tuple[Any, ...] | None:
+def _list(reader: Reader, setting: Setting, node: Located, key: str) -> tuple[Any, ...] | None:
     if not isinstance(node.value, tuple):
         reader.complain(node, key, f"is {node.kind}, not a list")
         return None
@@ -266,7 +266,7 @@ def _list(reader: Reader, setting: Setting, node: Marked, key: str) -> tuple[Any
     return tuple(texts) if len(reader.problems) == before else None
 
 
-def _resources(reader: Reader, node: Marked, key: str) -> dict[str, str] | None:
+def _resources(reader: Reader, node: Located, key: str) -> dict[str, str] | None:
     fields = reader.mapping(node, key)
     if fields is None:
         return None
@@ -278,14 +278,14 @@ def _resources(reader: Reader, node: Marked, key: str) -> dict[str, str] | None:
     return {name: text for name, text in read.items() if text is not None}
 
 
-def _resource(reader: Reader, node: Marked, key: str) -> str | None:
+def _resource(reader: Reader, node: Located, key: str) -> str | None:
     if isinstance(node.value, str) and _RESOURCE.fullmatch(node.value):
         return node.value
     reader.complain(node, key, f"is {shown(node)}", "an extended resource such as nvidia.com/gpu")
     return None
 
 
-def _gpu_modes(reader: Reader, node: Marked, key: str) -> dict[str, Mode] | None:
+def _gpu_modes(reader: Reader, node: Located, key: str) -> dict[str, Mode] | None:
     fields = reader.mapping(node, key)
     if fields is None:
         return None

@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 
-class Change(StrEnum):
+class TakesEffect(StrEnum):
     """What a changed setting needs: nothing, an idle GPU, or a new start of hamid."""
 
     NOW = "now"
@@ -27,7 +27,7 @@ class Setting(Struct, frozen=True, kw_only=True):
 
     name: str
     text: str
-    change: Change = Change.NOW
+    change: TakesEffect = TakesEffect.NOW
     low: float = 0
     high: float = 0
     hami: str = ""
@@ -42,9 +42,9 @@ SETTINGS: Final = (
     _S(
         name="node_name",
         text="This node's name in the cluster; empty: NODE_NAME, else the host's",
-        change=Change.RESTART,
+        change=TakesEffect.RESTART,
     ),
-    _S(name="resources", text="The resource names that containers ask by", change=Change.RESTART),
+    _S(name="resources", text="The resource names that containers ask by", change=TakesEffect.RESTART),
     _S(
         name="default_memory_mib",
         text="MiB for a container that names no memory; 0 is all",
@@ -53,8 +53,8 @@ SETTINGS: Final = (
     ),
     _S(name="default_cores_percent", text="Cores for a container that names none", high=100, hami="defaultCores"),
     _S(name="memory_factor", text="What a number of memory is multiplied with", low=1, high=_MIB, hami="memoryFactor"),
-    _S(name="mode", text="How GPUs are shared", change=Change.IDLE_GPU, node="operatingmode"),
-    _S(name="gpu_modes", text="The mode of single GPUs, by index or UUID", change=Change.IDLE_GPU),
+    _S(name="mode", text="How GPUs are shared", change=TakesEffect.IDLE_GPU, node="operatingmode"),
+    _S(name="gpu_modes", text="The mode of single GPUs, by index or UUID", change=TakesEffect.IDLE_GPU),
     _S(name="filter_uuids", text="GPUs that hamid leaves alone, by UUID"),
     _S(name="filter_indexes", text="GPUs that hamid leaves alone, by index", high=4096),
     _S(
@@ -119,7 +119,7 @@ SETTINGS: Final = (
         text="A driver call that takes longer marks its GPU as hung",
         low=1,
         high=600,
-        change=Change.RESTART,
+        change=TakesEffect.RESTART,
     ),
     _S(name="reconcile_seconds", text="Time between two reconciliations", low=0.1, high=5),
     _S(name="absent_seconds", text="A pod is over when two complete lists so far apart lack it", low=30, high=_DAY),
@@ -127,29 +127,31 @@ SETTINGS: Final = (
         name="kubelet_settle_seconds",
         text="Lists of a kubelet that is up for less are not complete",
         high=_DAY,
-        change=Change.RESTART,
+        change=TakesEffect.RESTART,
     ),
-    _S(name="hook_path", text="Where libvgpu lies, on the node and in containers", change=Change.RESTART),
+    _S(name="hook_path", text="Where libvgpu lies, on the node and in containers", change=TakesEffect.RESTART),
     _S(name="device_list_strategy", text="How a container is told its devices"),
     _S(name="pass_device_specs", text="Give containers the device nodes themselves"),
-    _S(name="pods_source", text="Who tells which pods are on the node", change=Change.RESTART),
-    _S(name="pods_file", text="The PodList in JSON for pods_source: file", change=Change.RESTART),
-    _S(name="kubelet_url", text="Kubelet's list of pods for pods_source: kubelet", change=Change.RESTART),
-    _S(name="kubelet_token_file", text="The token for kubelet", change=Change.RESTART),
-    _S(name="kubelet_ca_file", text="Who signs kubelet's certificate", change=Change.RESTART),
-    _S(name="kubelet_client_cert_file", text="Our client certificate for kubelet", change=Change.RESTART),
-    _S(name="kubelet_client_key_file", text="The key of that certificate", change=Change.RESTART),
-    _S(name="kubelet_insecure", text="Talk to kubelet whatever its certificate says", change=Change.RESTART),
-    _S(name="health_checks", text="Watch the driver's events for sick GPUs", change=Change.RESTART),
+    _S(name="pods_source", text="Who tells which pods are on the node", change=TakesEffect.RESTART),
+    _S(name="pods_file", text="The PodList in JSON for pods_source: file", change=TakesEffect.RESTART),
+    _S(name="kubelet_url", text="Kubelet's list of pods for pods_source: kubelet", change=TakesEffect.RESTART),
+    _S(name="kubelet_token_file", text="The token for kubelet", change=TakesEffect.RESTART),
+    _S(name="kubelet_ca_file", text="Who signs kubelet's certificate", change=TakesEffect.RESTART),
+    _S(name="kubelet_client_cert_file", text="Our client certificate for kubelet", change=TakesEffect.RESTART),
+    _S(name="kubelet_client_key_file", text="The key of that certificate", change=TakesEffect.RESTART),
+    _S(name="kubelet_insecure", text="Talk to kubelet whatever its certificate says", change=TakesEffect.RESTART),
+    _S(name="health_checks", text="Watch the driver's events for sick GPUs", change=TakesEffect.RESTART),
     _S(
         name="health_recovery_seconds",
         text="A sick GPU that was quiet for so long serves again; 0: not before a new start",
         high=_DAY,
     ),
     _S(name="ignored_xids", text="Xids that do not make a GPU sick, beside HAMi's own list", high=1_000_000),
-    _S(name="metrics_address", text="HOST:PORT of /metrics, /livez, /readyz; empty is none", change=Change.RESTART),
+    _S(
+        name="metrics_address", text="HOST:PORT of /metrics, /livez, /readyz; empty is none", change=TakesEffect.RESTART
+    ),
     _S(name="legacy_metrics", text="Serve HAMi's older metric names too"),
-    _S(name="log_format", text="How the log looks", change=Change.RESTART),
+    _S(name="log_format", text="How the log looks", change=TakesEffect.RESTART),
     _S(name="log_level", text="The least that is logged"),
 )
 BY_NAME: Final = {each.name: each for each in SETTINGS}

@@ -3,29 +3,10 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
-from hamid.core.claims.claim import Claim, PodOwner
+from hamid.core.claims.claim import Claim, PodOwner, status_of
 from hamid.core.documents.envelope import envelope
-
-
-class Standing(StrEnum):
-    """What is known of a claim's holder; `pending` is still being made."""
-
-    CONFIRMED = "confirmed"
-    PROVISIONAL = "provisional"
-    PENDING = "pending"
-    OPERATOR = "operator"
-
-
-def standing_of(claim: Claim) -> Standing:
-    """How sure it is who holds a claim."""
-    if claim.owner is None:
-        return Standing.OPERATOR
-    if claim.pending:
-        return Standing.PENDING
-    return Standing.CONFIRMED if claim.owner.confirmed else Standing.PROVISIONAL
 
 
 def claims_document(claims: Iterable[Claim], indexes: Mapping[str, int], *, simulated: bool) -> dict[str, Any]:
@@ -38,7 +19,7 @@ def _claim(claim: Claim, indexes: Mapping[str, int]) -> dict[str, Any]:
     owner = claim.owner
     return {
         "name": claim.name,
-        "standing": standing_of(claim),
+        "standing": status_of(claim),
         "pod": None if owner is None or not owner.known else _pod(owner),
         "resource": None if owner is None else owner.resource,
         "deviceIds": [] if owner is None else list(owner.device_ids),

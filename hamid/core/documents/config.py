@@ -12,7 +12,7 @@ from msgspec import Struct
 from hamid.core.config.config import Config
 from hamid.core.config.difference import compare_plain, plain
 from hamid.core.config.parse import Parsed
-from hamid.core.config.settings import RESOURCE_KEYS, SETTINGS, Change, Setting
+from hamid.core.config.settings import RESOURCE_KEYS, SETTINGS, Setting, TakesEffect
 from hamid.core.documents.envelope import Document, envelope
 from hamid.core.located import Problem, printable
 
@@ -72,7 +72,7 @@ def difference_document(
     """
     changes = compare_plain(running, wanted)
     if templates[0] != templates[1]:
-        changes.append(("templates", *templates, Change.NOW))
+        changes.append(("templates", *templates, TakesEffect.NOW))
     return {
         **envelope("ConfigDifference"),
         "pid": pid,

@@ -18,8 +18,8 @@ from hamid.core.planner.steps import CreateInstance, DestroyInstance, SetMigMode
 from hamid.core.planner.templates import TemplateTable
 from hamid.core.relayout.change import Change, GpuChange
 from hamid.core.relayout.saved_plan import SavedPlan
+from hamid.core.version import API_VERSION
 
-API_VERSION = "hami.io/v1"
 Document = dict[str, Any]
 
 

@@ -5,13 +5,11 @@ The list of ignored Xids is that of NVIDIA's and HAMi's device plugins: errors o
 against the GPU. Unlike theirs, a sick GPU may become well again without a new start of the daemon.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Final
 
 from msgspec import Struct
-
-from hamid.core.config.config import Config
 
 IGNORED_XIDS: Final = frozenset({13, 31, 43, 45, 68, 109})
 _DISABLE: Final = "DP_DISABLE_HEALTHCHECKS"
@@ -49,15 +47,21 @@ class HealthRules(Struct, frozen=True, kw_only=True):
         return event.kind is not EventKind.XID or event.code not in self.ignored
 
 
-def rules(config: Config, environment: Mapping[str, str]) -> HealthRules:
-    """From configuration and the variables that NVIDIA's plugin reads; what is enabled there wins over both."""
+def rules(
+    environment: Mapping[str, str],
+    *,
+    health_checks: bool = True,
+    ignored_xids: Iterable[int] = (),
+    recovery_seconds: float = 0.0,
+) -> HealthRules:
+    """The rules that settings and the variables of NVIDIA's plugin give; a variable that enables an Xid wins."""
     disabled = _words(environment.get(_DISABLE, ""))
     enabled = _words(environment.get(_ENABLE, ""))
-    ignored = (IGNORED_XIDS | set(config.ignored_xids) | _xids(disabled)) - _xids(enabled)
+    ignored = (IGNORED_XIDS | set(ignored_xids) | _xids(disabled)) - _xids(enabled)
     return HealthRules(
-        enabled=config.health_checks and not disabled & _ALL,
+        enabled=health_checks and not disabled & _ALL,
         ignored=frozenset(ignored),
-        recovery_seconds=config.health_recovery_seconds,
+        recovery_seconds=recovery_seconds,
     )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from hamid.core.documents.envelope import API_VERSION
 from hamid.core.library.plan import Digest, library_version
+from hamid.core.version import API_VERSION
 
 KIND = "LibraryManifest"
 # What Python makes of a byte in a file name that is no UTF-8.

@@ -89,7 +89,7 @@ class Install(Struct, frozen=True):
     preload: str | None = None
 
 
-class Why(StrEnum):
+class StepReason(StrEnum):
     """Why a step is in the plan."""
 
     SAME = "same MD5"
@@ -105,7 +105,7 @@ class Skip(Struct, frozen=True):
     """Nothing is done for this file of the bundle."""
 
     path: str
-    why: Why
+    why: StepReason
 
 
 class MakeFolder(Struct, frozen=True):
@@ -120,7 +120,7 @@ class WriteFile(Struct, frozen=True):
     path: str
     origin: str
     mode: int
-    why: Why
+    why: StepReason
     installed: bool = False
 
 
@@ -198,7 +198,7 @@ def plan_sync(
     files = sorted(bundle.files, key=lambda file: (file.path == LIBRARY, not is_library(file.path), file.path))
     return (
         *(MakeFolder(path) for path in folders),
-        *(Skip(path, Why.IRREGULAR) for path in sorted(bundle.others)),
+        *(Skip(path, StepReason.IRREGULAR) for path in sorted(bundle.others)),
         *(step for file in files for step in _file_steps(file, install, pinned)),
         *(_pin_steps(bundle, install, f"{LIBRARY}.{pinned}", standing) if pinned else ()),
         *_preload_steps(bundle, install),
@@ -207,9 +207,9 @@ def plan_sync(
 
 def _file_steps(file: SourceFile, install: Install, pinned: str) -> tuple[LibraryStep, ...]:
     if is_managed(file.path):
-        return (Skip(file.path, Why.MANAGED),)
+        return (Skip(file.path, StepReason.MANAGED),)
     if pinned and file.path == LIBRARY:
-        return (Skip(file.path, Why.PINNED),)
+        return (Skip(file.path, StepReason.PINNED),)
     return place(file, install)
 
 
@@ -233,22 +233,22 @@ def place(
     mode = installed_mode(file.path, file.mode)
     why = _difference(file, found, install.dest)
     if found is not None and why is None:
-        kept = Skip(file.path, Why.SAME)
+        kept = Skip(file.path, StepReason.SAME)
         return (kept,) if found.mode == mode else (kept, SetMode(file.path, mode))
-    return (WriteFile(file.path, origin or file.path, mode, why or Why.MISSING, installed),)
+    return (WriteFile(file.path, origin or file.path, mode, why or StepReason.MISSING, installed),)
 
 
-def _difference(file: SourceFile, found: InstalledFile | None, dest: str) -> Why | None:
+def _difference(file: SourceFile, found: InstalledFile | None, dest: str) -> StepReason | None:
     if found is None:
-        return Why.MISSING
+        return StepReason.MISSING
     if found.kind == "folder":
         raise UnsafePath(f"'{dest}/{file.path}' is a directory, a file belongs there", "move it away")
     if found.kind != "file" or not found.trusted:
-        return Why.UNSAFE
+        return StepReason.UNSAFE
     if needs_digests(file, found) and file.digest and found.digest and found.digest.is_same(file.digest):
         # Permissions cannot be set on a file that has another name: it may be somebody else's.
-        return Why.UNSAFE if found.links > 1 and found.mode != installed_mode(file.path, file.mode) else None
-    return Why.DIFFERENT
+        return StepReason.UNSAFE if found.links > 1 and found.mode != installed_mode(file.path, file.mode) else None
+    return StepReason.DIFFERENT
 
 
 def _preload_steps(bundle: Bundle, install: Install) -> tuple[LibraryStep, ...]:

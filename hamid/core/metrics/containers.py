@@ -39,7 +39,7 @@ _USED: Final = (
 )
 
 
-class Held(Struct, frozen=True):
+class ContainerHoldings(Struct, frozen=True):
     """What a container holds: shares, or instances with their GPU and percent of its cores; what it uses, if known."""
 
     owner: PodOwner
@@ -78,7 +78,7 @@ class Held(Struct, frozen=True):
         yield from (({**who, "device_uuid": uuid}, mib, percent) for uuid, (mib, percent) in sums.items())
 
 
-def container_families(containers: Iterable[Held]) -> Iterator[Family]:
+def container_families(containers: Iterable[ContainerHoldings]) -> Iterator[Family]:
     """HAMi's names of today."""
     held = list(containers)
     yield gauge("hami_vgpu_memory_limit_bytes", "vGPU device memory limit in bytes", _limits(held))
@@ -95,7 +95,7 @@ def container_families(containers: Iterable[Held]) -> Iterator[Family]:
     yield gauge("hami_mig_device_info", "MIG runtime identity for a container allocation", _instances(held))
 
 
-def old_container_families(containers: Iterable[Held], zone: str) -> Iterator[Family]:
+def old_container_families(containers: Iterable[ContainerHoldings], zone: str) -> Iterator[Family]:
     """HAMi's names up to v2.8."""
     held = list(containers)
     used: _Samples = [(labels, use.total_bytes) for x in held for labels, use in x.used()]
@@ -115,7 +115,7 @@ def old_container_families(containers: Iterable[Held], zone: str) -> Iterator[Fa
         yield gauge(name, text, renamed)
 
 
-def _limits(held: Iterable[Held]) -> _Samples:
+def _limits(held: Iterable[ContainerHoldings]) -> _Samples:
     return [
         (x.labels(number, share.gpu_uuid), share.memory_mib * BYTES_PER_MIB)
         for x in held
@@ -123,22 +123,22 @@ def _limits(held: Iterable[Held]) -> _Samples:
     ]
 
 
-def _busy(held: Iterable[Held]) -> _Samples:
+def _busy(held: Iterable[ContainerHoldings]) -> _Samples:
     told = [x for x in held if x.use is not None and x.use.tells_cores]
     return [(labels, use.sm_percent) for x in told for labels, use in x.used()]
 
 
-def _idle(held: Iterable[Held]) -> _Samples:
+def _idle(held: Iterable[ContainerHoldings]) -> _Samples:
     told = [(x, x.use.last_kernel_at) for x in held if x.use is not None and x.use.last_kernel_at]
     return [(labels, max(x.now - at, 0.0)) for x, at in told for labels, _ in x.used()]
 
 
-def _allocated(held: Iterable[Held]) -> tuple[_Samples, _Samples]:
+def _allocated(held: Iterable[ContainerHoldings]) -> tuple[_Samples, _Samples]:
     told = [each for x in held for each in x.allocated()]
     return [(labels, mib * BYTES_PER_MIB) for labels, mib, _ in told], [(labels, cores) for labels, _, cores in told]
 
 
-def _instances(held: Iterable[Held]) -> _Samples:
+def _instances(held: Iterable[ContainerHoldings]) -> _Samples:
     return [
         ({**x.labels(number, gpu.uuid), **_mig(instance)}, 1)
         for x in held

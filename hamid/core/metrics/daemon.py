@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from hamid.core.documents.claims import Standing, standing_of
+from hamid.core.claims.claim import ClaimStatus, status_of
 from hamid.core.library.region import ContainerUse
 from hamid.core.metrics.counters import COUNTED, SECONDS, Tally
 from hamid.core.metrics.family import Family, Sample, gauge, one
@@ -58,11 +58,11 @@ def _daemon(view: View, facts: Facts) -> Iterator[Family]:
 
 
 def _claims(view: View) -> Iterator[Family]:
-    kinds = Counter(standing_of(claim) for claim in view.claims)
+    kinds = Counter(status_of(claim) for claim in view.claims)
     yield gauge(
         "hamid_claims",
         "Claims by what is known of who holds them",
-        [({"kind": kind.value}, kinds[kind]) for kind in Standing],
+        [({"kind": kind.value}, kinds[kind]) for kind in ClaimStatus],
     )
 
 

@@ -13,7 +13,7 @@ from typing import Final
 from hamid.core.claims.claim import Claim, PodOwner, seat_of
 from hamid.core.config.config import LegacyMetrics, Mode
 from hamid.core.hardware.gpu import Gpu, Instance
-from hamid.core.metrics.containers import Held, container_families, old_container_families
+from hamid.core.metrics.containers import ContainerHoldings, container_families, old_container_families
 from hamid.core.metrics.counters import Tally
 from hamid.core.metrics.daemon import Facts, own_families
 from hamid.core.metrics.family import Family, gauge
@@ -218,13 +218,13 @@ class _Node:
         return PERCENT * (1.0 if each.mode is Mode.MIG else self._view.config.core_scaling)
 
     @cached_property
-    def _containers(self) -> tuple[Held, ...]:
+    def _containers(self) -> tuple[ContainerHoldings, ...]:
         return tuple(self._container(claim, claim.owner) for claim in self._view.claims if claim.owner is not None)
 
-    def _container(self, claim: Claim, owner: PodOwner) -> Held:
+    def _container(self, claim: Claim, owner: PodOwner) -> ContainerHoldings:
         instances = tuple((gpu, each, self._percent(gpu, each)) for gpu, each in self._held(claim))
         use = self._facts.uses.get(claim.name)
-        return Held(owner, self._node, claim.shares, instances, use, now=self._facts.now)
+        return ContainerHoldings(owner, self._node, claim.shares, instances, use, now=self._facts.now)
 
     def _percent(self, gpu: Gpu, instance: Instance) -> int:
         return self._percents[gpu.uuid].get(instance.profile_id, 0)

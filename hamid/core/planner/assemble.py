@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from hamid.core.hardware.board import board_of
 from hamid.core.hardware.geometry import count_names
 from hamid.core.hardware.snapshot import Snapshot
-from hamid.core.planner.offer import Grant, Offer
+from hamid.core.planner.offer import Assignment, Offer
 from hamid.core.planner.plan import Action, Consideration, GpuPlan, Plan, PlannedInstance, planned, planned_new
 from hamid.core.planner.request import Request
 from hamid.core.planner.steps import Step, create, destroy, switch_mode
@@ -63,7 +63,7 @@ def _template_rest(offer: Offer) -> dict[str, int] | None:
     return instance_counts(offer.template, [*used, *(grant.seat.profile.name for grant in offer.grants)])
 
 
-def _granted(grant: Grant) -> PlannedInstance:
+def _granted(grant: Assignment) -> PlannedInstance:
     if grant.instance is not None:
         return planned(grant.instance, Action.REUSE, serves=True)
     return planned_new(grant.seat, serves=True)

@@ -15,14 +15,22 @@ from hamid.core.hardware.board import Board, board_of
 from hamid.core.hardware.geometry import Seat
 from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.hardware.profile import Profile
-from hamid.core.planner.offer import Answer, Offer, idle_instances, list_instances, make_offer, reclaimable, seats_of
+from hamid.core.planner.offer import (
+    Evaluation,
+    Offer,
+    idle_instances,
+    list_instances,
+    make_offer,
+    reclaimable,
+    seats_of,
+)
 from hamid.core.planner.plan import Consideration, Reason, ReasonCode
 from hamid.core.planner.request import MemoryMatch, Request, Size, nvml_size, satisfies
 from hamid.core.planner.seating import best_seats
 from hamid.core.planner.templates import TemplateTable
 
 
-def offer_packed(gpu: Gpu, request: Request, count: int, table: TemplateTable) -> Answer:
+def offer_packed(gpu: Gpu, request: Request, count: int, table: TemplateTable) -> Evaluation:
     """`count` instances on this GPU at any legal placements."""
     search = _PackedSearch(gpu, request, count, table)
     if not search.sizes:
@@ -92,14 +100,14 @@ class _PackedSearch:
                     return seats
         return None
 
-    def accepted(self, offer: Offer) -> Answer:
+    def accepted(self, offer: Offer) -> Evaluation:
         """The offer with where it lies."""
         seats = ", ".join(str(grant.seat) for grant in offer.grants)
-        return Answer(offer, (self._consider(None, f"holds the request at {seats}"),))
+        return Evaluation(offer, (self._consider(None, f"holds the request at {seats}"),))
 
-    def refused(self, reason: Reason) -> Answer:
+    def refused(self, reason: Reason) -> Evaluation:
         """The reason as what was considered too."""
-        return Answer(reason, (self._consider(reason.code, reason.message),))
+        return Evaluation(reason, (self._consider(reason.code, reason.message),))
 
     def _consider(self, code: ReasonCode | None, verdict: str) -> Consideration:
         what = "any legal placement"

@@ -15,7 +15,15 @@ from hamid.core.hardware.board import Board, board_of
 from hamid.core.hardware.geometry import format_geometry
 from hamid.core.hardware.gpu import Gpu
 from hamid.core.hardware.profile import Profile
-from hamid.core.planner.offer import Answer, Offer, idle_instances, list_instances, make_offer, reclaimable, seats_of
+from hamid.core.planner.offer import (
+    Evaluation,
+    Offer,
+    idle_instances,
+    list_instances,
+    make_offer,
+    reclaimable,
+    seats_of,
+)
 from hamid.core.planner.plan import Consideration, Reason, ReasonCode
 from hamid.core.planner.request import MemoryMatch, Request, Size, nvml_size, satisfies
 from hamid.core.planner.templates import ModelTemplates, Template, TemplateTable
@@ -30,7 +38,7 @@ class _Verdict(Struct, frozen=True):
     room: int = 0
 
 
-def offer_by_template(gpu: Gpu, request: Request, count: int, table: TemplateTable) -> Answer:
+def offer_by_template(gpu: Gpu, request: Request, count: int, table: TemplateTable) -> Evaluation:
     """`count` instances on this GPU by the templates of its model."""
     entry = table.lookup(gpu.name)
     if entry is None:
@@ -40,7 +48,7 @@ def offer_by_template(gpu: Gpu, request: Request, count: int, table: TemplateTab
             message=f"no template for '{gpu.name or 'a GPU without a name'}' in {table.source}",
             hint="see hamictl mig templates --all; give your own with --templates, or use --policy packed",
         )
-        return Answer(reason, ())
+        return Evaluation(reason, ())
     return _TemplateSearch(gpu, request, count).answer(entry)
 
 
@@ -57,14 +65,14 @@ class _TemplateSearch:
         self.occupied = self.board.occupy(seats_of(gpu, self.used))
         self.verdicts: dict[int, _Verdict] = {}
 
-    def answer(self, entry: ModelTemplates) -> Answer:
+    def answer(self, entry: ModelTemplates) -> Evaluation:
         """The offer of the first template that holds the request, without destroying anything if one can."""
         for reclaim in (False, True):
             for template in entry.templates:
                 found = self._best(template, reclaim=reclaim)
                 if found is not None:
-                    return Answer(found, tuple(self._considered(entry, found)))
-        return Answer(self._reason(entry), tuple(self._considered(entry, None)))
+                    return Evaluation(found, tuple(self._considered(entry, found)))
+        return Evaluation(self._reason(entry), tuple(self._considered(entry, None)))
 
     def _best(self, template: Template, *, reclaim: bool) -> Offer | None:
         """The cheapest offer of a template: fewest destroyed, fewest created, most later choices, lowest starts."""

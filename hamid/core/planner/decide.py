@@ -19,14 +19,14 @@ from hamid.core.planner.blockers import Blockers, can_return, subsets, without
 from hamid.core.planner.by_packing import offer_packed
 from hamid.core.planner.by_template import offer_by_template
 from hamid.core.planner.eligibility import obstacle
-from hamid.core.planner.offer import Answer, Offer
+from hamid.core.planner.offer import Evaluation, Offer
 from hamid.core.planner.plan import Consideration, Plan, Reason, ReasonCode, Refusal
 from hamid.core.planner.request import GpuPolicy, Policy, Request
 from hamid.core.planner.seating import cost
 from hamid.core.planner.templates import TemplateTable
 
 _NO_ROOM = frozenset({ReasonCode.NO_FREE_PLACEMENT, ReasonCode.TEMPLATE_IN_USE})
-_Ask = Callable[[Gpu, int], Answer]
+_Ask = Callable[[Gpu, int], Evaluation]
 
 
 def decide(
@@ -39,9 +39,9 @@ def decide(
     selected = frozenset(gpu.index for gpu in select_gpus(snapshot, request.gpus))
     offering = offer_by_template if request.policy is Policy.TEMPLATE else offer_packed
 
-    def ask(gpu: Gpu, count: int) -> Answer:
+    def ask(gpu: Gpu, count: int) -> Evaluation:
         hindrance = obstacle(gpu, request, selected)
-        return Answer(hindrance, ()) if hindrance else offering(gpu, request, count, table)
+        return Evaluation(hindrance, ()) if hindrance else offering(gpu, request, count, table)
 
     answers = _ask_in_order(request, snapshot.gpus, ask, every=explain)
     offers = [answer.result for answer in answers.values() if isinstance(answer.result, Offer)]
@@ -63,10 +63,10 @@ def decide(
     )
 
 
-def _ask_in_order(request: Request, gpus: Sequence[Gpu], ask: _Ask, *, every: bool) -> dict[int, Answer]:
+def _ask_in_order(request: Request, gpus: Sequence[Gpu], ask: _Ask, *, every: bool) -> dict[int, Evaluation]:
     """The GPUs' answers by index; unless every one is wanted, it ends where no later GPU can come before the best."""
     spread = request.gpu_policy is GpuPolicy.SPREAD
-    answers: dict[int, Answer] = {}
+    answers: dict[int, Evaluation] = {}
     best: tuple[object, ...] | None = None
     for rank, gpu in sorted(((_rank(gpu, spread=spread), gpu) for gpu in gpus), key=lambda pair: pair[0]):
         # Within a rank, packed weighs what each GPU would lose; templates take the first by index.
@@ -148,7 +148,7 @@ class _Room:
         return result
 
 
-def _pairs(snapshot: Snapshot, answers: Mapping[int, Answer]) -> list[tuple[Gpu, Reason]]:
+def _pairs(snapshot: Snapshot, answers: Mapping[int, Evaluation]) -> list[tuple[Gpu, Reason]]:
     results = [(gpu, answers[gpu.index].result) for gpu in snapshot.gpus]
     return [(gpu, result) for gpu, result in results if isinstance(result, Reason)]
 
@@ -169,7 +169,9 @@ def _blockers(gpu: Gpu, count: int, ask: _Ask) -> Blockers | None:
     return None
 
 
-def _considered(snapshot: Snapshot, answers: Mapping[int, Answer], chosen: Sequence[Offer]) -> Iterable[Consideration]:
+def _considered(
+    snapshot: Snapshot, answers: Mapping[int, Evaluation], chosen: Sequence[Offer]
+) -> Iterable[Consideration]:
     """Every GPU's considerations, and for each GPU that could serve why it was taken or not."""
     taken = {offer.gpu.index for offer in chosen}
     for gpu in snapshot.gpus:

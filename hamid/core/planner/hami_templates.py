@@ -7,7 +7,7 @@ decode; a flat list is kept as such here and grouped once the board is known (ha
 """
 
 from hamid.core.hardware.geometry import MAX_COUNT, PROFILE_NAME
-from hamid.core.located import ConfigError, Marked, Reader
+from hamid.core.located import ConfigError, Located, Reader
 from hamid.core.planner.templates import ModelTemplates, Template, TemplateSlot
 from hamid.core.units import MAX_MEMORY_MIB, PERCENT
 
@@ -17,12 +17,12 @@ _ENTRY_KEYS = frozenset({"models", "allowedGeometries"})
 _SHAPE = "a list of {models: [...], allowedGeometries: [[{name, memory, count}]]}"
 
 
-def has_geometries(root: Marked) -> bool:
+def has_geometries(root: Located) -> bool:
     """True when the document has the key at one of its two places."""
     return _find(root) is not None
 
 
-def parse_geometries(root: Marked, path: str) -> tuple[ModelTemplates, ...]:
+def parse_geometries(root: Located, path: str) -> tuple[ModelTemplates, ...]:
     """The template entries of a document; raises ConfigError with every problem."""
     reader = Reader(path)
     node = _find(root)
@@ -35,7 +35,7 @@ def parse_geometries(root: Marked, path: str) -> tuple[ModelTemplates, ...]:
     return tuple(entry for entry in parsed if entry is not None)
 
 
-def _find(root: Marked) -> Marked | None:
+def _find(root: Located) -> Located | None:
     if not isinstance(root.value, dict):
         return None
     section = root.value.get("nvidia")
@@ -43,7 +43,7 @@ def _find(root: Marked) -> Marked | None:
     return inner if inner is not None else root.value.get(_KEY)
 
 
-def _entry(reader: Reader, node: Marked, key: str) -> ModelTemplates | None:
+def _entry(reader: Reader, node: Located, key: str) -> ModelTemplates | None:
     fields = _fields(reader, node, key, _ENTRY_KEYS, _ENTRY_KEYS)
     if fields is None:
         return None
@@ -61,7 +61,7 @@ def _entry(reader: Reader, node: Marked, key: str) -> ModelTemplates | None:
     return ModelTemplates(models=names, templates=tuple(templates), line=geometries.line)
 
 
-def _geometry(reader: Reader, name: str, node: Marked) -> tuple[TemplateSlot, ...]:
+def _geometry(reader: Reader, name: str, node: Located) -> tuple[TemplateSlot, ...]:
     """One whole-GPU geometry: a list of slots, each profile once."""
     slots = _slots(reader, list(reader.items(node, name)))
     twice = {slot.name for slot in slots if sum(other.name == slot.name for other in slots) > 1}
@@ -70,12 +70,12 @@ def _geometry(reader: Reader, name: str, node: Marked) -> tuple[TemplateSlot, ..
     return slots
 
 
-def _slots(reader: Reader, entries: list[tuple[str, Marked]]) -> tuple[TemplateSlot, ...]:
+def _slots(reader: Reader, entries: list[tuple[str, Located]]) -> tuple[TemplateSlot, ...]:
     parsed = [_slot(reader, entry, key) for key, entry in entries]
     return tuple(slot for slot in parsed if slot is not None)
 
 
-def _slot(reader: Reader, node: Marked, key: str) -> TemplateSlot | None:
+def _slot(reader: Reader, node: Located, key: str) -> TemplateSlot | None:
     fields = _fields(reader, node, key, _SLOT_KEYS, frozenset({"name", "memory", "count"}))
     if fields is None:
         return None
@@ -94,8 +94,8 @@ def _slot(reader: Reader, node: Marked, key: str) -> TemplateSlot | None:
 
 
 def _fields(
-    reader: Reader, node: Marked, key: str, known: frozenset[str], needed: frozenset[str]
-) -> dict[str, Marked] | None:
+    reader: Reader, node: Located, key: str, known: frozenset[str], needed: frozenset[str]
+) -> dict[str, Located] | None:
     """The fields of a mapping, or None when it is none or lacks one; unknown fields are problems too."""
     fields = reader.mapping(node, key)
     if fields is None:

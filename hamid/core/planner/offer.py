@@ -18,7 +18,7 @@ from hamid.core.planner.request import Request
 from hamid.core.planner.templates import Template
 
 
-class Grant(Struct, frozen=True):
+class Assignment(Struct, frozen=True):
     """A seat that the request gets; `instance` is the idle one that already lies there, or None to create it."""
 
     seat: Seat
@@ -30,7 +30,7 @@ class Offer(Struct, frozen=True, kw_only=True):
 
     gpu: Gpu
     template: Template | None
-    grants: tuple[Grant, ...]
+    grants: tuple[Assignment, ...]
     destroyed: tuple[Instance, ...]
     kept: tuple[Instance, ...]
     before: Occupancy
@@ -47,7 +47,7 @@ class Offer(Struct, frozen=True, kw_only=True):
         return sorted(grant.seat.placement.start for grant in self.grants)
 
 
-class Answer(Struct, frozen=True):
+class Evaluation(Struct, frozen=True):
     """What one GPU says to a request, and everything that was considered on the way."""
 
     result: Offer | Reason
@@ -60,7 +60,7 @@ def make_offer(gpu: Gpu, board: Board, seats: Iterable[Seat], template: Template
     Idle instances on a seat are reused, others stay where they can and are destroyed where they cannot.
     """
     idle = {(instance.profile_id, instance.placement.start): instance for instance in idle_instances(gpu)}
-    grants = tuple(Grant(seat, idle.pop(seat.key, None)) for seat in seats)
+    grants = tuple(Assignment(seat, idle.pop(seat.key, None)) for seat in seats)
     used = gpu.used_instances
     occupied = board.occupy([*seats_of(gpu, used), *(grant.seat for grant in grants)])
     kept: list[Instance] = []

@@ -34,7 +34,7 @@ from hamid.core.hardware.geometry import (
 )
 from hamid.core.hardware.gpu import Gpu, Health
 from hamid.core.hardware.snapshot import Snapshot
-from hamid.core.located import ConfigError, Marked, Problem, Reader, shown
+from hamid.core.located import ConfigError, Located, Problem, Reader, shown
 from hamid.core.relayout.target import GpuTarget
 
 VERSION = "v1"
@@ -80,16 +80,16 @@ class Spec(Struct, frozen=True, kw_only=True):
         return right_board and (self.devices is None or gpu.index in self.devices)
 
 
-def parse_configs(root: Marked, path: str) -> dict[str, tuple[Spec, ...]]:
+def parse_configs(root: Located, path: str) -> dict[str, tuple[Spec, ...]]:
     """Every configuration of a document by name; raises ConfigError with every problem."""
     reader = Reader(path)
     fields = reader.mapping(root, "document") or {}
     for name in fields.keys() - {"version", "mig-configs"}:
         reader.complain(fields[name], name[:40], "is no known key", "known: version, mig-configs")
-    if fields.get("version", Marked("", root.line)).value != VERSION:
+    if fields.get("version", Located("", root.line)).value != VERSION:
         found = f"is {shown(fields['version'])}" if "version" in fields else "is missing"
         reader.complain(fields.get("version", root), "version", found, f"must be {VERSION}")
-    configs = _configs(reader, fields.get("mig-configs", Marked(None, root.line)))
+    configs = _configs(reader, fields.get("mig-configs", Located(None, root.line)))
     if reader.problems:
         raise ConfigError(sorted(reader.problems, key=lambda problem: problem.line))
     return configs
@@ -160,7 +160,7 @@ def _exported(gpu: Gpu, *, filtered: bool, placements: bool) -> dict[str, Any]:
     }
 
 
-def _configs(reader: Reader, node: Marked) -> dict[str, tuple[Spec, ...]]:
+def _configs(reader: Reader, node: Located) -> dict[str, tuple[Spec, ...]]:
     if node.value is None:
         reader.complain(node, "mig-configs", "is missing", "a mapping of configuration names")
         return {}
@@ -174,7 +174,7 @@ def _configs(reader: Reader, node: Marked) -> dict[str, tuple[Spec, ...]]:
     return found
 
 
-def _spec(reader: Reader, node: Marked, key: str) -> Spec | None:
+def _spec(reader: Reader, node: Located, key: str) -> Spec | None:
     fields = reader.mapping(node, key)
     if fields is None:
         return None
@@ -186,14 +186,14 @@ def _spec(reader: Reader, node: Marked, key: str) -> Spec | None:
     if missing:
         return None
     enabled = _enabled(reader, fields["mig-enabled"], f"{key}.mig-enabled")
-    devices = fields.get("mig-devices", Marked(None, node.line))
+    devices = fields.get("mig-devices", Located(None, node.line))
     layout, shared = _instances(reader, devices, f"{key}.mig-devices")
     if enabled and devices.value is None:
         reader.complain(devices, f"{key}.mig-devices", "is missing", "with mig-enabled: true; {} means no instance")
     if not enabled and (layout or shared):
         reader.complain(devices, f"{key}.mig-devices", "names instances, and mig-enabled is not true")
     return Spec(
-        filters=_filters(reader, fields.get("device-filter", Marked((), node.line)), f"{key}.device-filter"),
+        filters=_filters(reader, fields.get("device-filter", Located((), node.line)), f"{key}.device-filter"),
         devices=_devices(reader, fields["devices"], f"{key}.devices"),
         mig_enabled=enabled,
         layout=layout,
@@ -204,13 +204,13 @@ def _spec(reader: Reader, node: Marked, key: str) -> Spec | None:
     )
 
 
-def _enabled(reader: Reader, node: Marked, key: str) -> bool:
+def _enabled(reader: Reader, node: Located, key: str) -> bool:
     if not isinstance(node.value, bool):
         reader.complain(node, key, f"is {node.kind} ({shown(node)})", "true or false")
     return node.value is True
 
 
-def _filters(reader: Reader, node: Marked, key: str) -> tuple[DeviceId, ...]:
+def _filters(reader: Reader, node: Located, key: str) -> tuple[DeviceId, ...]:
     """No filter, an empty one and an empty text mean every board."""
     if node.value in {"", None} if not isinstance(node.value, dict | tuple) else node.value == ():
         return ()
@@ -219,7 +219,7 @@ def _filters(reader: Reader, node: Marked, key: str) -> tuple[DeviceId, ...]:
     return tuple(each for each in found if each is not None)
 
 
-def _device_id(reader: Reader, node: Marked, key: str) -> DeviceId | None:
+def _device_id(reader: Reader, node: Located, key: str) -> DeviceId | None:
     """`0x20B010DE`, or with a subsystem `0x2BB510DE:0x204B10DE`; YAML reads an unquoted one as a number."""
     text = str(node.value) if isinstance(node.value, str | int) and not isinstance(node.value, bool) else ""
     parts = text.split(":")
@@ -234,7 +234,7 @@ def _number(text: str | None) -> int | None:
     return None if text is None else int(text, 16 if text[:2].lower() == "0x" else 10)
 
 
-def _devices(reader: Reader, node: Marked, key: str) -> tuple[int, ...] | None:
+def _devices(reader: Reader, node: Located, key: str) -> tuple[int, ...] | None:
     """The indices, or None for all; an empty list is legal and names no GPU."""
     if node.value == "all":
         return None
@@ -251,11 +251,11 @@ class _Row(NamedTuple):
     profile: str
     start: int | None
     times: int
-    node: Marked
+    node: Located
     key: str
 
 
-def _instances(reader: Reader, node: Marked, key: str) -> tuple[tuple[LayoutItem, ...], tuple[str, ...]]:
+def _instances(reader: Reader, node: Located, key: str) -> tuple[tuple[LayoutItem, ...], tuple[str, ...]]:
     """The layout, and the names of profiles that divide an instance."""
     items: list[LayoutItem] = []
     shared: list[str] = []
@@ -273,7 +273,7 @@ def _instances(reader: Reader, node: Marked, key: str) -> tuple[tuple[LayoutItem
     return tuple(items), tuple(dict.fromkeys(shared))
 
 
-def _rows(reader: Reader, node: Marked, key: str) -> Iterator[_Row]:
+def _rows(reader: Reader, node: Located, key: str) -> Iterator[_Row]:
     if isinstance(node.value, dict):
         yield from _counted(reader, node.value, key)
     elif isinstance(node.value, tuple):
@@ -282,7 +282,7 @@ def _rows(reader: Reader, node: Marked, key: str) -> Iterator[_Row]:
         reader.complain(node, key, f"is {node.kind} ({shown(node)})", "profiles with counts, or a list as 3g.20gb@4")
 
 
-def _counted(reader: Reader, entries: Mapping[str, Marked], key: str) -> Iterator[_Row]:
+def _counted(reader: Reader, entries: Mapping[str, Located], key: str) -> Iterator[_Row]:
     total = 0
     for name, node in entries.items():
         where = f"{key}.{name[:40]}"
@@ -293,7 +293,7 @@ def _counted(reader: Reader, entries: Mapping[str, Marked], key: str) -> Iterato
         reader.complain(next(iter(entries.values())), key, "counts nothing but 0", "{} means no instance")
 
 
-def _listed(reader: Reader, entries: Sequence[Marked], key: str) -> Iterator[_Row]:
+def _listed(reader: Reader, entries: Sequence[Located], key: str) -> Iterator[_Row]:
     for number, node in enumerate(entries):
         where = f"{key}[{number}]"
         match = _LISTED.fullmatch(node.value) if isinstance(node.value, str) else None

@@ -14,9 +14,9 @@ from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
-from hamid.core.claims.claim import LedgerFacts, Seat
+from hamid.core.claims.claim import InstanceKey, LedgerFacts
 from hamid.core.claims.device_ids import advertise
-from hamid.core.claims.reserved import Standing
+from hamid.core.claims.reserved import Reserved
 from hamid.core.config.config import Config, Mode
 from hamid.core.errors import DriverHung, DriverMissing, HamiError, NvmlFailed
 from hamid.core.hardware.gpu import Gpu, Health, Load
@@ -24,7 +24,7 @@ from hamid.core.hardware.snapshot import Snapshot
 from hamid.core.view import GpuView, View
 from hamid.engine.driver.counters import Counters
 from hamid.engine.driver.merging import Merger
-from hamid.engine.driver.session import Session
+from hamid.engine.driver.session import DriverSession
 from hamid.engine.driver.workers import READING_APART_SECONDS, Worker
 from hamid.node.driver import numa, nvml
 from hamid.node.driver.device_holders import DeviceHolders
@@ -44,7 +44,7 @@ class Live:
         self.counters = counters
         self.log = log
         self.ledger = Ledger.open(paths)
-        self.session = Session(paths, config.driver_timeout_seconds, ledger=self.ledger, on_read=self._take)
+        self.session = DriverSession(paths, config.driver_timeout_seconds, ledger=self.ledger, on_read=self._take)
         self.device_holders = DeviceHolders()
         self.decision = threading.Lock()
         self.view = View(config=config)
@@ -59,7 +59,7 @@ class Live:
         self._versions: tuple[str | None, str | None] = (None, None)
         self._numa: dict[str, int] = {}
         self._reading: set[int] = set()
-        self._flights: dict[int, frozenset[Seat]] = {}
+        self._flights: dict[int, frozenset[InstanceKey]] = {}
         self._busy: set[str] = set()
         self._restores: WeakValueDictionary[str, Any] = WeakValueDictionary()
         self._merger = Merger()
@@ -189,7 +189,7 @@ class Live:
         with self._guard:
             return self._gpus.get(index)
 
-    def standing(self, avoid: Iterable[str] = ()) -> Standing:
+    def standing(self, avoid: Iterable[str] = ()) -> Reserved:
         """The node for a decision, which keeps off the GPUs in `avoid`; under the decision's lock."""
         problems = {**self.gpu_problems(), **dict.fromkeys(avoid, "it failed a moment ago")}
         with self._guard:
@@ -197,7 +197,7 @@ class Live:
         # In this order: what goes is seen as promised or doomed until it is seen to be gone.
         facts = self.ledger.facts()
         gpus = self.gpus()
-        return Standing(
+        return Reserved(
             gpus=gpus, facts=facts, merged=self._merger.merged(gpus, facts), doomed=doomed, problems=problems
         )
 
@@ -229,7 +229,7 @@ class Live:
 
     # -- changes on their way --
 
-    def fly(self, run: int, doomed: Iterable[Seat] = ()) -> None:
+    def fly(self, run: int, doomed: Iterable[InstanceKey] = ()) -> None:
         """A run of this process is on its way; nobody plans with the instances that it will destroy."""
         with self._guard:
             self._flights[run] = frozenset(doomed)

@@ -17,7 +17,7 @@ from hamid.node.paths import Paths
 Result = TypeVar("Result")
 
 
-class Session:
+class DriverSession:
     """A context: raises LedgerBusy, LedgerFailed, NotPermitted, DriverMissing, DriverHung or NvmlFailed on entry.
 
     With a `ledger` that is somebody else's it is not closed here; `on_read` hears of every GPU that is read, as NVML

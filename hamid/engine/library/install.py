@@ -18,7 +18,7 @@ from hamid.core.library.plan import (
     MakeFolder,
     SetMode,
     Skip,
-    Why,
+    StepReason,
     WriteFile,
     WritePreload,
     changes,
@@ -119,7 +119,7 @@ def _manifest(store: Store, work: Work, digests: dict[str, Digest]) -> Manifest:
     """The former manifest with an entry for every file that was written or found equal; equal entries stay."""
     files = dict(store.known.files)
     for step in work.steps:
-        if not isinstance(step, WriteFile) and not (isinstance(step, Skip) and step.why is Why.SAME):
+        if not isinstance(step, WriteFile) and not (isinstance(step, Skip) and step.why is StepReason.SAME):
             continue
         origin = step.origin if isinstance(step, WriteFile) else step.path
         status = work.listing.files.get(origin) or store.status(origin)

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from hamid.core.claims.allocate import Choice
-from hamid.core.claims.claim import Claim, ClaimedSeat, ClaimedShare, PodOwner, Seat, instance_at
+from hamid.core.claims.claim import Claim, ClaimedSeat, ClaimedShare, InstanceKey, PodOwner, instance_at
 from hamid.core.claims.grant import DeviceNode, Grant
 from hamid.core.claims.identity import Identified
 from hamid.core.claims.mig_grant import mig_grant
@@ -27,13 +27,13 @@ _TOKEN_BYTES = 16
 
 
 # By seat what the instance is called, and its device nodes.
-Found = dict[Seat, tuple[str, tuple[DeviceNode, ...]]]
+Found = dict[InstanceKey, tuple[str, tuple[DeviceNode, ...]]]
 
 
 class Made(Struct, frozen=True, kw_only=True):
     """What the claim's instances are called now, and the device nodes of all that it holds."""
 
-    uuids: dict[Seat, str | None]
+    uuids: dict[InstanceKey, str | None]
     nodes: tuple[DeviceNode, ...]
 
 

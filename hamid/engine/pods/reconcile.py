@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from hamid.core.claims.checkpoint import RememberedList
 from hamid.core.claims.claim import Claim, instance_at
 from hamid.core.claims.journal import Run
-from hamid.core.claims.release import Seen, Verdicts, Why, confirmed, judge, newest_of
+from hamid.core.claims.release import EndReason, PodEvidence, Verdicts, confirmed, judge, newest_of
 from hamid.core.errors import HamiError
 from hamid.core.pods.pods import HoldingList, PodList
 from hamid.engine.driver.live import Live
@@ -223,13 +223,13 @@ class Reconciler:
         facts = live.ledger.facts()
         if not facts.certain:
             return
-        seen = Seen(
+        seen = PodEvidence(
             pods=pods, holdings=holdings, remembered=remembered, cgroup_gone=self._cgroup_gone(facts.claims, pods)
         )
         before = self._verdicts
         verdicts = judge(facts.claims, seen, before, now=self._clock(), absent_seconds=live.config.absent_seconds)
         # What is over stays so until it is released; what is missing goes on being counted.
-        absent = {name: before.missing[name] for name, why in verdicts.over.items() if why is Why.ABSENT}
+        absent = {name: before.missing[name] for name, why in verdicts.over.items() if why is EndReason.ABSENT}
         self._verdicts = replace(verdicts, missing=dict(verdicts.missing) | absent)
         for name, why in verdicts.over.items():
             claim = facts.claim(name)
@@ -241,7 +241,7 @@ class Reconciler:
         running = {pod.uid for pod in pods.pods if not pod.deleted}
         return self._cgroups.gone(uids, uids - running)
 
-    def _release_one(self, claim: Claim, why: Why) -> None:
+    def _release_one(self, claim: Claim, why: EndReason) -> None:
         live = self._live
         lively = self._lively(claim)
         if lively:

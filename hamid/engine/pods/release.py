@@ -7,7 +7,7 @@ what a process uses is never destroyed, and keeps its claim.
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from hamid.core.claims.claim import Claim, Seat
+from hamid.core.claims.claim import Claim, InstanceKey
 from hamid.core.claims.journal import Goal, Run, seat_of_step
 from hamid.core.errors import NodeError
 from hamid.core.planner.steps import DestroyInstance, Step
@@ -85,7 +85,7 @@ def _go(live: Live, run: Run, until: float | None = None) -> Running:
     return running
 
 
-def _doomed(run: Run) -> list[Seat]:
+def _doomed(run: Run) -> list[InstanceKey]:
     return [seat_of_step(step) for step in run.steps if isinstance(step, DestroyInstance)]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from hamid.core.claims.claim import Claim, Seat, instance_at
+from hamid.core.claims.claim import Claim, InstanceKey, instance_at
 from hamid.core.claims.journal import describe
 from hamid.core.config.config import Mode
 from hamid.core.errors import HamiError
@@ -137,7 +137,7 @@ def steps_for(claim: Claim, by_uuid: dict[str, Gpu]) -> Iterator[Step]:
         )
 
 
-def _whole(gpu: Gpu, seat: Seat) -> bool:
+def _whole(gpu: Gpu, seat: InstanceKey) -> bool:
     there = instance_at(gpu, seat)
     return there is not None and there.compute_instances > 0
 

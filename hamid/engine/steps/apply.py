@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from hamid.core.claims.claim import ClaimedSeat, LedgerFacts, Seat, instance_at
+from hamid.core.claims.claim import ClaimedSeat, InstanceKey, LedgerFacts, instance_at
 from hamid.core.claims.journal import Goal, describe, newly_made, seat_of_step
 from hamid.core.errors import LedgerUntrusted, NodeError, StalePlan, UsageError
 from hamid.core.hardware.gpu import Gpu
 from hamid.core.hardware.snapshot import Snapshot
 from hamid.core.planner.steps import CreateInstance, SetMigMode, Step
-from hamid.engine.driver.session import Session
+from hamid.engine.driver.session import DriverSession
 from hamid.engine.driver.workers import TIMEOUT_SECONDS
 from hamid.engine.steps.recover import recover_in
 from hamid.engine.steps.run import Progress, Running, roll_back
@@ -54,12 +54,12 @@ def apply(
     ForeignInstance, DriverHung, NvmlFailed, NotPermitted, LedgerFailed or NodeError when a step failed, with what
     was taken back in the error's notes. When `stop` answers True no further step begins, and what is done stays.
     """
-    with Session(paths, timeout_seconds) as session:
+    with DriverSession(paths, timeout_seconds) as session:
         messages = recover_in(session)
         before = session.observe()
         if before.fingerprint() != fingerprint:
             raise _told(StalePlan("the node changed since this plan was made; nothing was done", _AGAIN), messages)
-        seats = tuple(Seat(*each) for each in claim_instances)
+        seats = tuple(InstanceKey(*each) for each in claim_instances)
         _check(session, before, steps, claim, seats)
         run = session.ledger.begin_run(steps, goal=Goal.ALL, claim=claim, claim_seats=seats)
         running = Running(session, run, progress=progress, stop=stop, keep_pending=keep_pending)
@@ -67,7 +67,9 @@ def apply(
         return _end(session, running, run, messages)
 
 
-def _check(session: Session, before: Snapshot, steps: Sequence[Step], claim: str | None, seats: Sequence[Seat]) -> None:
+def _check(
+    session: DriverSession, before: Snapshot, steps: Sequence[Step], claim: str | None, seats: Sequence[InstanceKey]
+) -> None:
     """What must hold before anything begins."""
     facts = session.ledger.facts()
     busy = {step.gpu_uuid for open_run in session.ledger.open_runs() for step in open_run.steps}
@@ -81,7 +83,7 @@ def _check(session: Session, before: Snapshot, steps: Sequence[Step], claim: str
         _check_claim(before, facts, claim, seats)
 
 
-def _check_claim(before: Snapshot, facts: LedgerFacts, claim: str, seats: Sequence[Seat]) -> None:
+def _check_claim(before: Snapshot, facts: LedgerFacts, claim: str, seats: Sequence[InstanceKey]) -> None:
     """A claim needs a name of its own, seats that nobody claims, and a ledger that knows."""
     if not facts.trusted or facts.unexplained:
         raise LedgerUntrusted("no claim can be granted: the ledger was made anew", "hamictl mig repair")
@@ -99,7 +101,7 @@ def _check_claim(before: Snapshot, facts: LedgerFacts, claim: str, seats: Sequen
             raise UsageError(f"this node has no GPU {seat.gpu_uuid}", "hamictl gpu list")
 
 
-def _end(session: Session, running: Running, run: int, messages: list[str]) -> ApplyReport:
+def _end(session: DriverSession, running: Running, run: int, messages: list[str]) -> ApplyReport:
     """Verify and close, or take everything back and raise."""
     snapshot = session.observe()
     whole = not running.errors and not running.stopped
@@ -146,7 +148,9 @@ def _holds(gpu: Gpu | None, step: Step) -> bool:
     return instance is None
 
 
-def _claimed(running: Running, snapshot: Snapshot, seats: Sequence[Seat], made: frozenset[Seat]) -> list[ClaimedSeat]:
+def _claimed(
+    running: Running, snapshot: Snapshot, seats: Sequence[InstanceKey], made: frozenset[InstanceKey]
+) -> list[ClaimedSeat]:
     found = []
     for seat in seats:
         gpu = next((gpu for gpu in snapshot.gpus if gpu.uuid == seat.gpu_uuid), None)
@@ -166,7 +170,7 @@ def _claimed(running: Running, snapshot: Snapshot, seats: Sequence[Seat], made: 
     return found
 
 
-def _failure(session: Session, running: Running, run: int, messages: list[str]) -> Exception:
+def _failure(session: DriverSession, running: Running, run: int, messages: list[str]) -> Exception:
     """The first error, once everything that can be taken back is."""
     error = running.errors[0]
     over = roll_back(session, running, run)

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from hamid.core.claims.claim import ClaimedSeat, LedgerFacts, Seat, instance_at, missing, seat_of, users
+from hamid.core.claims.claim import ClaimedSeat, InstanceKey, LedgerFacts, instance_at, missing, seat_of, users
 from hamid.core.claims.journal import EntryState, Goal, Run, describe, newly_made
 from hamid.core.hardware.gpu import Gpu, Health, Instance
 from hamid.core.hardware.snapshot import Snapshot
 from hamid.core.planner.steps import CreateInstance, DestroyInstance, Step
-from hamid.engine.driver.session import Session
+from hamid.engine.driver.session import DriverSession
 from hamid.engine.steps.run import Running, finish_each, pending_claim, roll_back
 from hamid.node.ledger import files
 from hamid.node.paths import Paths
@@ -38,11 +38,11 @@ def recover(paths: Paths) -> list[str]:
     """Finish or undo what processes that died left behind; what was done, in words. Nothing to do costs nothing."""
     if files.state_of(paths.ledger) == "none":
         return []
-    with Session(paths) as session:
+    with DriverSession(paths) as session:
         return recover_in(session)
 
 
-def recover_in(session: Session) -> list[str]:
+def recover_in(session: DriverSession) -> list[str]:
     """The same within a session."""
     runs = session.ledger.open_runs()
     if not runs:
@@ -51,7 +51,7 @@ def recover_in(session: Session) -> list[str]:
     return [message for run in runs for message in _recover_run(session, snapshot, run)]
 
 
-def _recover_run(session: Session, snapshot: Snapshot, run: Run) -> list[str]:
+def _recover_run(session: DriverSession, snapshot: Snapshot, run: Run) -> list[str]:
     who = f"the change that process {run.pid} ({run.command or 'unknown'}) began"
     if run.boot_id != session.ledger.boot:
         drops = run.claim if run.goal is Goal.EACH else pending_claim(session, run)
@@ -64,14 +64,14 @@ def _recover_run(session: Session, snapshot: Snapshot, run: Run) -> list[str]:
     return _undo(session, snapshot, run, who)
 
 
-def _go_on(session: Session, run: Run, who: str) -> list[str]:
+def _go_on(session: DriverSession, run: Run, who: str) -> list[str]:
     running = Running(session, run.run, goal=Goal.EACH, claim=run.claim or "")
     finish_each(session, running, run)
     done = [f"finished: {describe(step)}" for _, step in running.done]
     return [f"{who} was finished", *done, *running.messages, *map(str, running.errors)]
 
 
-def _finish(session: Session, snapshot: Snapshot, run: Run, who: str) -> list[str]:
+def _finish(session: DriverSession, snapshot: Snapshot, run: Run, who: str) -> list[str]:
     """Only the last line was not written; the claim holds if its instances are still there and free."""
     seats = _claimable(session, snapshot, run)
     if run.claim is None or seats is None:
@@ -82,7 +82,7 @@ def _finish(session: Session, snapshot: Snapshot, run: Run, who: str) -> list[st
     return [f"{who} was complete; its claim '{run.claim}' holds"]
 
 
-def _claimable(session: Session, snapshot: Snapshot, run: Run) -> list[ClaimedSeat] | None:
+def _claimable(session: DriverSession, snapshot: Snapshot, run: Run) -> list[ClaimedSeat] | None:
     facts = session.ledger.facts()
     made = newly_made(run)
     found = []
@@ -102,7 +102,7 @@ def _claimable(session: Session, snapshot: Snapshot, run: Run) -> list[ClaimedSe
     return None if any(claim.name == run.claim for claim in facts.claims) else found
 
 
-def _undo(session: Session, snapshot: Snapshot, run: Run, who: str) -> list[str]:
+def _undo(session: DriverSession, snapshot: Snapshot, run: Run, who: str) -> list[str]:
     running = Running(session, run.run, claim=run.claim or "")
     _drop_gone(session, snapshot, run)
     over = roll_back(session, running, run.run)
@@ -111,7 +111,7 @@ def _undo(session: Session, snapshot: Snapshot, run: Run, who: str) -> list[str]
     return [first, *undone, *running.messages, *map(str, running.errors)]
 
 
-def _drop_gone(session: Session, snapshot: Snapshot, run: Run) -> None:
+def _drop_gone(session: DriverSession, snapshot: Snapshot, run: Run) -> None:
     """Entries about a GPU that was taken out of the node; one that is lost has no uuid and may return."""
     if any(not gpu.uuid for gpu in snapshot.gpus):
         return
@@ -129,7 +129,7 @@ def repair_plan(paths: Paths, *, reclaim_idle: Sequence[str] = ()) -> tuple[list
     if bad := files.damage(paths.ledger):
         text = f"the ledger is {bad}; it is kept aside and made anew from what is there"
         return [Finding(kind="ledger", gpu=None, text=text)], lambda: _renew(paths, text)
-    with Session(paths) as session:
+    with DriverSession(paths) as session:
         runs = session.ledger.open_runs()
         interrupted = [Finding(kind="interrupted", gpu=None, text=_unfinished(run)) for run in runs]
         # What an interrupted change left on its GPUs is its own business; it is told once that change is over.
@@ -145,7 +145,7 @@ def _unfinished(run: Run) -> str:
     return f"process {run.pid} ({run.command or 'unknown'}) did not end its change ({steps}); it is finished or undone"
 
 
-_Cure = Step | Seat | None
+_Cure = Step | InstanceKey | None
 
 
 def _findings(snapshot: Snapshot, facts: LedgerFacts, reclaim: frozenset[str]) -> list[tuple[Finding, _Cure]]:
@@ -210,19 +210,19 @@ def _create(gpu: Gpu, each: Instance) -> CreateInstance:
 
 def _renew(paths: Paths, text: str) -> list[str]:
     """Opening it to write is what makes it anew; nothing else is mended that nobody has seen yet."""
-    with Session(paths) as session:
+    with DriverSession(paths) as session:
         session.observe()
     return [f"mended: {text}", "see what is left to mend: hamictl mig repair --dry-run"]
 
 
 def _mend(paths: Paths, reclaim: frozenset[str]) -> list[str]:
     """Find anew, under the lock, and cure each finding by itself."""
-    with Session(paths) as session:
+    with DriverSession(paths) as session:
         messages = recover_in(session)
         snapshot = session.observe()
         found = _findings(snapshot, session.ledger.facts(), reclaim)
         for finding, cure in found:
-            if isinstance(cure, Seat):
+            if isinstance(cure, InstanceKey):
                 if finding.kind == "missing":
                     session.ledger.forget(cure)
                 else:
@@ -232,7 +232,7 @@ def _mend(paths: Paths, reclaim: frozenset[str]) -> list[str]:
         return messages + carry_each(session, steps)
 
 
-def carry_each(session: Session, steps: Sequence[Step], releases: Sequence[Seat] = ()) -> list[str]:
+def carry_each(session: DriverSession, steps: Sequence[Step], releases: Sequence[InstanceKey] = ()) -> list[str]:
     """Do steps that stand for themselves, journaled; what was done and what could not be, in words."""
     if not steps and not releases:
         return []
@@ -243,6 +243,6 @@ def carry_each(session: Session, steps: Sequence[Step], releases: Sequence[Seat]
     return [*done, *running.messages, *map(str, running.errors)]
 
 
-def _instance(snapshot: Snapshot, seat: Seat) -> Instance | None:
+def _instance(snapshot: Snapshot, seat: InstanceKey) -> Instance | None:
     gpu = next((gpu for gpu in snapshot.gpus if gpu.uuid == seat.gpu_uuid), None)
     return None if gpu is None else instance_at(gpu, seat)

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
-from hamid.core.claims.claim import Claim, ClaimedSeat, LedgerFacts, Seat, claimed, instance_at, seat_of
+from hamid.core.claims.claim import Claim, ClaimedSeat, InstanceKey, LedgerFacts, claimed, instance_at, seat_of
 from hamid.core.errors import NodeError, UsageError
 from hamid.core.hardware.gpu import Gpu, Health, Instance
 from hamid.core.hardware.snapshot import Snapshot
 from hamid.core.planner.steps import CreateInstance, DestroyInstance, SetMigMode, Step
-from hamid.engine.driver.session import Session
+from hamid.engine.driver.session import DriverSession
 from hamid.engine.steps.recover import carry_each, recover_in
 from hamid.node.ledger import files
 from hamid.node.paths import Paths
@@ -52,7 +52,7 @@ def restore(paths: Paths) -> RestoreReport:
     """Bring every claim's missing instances back at their recorded placement, with MIG mode where it was lost."""
     if files.state_of(paths.ledger) == "none":
         return RestoreReport(instances=(), messages=())
-    with Session(paths) as session:
+    with DriverSession(paths) as session:
         messages = recover_in(session)
         facts = session.ledger.facts()
         messages += carry_each(session, tuple(_steps(session.observe(), facts)))
@@ -89,7 +89,7 @@ def preview(snapshot: Snapshot, claims: Iterable[Claim]) -> RestoreReport:
     return RestoreReport(instances=tuple(_restored(*each) for each in found), messages=())
 
 
-def _compare(session: Session, snapshot: Snapshot, facts: LedgerFacts) -> Iterator[Restored]:
+def _compare(session: DriverSession, snapshot: Snapshot, facts: LedgerFacts) -> Iterator[Restored]:
     for name, each, instance in claimed(snapshot.gpus, facts.claims):
         restored = _restored(name, each, instance)
         if restored.changed:
@@ -114,7 +114,7 @@ def _told(each: Restored) -> str:
 
 def release(paths: Paths, name: str) -> list[str]:
     """End a claim; what was created for it is destroyed where it is idle. Raises UsageError for an unknown name."""
-    with Session(paths) as session:
+    with DriverSession(paths) as session:
         messages = recover_in(session)
         facts = session.ledger.facts()
         claim = next((each for each in facts.claims if each.name == name), None)
@@ -167,7 +167,7 @@ def release_instance(paths: Paths, mig_uuid: str) -> list[str]:
 
     Raises UsageError for a UUID that is not here or whose claim nobody may end.
     """
-    with Session(paths) as session:
+    with DriverSession(paths) as session:
         messages = recover_in(session)
         facts = session.ledger.facts()
         gpu, instance = _find(session.observe(), mig_uuid)
@@ -185,7 +185,7 @@ def release_instance(paths: Paths, mig_uuid: str) -> list[str]:
         return [*messages, *carry_each(session, steps, _seats(claim, seat)), *kept]
 
 
-def _seats(claim: str, seat: Seat) -> Sequence[Seat]:
+def _seats(claim: str, seat: InstanceKey) -> Sequence[InstanceKey]:
     return [seat] if claim else []
 
 

@@ -13,9 +13,9 @@ from typing import Protocol
 from hamid.core.claims.journal import Entry, EntryState, Goal, Run, describe
 from hamid.core.errors import DriverHung, GpuLost, LedgerFailed, NodeError
 from hamid.core.planner.steps import CreateInstance, SetMigMode, Step
-from hamid.engine.driver.session import Session
+from hamid.engine.driver.session import DriverSession
 from hamid.engine.driver.workers import Worker
-from hamid.engine.steps.step import Actor
+from hamid.engine.steps.step import StepRunner
 
 
 class Progress(Protocol):
@@ -39,7 +39,7 @@ class Running:
 
     def __init__(
         self,
-        session: Session,
+        session: DriverSession,
         run: int,
         *,
         goal: Goal = Goal.ALL,
@@ -142,7 +142,7 @@ class Running:
 
         return task
 
-    def _do(self, actor: Actor, position: int, step: Step) -> bool:
+    def _do(self, actor: StepRunner, position: int, step: Step) -> bool:
         """One step; False when the GPU's other steps cannot follow."""
         self._tell(step, "begin")
         try:
@@ -159,7 +159,7 @@ class Running:
             self.stopped = True
         return reached
 
-    def _clear(self, actor: Actor, position: int) -> None:
+    def _clear(self, actor: StepRunner, position: int) -> None:
         """A creation that failed half-way leaves nothing, in a run that goes on without it."""
         for entry in self._session.ledger.run(self._run).entries:
             if entry.position == position:
@@ -175,8 +175,8 @@ class Running:
 
         return task
 
-    def _actor(self, worker: Worker, index: int, step: Step) -> Actor:
-        return Actor(self._session, worker, index, step.gpu_uuid, self.note, claim=self._claim)
+    def _actor(self, worker: Worker, index: int, step: Step) -> StepRunner:
+        return StepRunner(self._session, worker, index, step.gpu_uuid, self.note, claim=self._claim)
 
     def _fail(self, step: Step, error: Exception) -> None:
         with self._guard:
@@ -197,13 +197,13 @@ class Running:
                 self._progress(step, state)
 
 
-def roll_back(session: Session, running: Running, run: int) -> bool:
+def roll_back(session: DriverSession, running: Running, run: int) -> bool:
     """Take the whole run back; True when it is over, False when it stays open for a GPU that does not answer."""
     running.take_back_all()
     return close_if_over(session, run, "undone")
 
 
-def close_if_over(session: Session, run: int, outcome: str) -> bool:
+def close_if_over(session: DriverSession, run: int, outcome: str) -> bool:
     """End a run of whose entries none is open any more; the claim that it was to make goes with it."""
     found = session.ledger.run(run)
     if any(entry.state is not EntryState.OVER for entry in found.entries):
@@ -212,13 +212,13 @@ def close_if_over(session: Session, run: int, outcome: str) -> bool:
     return True
 
 
-def pending_claim(session: Session, run: Run) -> str | None:
+def pending_claim(session: DriverSession, run: Run) -> str | None:
     """The claim that a run was to make for a container, and which nobody has received."""
     claim = session.ledger.facts().claim(run.claim or "")
     return claim.name if claim is not None and claim.pending else None
 
 
-def finish_each(session: Session, running: Running, run: Run) -> None:
+def finish_each(session: DriverSession, running: Running, run: Run) -> None:
     """Do what is left of a run whose steps stand for themselves, and end it unless a GPU does not answer."""
     begun = {entry.position: entry for entry in run.entries}
     # A creation that was begun may have left half of an instance, which only the journal knows to be ours.

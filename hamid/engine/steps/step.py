@@ -7,27 +7,34 @@ an instance that anybody uses is never destroyed, whatever the plan says.
 
 from collections.abc import Callable
 
-from hamid.core.claims.claim import LedgerFacts, OwnInstance, Seat, instance_at, users
+from hamid.core.claims.claim import InstanceKey, LedgerFacts, OwnInstance, instance_at, users
 from hamid.core.claims.journal import Entry, EntryState, Prior, Undo, describe, own_after, seat_of_step, undo_of
 from hamid.core.errors import ForeignInstance, InUse, ModePending, NodeError
 from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.hardware.profile import Placement
 from hamid.core.planner.steps import CreateInstance, DestroyInstance, SetMigMode, Step
-from hamid.engine.driver.session import Session
+from hamid.engine.driver.session import DriverSession
 from hamid.engine.driver.workers import Worker
 from hamid.node.driver import device_nodes, mutations
 
 _MODE_HINT = "end these processes (monitors such as dcgm too) and try again, or reset the GPU with --keep-pending"
 
 
-class Actor:
+class StepRunner:
     """Acts on one GPU, on its worker's thread; `note` takes what is to be told besides.
 
     What is done is done on behalf of `claim`, which therefore keeps nothing from being taken back or destroyed.
     """
 
     def __init__(
-        self, session: Session, worker: Worker, index: int, gpu_uuid: str, note: Callable[[str], None], *, claim: str
+        self,
+        session: DriverSession,
+        worker: Worker,
+        index: int,
+        gpu_uuid: str,
+        note: Callable[[str], None],
+        *,
+        claim: str,
     ) -> None:
         self._session = session
         self._ledger = session.ledger
@@ -131,7 +138,7 @@ class Actor:
                 raise NodeError(f"{describe(step)}: NVML reported success, but it is still there", "hamictl mig repair")
         self._ledger.end_step(run, position, EntryState.DONE, seat=seat)
 
-    def _check_idle(self, step: DestroyInstance, seat: Seat, gpu: Gpu) -> None:
+    def _check_idle(self, step: DestroyInstance, seat: InstanceKey, gpu: Gpu) -> None:
         """Right before the act: nobody uses it, and nobody has divided it."""
         there = instance_at(gpu, seat)
         if there is None:
@@ -177,20 +184,20 @@ class Actor:
     def _call(self, label: str, function: Callable[..., object], *arguments: object, **options: object) -> object:
         return self._worker.call(label, function, self._uuid, self._index, *arguments, **options)
 
-    def _create_gpu_instance(self, seat: Seat, placement: Placement) -> None:
+    def _create_gpu_instance(self, seat: InstanceKey, placement: Placement) -> None:
         label = "nvmlDeviceCreateGpuInstanceWithPlacement"
         self._call(label, mutations.create_gpu_instance, seat.profile_id, placement)
 
-    def _complete(self, gpu: Gpu, seat: Seat) -> None:
+    def _complete(self, gpu: Gpu, seat: InstanceKey) -> None:
         slices = next(each.compute_slices for each in gpu.profiles if each.profile_id == seat.profile_id)
         label = "nvmlGpuInstanceCreateComputeInstance"
         self._call(label, mutations.create_compute_instance, seat.profile_id, seat.start, slices)
 
-    def _destroy_instance(self, seat: Seat) -> None:
+    def _destroy_instance(self, seat: InstanceKey) -> None:
         self._call("nvmlComputeInstanceDestroy", mutations.destroy_compute_instance, seat.profile_id, seat.start)
         self._call("nvmlGpuInstanceDestroy", mutations.destroy_gpu_instance, seat.profile_id, seat.start)
 
-    def _made(self, seat: Seat, step: Step) -> Instance:
+    def _made(self, seat: InstanceKey, step: Step) -> Instance:
         """The instance that now lies on the seat, with its device nodes."""
         gpu = self._read()
         made = instance_at(gpu, seat)
@@ -202,7 +209,7 @@ class Actor:
         return made
 
 
-def _own(seat: Seat, instance: Instance, generation: int) -> OwnInstance:
+def _own(seat: InstanceKey, instance: Instance, generation: int) -> OwnInstance:
     return OwnInstance(
         seat=seat,
         profile=instance.profile,

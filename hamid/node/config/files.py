@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from hamid.core.errors import UsageError
-from hamid.core.located import ConfigError, Marked, Problem
+from hamid.core.located import ConfigError, Located, Problem
 from hamid.core.planner.hami_templates import has_geometries, parse_geometries
 from hamid.core.planner.templates import TemplateTable
 from hamid.node.paths import Paths, data_file
@@ -179,11 +179,11 @@ def _configured(path: str) -> TemplateTable:
     return _table(_read_yaml(path), path)
 
 
-def _table(root: Marked, path: str) -> TemplateTable:
+def _table(root: Located, path: str) -> TemplateTable:
     return TemplateTable(entries=parse_geometries(root, path), aliases=_aliases(), source=path, configured=True)
 
 
-def _read_yaml(path: str) -> Marked:
+def _read_yaml(path: str) -> Located:
     # Late, because yaml costs start-up and most runs have no such file.
     from hamid.node.config.yaml import read_marked  # noqa: PLC0415
 
@@ -195,10 +195,10 @@ def _aliases() -> dict[str, tuple[str, ...]]:
         return msgspec.json.decode(file.read(), type=_AliasFile).aliases
 
 
-def _unmarked(value: object) -> Marked:
+def _unmarked(value: object) -> Located:
     """Trusted data in the form of the parser, without lines."""
     if isinstance(value, dict):
-        return Marked({str(key): _unmarked(each) for key, each in value.items()}, 0)
+        return Located({str(key): _unmarked(each) for key, each in value.items()}, 0)
     if isinstance(value, list):
-        return Marked(tuple(_unmarked(each) for each in value), 0)
-    return Marked(value if isinstance(value, bool | int | float | str) else None, 0)
+        return Located(tuple(_unmarked(each) for each in value), 0)
+    return Located(value if isinstance(value, bool | int | float | str) else None, 0)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import yaml
 
 from hamid.core.errors import UsageError
-from hamid.core.located import ConfigError, Marked, Problem
+from hamid.core.located import ConfigError, Located, Problem
 
 # A Kubernetes ConfigMap holds at most 1 MiB; nothing that we read is larger.
 MAX_BYTES: Final = 1024 * 1024
@@ -22,7 +22,7 @@ _COLLECTIONS: Final = frozenset({"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def read_marked(path: str) -> Marked:
+def read_marked(path: str) -> Located:
     """The one document in a file. Raises ConfigError or UsageError that names path and line."""
     return _parse(read_bounded(path), path)
 
@@ -49,13 +49,13 @@ def read_bounded(path: str) -> bytes:
     return data
 
 
-def _parse(data: bytes, path: str) -> Marked:
+def _parse(data: bytes, path: str) -> Located:
     try:
         loader = _Loader(data)
         try:
             node = loader.get_single_node()
             if node is None:
-                return Marked(None, 1)
+                return Located(None, 1)
             return _Walk(loader, path).marked(node, "document", 0)
         finally:
             loader.dispose()
@@ -74,7 +74,7 @@ class _Walk:
         self.path = path
         self.visited = 0
 
-    def marked(self, node: Any, key: str, depth: int) -> Marked:
+    def marked(self, node: Any, key: str, depth: int) -> Located:
         """A node and all below it."""
         line = node.start_mark.line + 1
         self.visited += 1
@@ -83,14 +83,14 @@ class _Walk:
         if isinstance(node, yaml.CollectionNode) and node.tag not in _COLLECTIONS:
             self._fail(line, key, f"has the tag {node.tag[:60]}, which means nothing here")
         if isinstance(node, yaml.MappingNode):
-            return Marked(self._mapping(node, key, depth), line)
+            return Located(self._mapping(node, key, depth), line)
         if isinstance(node, yaml.SequenceNode):
             entries = enumerate(node.value)
-            return Marked(tuple(self.marked(each, f"{key}[{number}]", depth + 1) for number, each in entries), line)
-        return Marked(self._scalar(node), line)
+            return Located(tuple(self.marked(each, f"{key}[{number}]", depth + 1) for number, each in entries), line)
+        return Located(self._scalar(node), line)
 
-    def _mapping(self, node: Any, key: str, depth: int) -> dict[str, Marked]:
-        found: dict[str, Marked] = {}
+    def _mapping(self, node: Any, key: str, depth: int) -> dict[str, Located]:
+        found: dict[str, Located] = {}
         for name_node, value_node in node.value:
             name = str(name_node.value) if isinstance(name_node, yaml.ScalarNode) else "?"
             line = name_node.start_mark.line + 1

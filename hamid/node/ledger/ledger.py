@@ -15,7 +15,7 @@ from typing import Self
 import msgspec
 from msgspec.structs import replace
 
-from hamid.core.claims.claim import ClaimedSeat, ClaimedShare, LedgerFacts, OwnInstance, PodOwner, Seat
+from hamid.core.claims.claim import ClaimedSeat, ClaimedShare, InstanceKey, LedgerFacts, OwnInstance, PodOwner
 from hamid.core.claims.grant import Grant
 from hamid.core.claims.journal import EntryState, Goal, Prior, Run
 from hamid.core.errors import LedgerFailed
@@ -111,24 +111,24 @@ class Ledger:
         with self._changing() as connection:
             connection.execute("DELETE FROM claims WHERE name = ?", (name,))
 
-    def release_seat(self, seat: Seat) -> None:
+    def release_seat(self, seat: InstanceKey) -> None:
         """Take one instance from the claim that holds it; a claim without any ends."""
         with self._changing() as connection:
             rows.release_seat(connection, seat)
 
-    def rename_seat(self, seat: Seat, mig_uuid: str | None) -> None:
+    def rename_seat(self, seat: InstanceKey, mig_uuid: str | None) -> None:
         """Note what a claimed instance is called now."""
         with self._changing() as connection:
             rows.rename_seat(connection, seat, mig_uuid)
 
     # -- instances --
 
-    def forget(self, seat: Seat) -> None:
+    def forget(self, seat: InstanceKey) -> None:
         """Our instance on this seat is gone."""
         with self._changing() as connection:
             rows.delete(connection, "instances", seat)
 
-    def adopt(self, seats: Iterable[Seat]) -> None:
+    def adopt(self, seats: Iterable[InstanceKey]) -> None:
         """What lay on the node when a lost ledger was made anew; each must be explained before it may go."""
         with self._changing() as connection:
             connection.executemany(
@@ -159,14 +159,14 @@ class Ledger:
                     rows.set_own(connection, each.seat, _own(each, rows.next_generation(connection)))
             return name
 
-    def end_adoption(self, seats: Iterable[Seat]) -> None:
+    def end_adoption(self, seats: Iterable[InstanceKey]) -> None:
         """These are nobody's, and all that was promised is known."""
         with self._changing() as connection:
             for seat in seats:
                 rows.delete(connection, "unexplained", seat)
             connection.execute("DELETE FROM meta WHERE key = 'adopting'")
 
-    def explain(self, seats: Iterable[Seat]) -> None:
+    def explain(self, seats: Iterable[InstanceKey]) -> None:
         """These are nobody's, or gone."""
         with self._changing() as connection:
             for seat in seats:
@@ -180,8 +180,8 @@ class Ledger:
         *,
         goal: Goal,
         claim: str | None = None,
-        claim_seats: Sequence[Seat] = (),
-        releases: Sequence[Seat] = (),
+        claim_seats: Sequence[InstanceKey] = (),
+        releases: Sequence[InstanceKey] = (),
     ) -> int:
         """Write down a whole plan before its first step; `releases` leave their claims at the same moment."""
         with self._changing() as connection:
@@ -205,7 +205,7 @@ class Ledger:
         position: int,
         state: EntryState,
         *,
-        seat: Seat | None = None,
+        seat: InstanceKey | None = None,
         own: OwnInstance | None = None,
         made: bool = False,
     ) -> None:
@@ -274,14 +274,14 @@ class Ledger:
             rows.add_owner(connection, name, owner, shares, pending=True)
             return run, name
 
-    def finish_grant(self, run: int, claim: str, granted: Grant, uuids: Mapping[Seat, str | None]) -> None:
+    def finish_grant(self, run: int, claim: str, granted: Grant, uuids: Mapping[InstanceKey, str | None]) -> None:
         """The plan is done, and from the same moment its claim holds."""
         with self._changing(anything=False) as connection:
             self._cache.touch(claim)
             rows.set_granted(connection, claim, granted, uuids)
             self._end_run(connection, run, "done")
 
-    def regrant(self, claim: str, owner: PodOwner, granted: Grant, uuids: Mapping[Seat, str | None]) -> str:
+    def regrant(self, claim: str, owner: PodOwner, granted: Grant, uuids: Mapping[InstanceKey, str | None]) -> str:
         """A claim that holds is another container's or carries another grant now; its name, which tells the owner."""
         with self._changing() as connection:
             name = pod_claim_name(owner, int(claim.rpartition(":")[2]))
@@ -305,7 +305,7 @@ class Ledger:
         steps: Sequence[Step],
         goal: Goal,
         claim: str | None,
-        claim_seats: Sequence[Seat],
+        claim_seats: Sequence[InstanceKey],
     ) -> int:
         row = (
             self.boot,

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from hamid.core.claims.claim import Claim, ClaimedSeat, ClaimedShare, LedgerFacts, OwnInstance, PodOwner, Seat
+from hamid.core.claims.claim import Claim, ClaimedSeat, ClaimedShare, InstanceKey, LedgerFacts, OwnInstance, PodOwner
 from hamid.core.claims.grant import Grant
 from hamid.core.claims.journal import Entry, EntryState, Goal, Prior, Run
 from hamid.core.errors import UsageError
@@ -18,7 +18,7 @@ from hamid.core.planner.steps import CreateInstance, Step
 from hamid.node.ledger import schema
 
 _STEPS = msgspec.json.Decoder(tuple[Step, ...])
-_SEATS = msgspec.json.Decoder(tuple[Seat, ...])
+_SEATS = msgspec.json.Decoder(tuple[InstanceKey, ...])
 _PRIOR = msgspec.json.Decoder(Prior)
 _OWNER = msgspec.json.Decoder(PodOwner)
 _SEAT_COLUMNS = "gpu_uuid, profile_id, start, profile, size"
@@ -42,7 +42,9 @@ def facts_with(
     meta = dict(connection.execute("SELECT key, value FROM meta"))
     # What was made before a reboot is gone with it.
     here = meta.get("boot_id") == boot
-    unexplained = [Seat(*row) for row in connection.execute("SELECT gpu_uuid, profile_id, start FROM unexplained")]
+    unexplained = [
+        InstanceKey(*row) for row in connection.execute("SELECT gpu_uuid, profile_id, start FROM unexplained")
+    ]
     rebuilt = meta.get("rebuilt")
     return LedgerFacts(
         own=own if here else (),
@@ -57,7 +59,7 @@ def facts_with(
 def instances(connection: sqlite3.Connection) -> tuple[OwnInstance, ...]:
     """Every instance that we made."""
     return tuple(
-        OwnInstance(seat=Seat(*row[:3]), profile=row[3], size=row[4], generation=generation, mig_uuid=mig_uuid)
+        OwnInstance(seat=InstanceKey(*row[:3]), profile=row[3], size=row[4], generation=generation, mig_uuid=mig_uuid)
         for generation, mig_uuid, *row in connection.execute(
             f"SELECT generation, mig_uuid, {_SEAT_COLUMNS} FROM instances"  # noqa: S608
         )
@@ -68,7 +70,7 @@ def claims(connection: sqlite3.Connection, names: Collection[str] | None = None)
     """Claims by name: all, or those of these names that there are."""
     seats: dict[str, list[ClaimedSeat]] = defaultdict(list)
     for name, made, mig_uuid, *row in _of(connection, f"claim, made, mig_uuid, {_SEAT_COLUMNS} FROM seats", names):
-        seat = Seat(*row[:3])
+        seat = InstanceKey(*row[:3])
         seats[name].append(ClaimedSeat(seat=seat, profile=row[3], size=row[4], made=bool(made), mig_uuid=mig_uuid))
     shares: dict[str, list[ClaimedShare]] = defaultdict(list)
     owners: dict[str, tuple[PodOwner, bool]] = {}
@@ -98,7 +100,7 @@ def _of(
     return connection.execute(f"SELECT {what} {where} {order}", tuple(names or ())).fetchall()
 
 
-def claims_on(connection: sqlite3.Connection, seat: Seat) -> list[str]:
+def claims_on(connection: sqlite3.Connection, seat: InstanceKey) -> list[str]:
     """Whose this seat is."""
     found = connection.execute("SELECT claim FROM seats WHERE (gpu_uuid, profile_id, start) = (?, ?, ?)", key(seat))
     return [name for (name,) in found]
@@ -177,7 +179,9 @@ def add_owner(
     )
 
 
-def set_granted(connection: sqlite3.Connection, name: str, granted: Grant, uuids: Mapping[Seat, str | None]) -> None:
+def set_granted(
+    connection: sqlite3.Connection, name: str, granted: Grant, uuids: Mapping[InstanceKey, str | None]
+) -> None:
     """The claim holds; what its container received, and what its instances are called."""
     connection.execute(
         "UPDATE owners SET pending = 0, granted = ? WHERE claim = ?", (msgspec.json.encode(granted), name)
@@ -194,14 +198,14 @@ def rename_claim(connection: sqlite3.Connection, old: str, new: str) -> None:
     connection.execute("DELETE FROM claims WHERE name = ?", (old,))
 
 
-def rename_seat(connection: sqlite3.Connection, seat: Seat, mig_uuid: str | None) -> None:
+def rename_seat(connection: sqlite3.Connection, seat: InstanceKey, mig_uuid: str | None) -> None:
     """Note what a claimed instance is called now."""
     connection.execute(
         "UPDATE seats SET mig_uuid = ? WHERE (gpu_uuid, profile_id, start) = (?, ?, ?)", (mig_uuid, *key(seat))
     )
 
 
-def release_seat(connection: sqlite3.Connection, seat: Seat) -> None:
+def release_seat(connection: sqlite3.Connection, seat: InstanceKey) -> None:
     """A claim that loses its last seat ends; one that never had any is not concerned."""
     where = "WHERE (gpu_uuid, profile_id, start) = (?, ?, ?)"
     row = connection.execute(f"SELECT claim FROM seats {where}", key(seat)).fetchone()  # noqa: S608
@@ -210,7 +214,7 @@ def release_seat(connection: sqlite3.Connection, seat: Seat) -> None:
         connection.execute("DELETE FROM claims WHERE name = ? AND name NOT IN (SELECT claim FROM seats)", row)
 
 
-def set_own(connection: sqlite3.Connection, seat: Seat, own: OwnInstance | None, *, made: bool = False) -> None:
+def set_own(connection: sqlite3.Connection, seat: InstanceKey, own: OwnInstance | None, *, made: bool = False) -> None:
     """Which instance of ours lies on a seat now; one that was `made` now is its claim's from here on."""
     delete(connection, "instances", seat)
     if own is not None:
@@ -223,7 +227,7 @@ def set_own(connection: sqlite3.Connection, seat: Seat, own: OwnInstance | None,
         connection.execute("UPDATE seats SET made = 1 WHERE (gpu_uuid, profile_id, start) = (?, ?, ?)", key(seat))
 
 
-def delete(connection: sqlite3.Connection, table: str, seat: Seat) -> None:
+def delete(connection: sqlite3.Connection, table: str, seat: InstanceKey) -> None:
     """Take a seat out of a table."""
     connection.execute(f"DELETE FROM {table} WHERE (gpu_uuid, profile_id, start) = (?, ?, ?)", key(seat))  # noqa: S608
 
@@ -235,7 +239,7 @@ def next_generation(connection: sqlite3.Connection) -> int:
     return int(value) + 1
 
 
-def key(seat: Seat) -> tuple[str, int, int]:
+def key(seat: InstanceKey) -> tuple[str, int, int]:
     """A seat as the tables have it."""
     return (seat.gpu_uuid, seat.profile_id, seat.start)
 

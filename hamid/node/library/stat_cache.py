@@ -32,7 +32,7 @@ class SourceChanged(Exception):  # noqa: N818  # a signal to start again, not an
     """A file changed while it was read."""
 
 
-class Seen(Struct, array_like=True):
+class FileFacts(Struct, array_like=True):
     """What was found in a file: its digest, and whether it is a library (None when nobody asked)."""
 
     md5: str = ""
@@ -64,8 +64,8 @@ class StatCache:
 
     def __init__(self, data: bytes | None, *, machine: str) -> None:
         self._machine = machine
-        self._seen: dict[str, Seen] = _parse(data)
-        self._used: dict[str, Seen] = {}
+        self._seen: dict[str, FileFacts] = _parse(data)
+        self._used: dict[str, FileFacts] = {}
         self._changed = False
 
     def forget(self) -> None:
@@ -78,7 +78,7 @@ class StatCache:
         self._changed = self._changed or other.changed
 
     @property
-    def seen_now(self) -> dict[str, Seen]:
+    def seen_now(self) -> dict[str, FileFacts]:
         """What this run used or found, by identity."""
         return self._used
 
@@ -95,14 +95,14 @@ class StatCache:
     def note(self, status: os.stat_result, digest: Digest) -> None:
         """Remember what a file holds that we have read or written ourselves."""
         seen = self._lookup(status)
-        self._remember(status, Seen(digest.md5, digest.sha256, seen.problem if seen else None))
+        self._remember(status, FileFacts(digest.md5, digest.sha256, seen.problem if seen else None))
 
     def digest(self, folder: Folder, name: str, status: os.stat_result) -> Digest:
         """What the file at the name holds; raises SourceChanged when it is not the file of `status` throughout."""
         seen = self._lookup(status)
         if seen is None or not seen.sha256:
             found = self._read(folder, name, status)
-            seen = Seen(found.md5, found.sha256, seen.problem if seen else None)
+            seen = FileFacts(found.md5, found.sha256, seen.problem if seen else None)
             self._remember(status, seen)
         return Digest(seen.md5, seen.sha256)
 
@@ -111,18 +111,18 @@ class StatCache:
         seen = self._lookup(status)
         if seen is None or seen.problem is None:
             problem = _library_problem(folder, name, status, self._machine)
-            seen = Seen(seen.md5, seen.sha256, problem) if seen else Seen(problem=problem)
+            seen = FileFacts(seen.md5, seen.sha256, problem) if seen else FileFacts(problem=problem)
             self._remember(status, seen)
         return seen.problem or ""
 
-    def _lookup(self, status: os.stat_result) -> Seen | None:
+    def _lookup(self, status: os.stat_result) -> FileFacts | None:
         key = identity(status)
         seen = self._used.get(key) or self._seen.get(key)
         if seen is not None:
             self._used[key] = seen
         return seen
 
-    def _remember(self, status: os.stat_result, seen: Seen) -> None:
+    def _remember(self, status: os.stat_result, seen: FileFacts) -> None:
         if is_settled(status):
             self._used[identity(status)] = seen
             self._changed = True
@@ -136,9 +136,9 @@ class StatCache:
             folder.calls(os.close, descriptor)
 
 
-def _parse(data: bytes | None) -> dict[str, Seen]:
+def _parse(data: bytes | None) -> dict[str, FileFacts]:
     try:
-        return msgspec.json.decode(data, type=dict[str, Seen]) if data else {}
+        return msgspec.json.decode(data, type=dict[str, FileFacts]) if data else {}
     except msgspec.DecodeError:
         return {}
 

@@ -27,7 +27,7 @@ NOT_FOUND: Final = 6
 
 
 @dataclass(frozen=True)
-class Board:
+class BoardInfo:
     """A product that a simulated node can have; the name is empty where NVIDIA's is not known."""
 
     key: str
@@ -136,9 +136,9 @@ def _lines(function: str, *arguments: object) -> list[list[str]]:
         size = needed
 
 
-def boards() -> list[Board]:
+def boards() -> list[BoardInfo]:
     """Every product that a simulated node can have."""
-    return [Board(key=key, name=name) for key, name in _lines("hami_sim_boards")]
+    return [BoardInfo(key=key, name=name) for key, name in _lines("hami_sim_boards")]
 
 
 def add_process(

@@ -38,7 +38,7 @@ _COMMAND_SECONDS: Final = 60
 _PLAIN: Final = re.compile(r"/[\w./+@-]+", re.ASCII)
 
 
-class Action(StrEnum):
+class FileAction(StrEnum):
     """What happens to a file."""
 
     WRITE = "write"
@@ -50,7 +50,7 @@ class ServiceFile(Struct, frozen=True, kw_only=True):
     """A file, what happens to it, and what it shall hold."""
 
     path: str
-    action: Action
+    action: FileAction
     data: bytes = b""
 
 
@@ -95,9 +95,9 @@ def carry_out(plan: ServicePlan) -> None:
         _run(command)
     for file in plan.files:
         try:
-            if file.action is Action.WRITE:
+            if file.action is FileAction.WRITE:
                 _put(file.path, file.data)
-            elif file.action is Action.REMOVE:
+            elif file.action is FileAction.REMOVE:
                 _remove(file.path)
         except OSError as error:
             raise explain(error, file.path) from error
@@ -146,14 +146,14 @@ def _wanted(paths: Paths, hamid: str) -> Iterator[ServiceFile]:
         found = _read(target)
         if found is not None and not found.startswith(MARK):
             raise UsageError(f"'{target}' is there and not ours", "move it away, or keep using it instead")
-        yield ServiceFile(path=target, action=Action.KEEP if found == data else Action.WRITE, data=data)
+        yield ServiceFile(path=target, action=FileAction.KEEP if found == data else FileAction.WRITE, data=data)
 
 
 def _present(paths: Paths) -> Iterator[ServiceFile]:
     for path in _FILES:
         found = _read(paths.under(path))
         if found is not None and found.startswith(MARK):
-            yield ServiceFile(path=paths.under(path), action=Action.REMOVE)
+            yield ServiceFile(path=paths.under(path), action=FileAction.REMOVE)
 
 
 def _read(path: str) -> bytes | None:

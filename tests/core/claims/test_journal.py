@@ -4,7 +4,7 @@
 import pytest
 from msgspec.structs import replace
 
-from hamid.core.claims.claim import Claim, ClaimedSeat, LedgerFacts, OwnInstance, Seat
+from hamid.core.claims.claim import Claim, ClaimedSeat, InstanceKey, LedgerFacts, OwnInstance
 from hamid.core.claims.journal import Decision, Entry, EntryState, Prior, Undo, own_after, undo_of
 from hamid.core.hardware.gpu import Holder, Instance
 from hamid.core.hardware.profile import Placement
@@ -13,7 +13,7 @@ from hamid.testing.boards import gpu_of
 
 EMPTY = gpu_of("A30-24GB")
 PLACE = Placement(start=0, size=1)
-SEAT = Seat(EMPTY.uuid, 14, 0)
+SEAT = InstanceKey(EMPTY.uuid, 14, 0)
 ABOUT = {"gpu_uuid": EMPTY.uuid, "gpu_index": 0, "profile": "1g.6gb", "profile_id": 14, "placement": PLACE}
 CREATE, DESTROY = CreateInstance(**ABOUT), DestroyInstance(**ABOUT, mig_uuid="MIG-a")
 WHOLE = Instance(

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from hamid.core.claims.checkpoint import RememberedList
 from hamid.core.claims.claim import Claim, PodOwner
-from hamid.core.claims.container_request import Asked
-from hamid.core.claims.release import Seen, Verdicts, Why, confirmed, judge
+from hamid.core.claims.container_request import ContainerRequest
+from hamid.core.claims.release import EndReason, PodEvidence, Verdicts, confirmed, judge
 from hamid.core.pods.pods import Container, Holding, HoldingList, Pod, PodList
 
 RESOURCE = "nvidia.com/gpu"
@@ -20,7 +20,7 @@ OWNER = PodOwner(
     container="main",
     resource=RESOURCE,
     device_ids=("GPU-1-0",),
-    asked=Asked(count=1),
+    asked=ContainerRequest(count=1),
     confirmed=True,
     granted_at=0.0,
     boot_id="boot",
@@ -34,7 +34,7 @@ EVENTS = st.lists(
 
 
 def over(pods, holdings=HoldingList(complete=True), before=Verdicts(), *, now=0.0, claims=(CLAIM,)):  # noqa: B008
-    seen = Seen(pods=pods, holdings=holdings, remembered=NOTHING)
+    seen = PodEvidence(pods=pods, holdings=holdings, remembered=NOTHING)
     return judge(claims, seen, before, now=now, absent_seconds=30.0)
 
 
@@ -52,7 +52,7 @@ def test_absence_takes_two_complete_lists_and_none_between_that_has_the_pod(even
         elif complete and since is None:
             since = now
         absent = complete and not present and not held and since is not None and now - since >= 30.0
-        assert dict(found.over) == ({CLAIM.name: Why.ABSENT} if absent else {})
+        assert dict(found.over) == ({CLAIM.name: EndReason.ABSENT} if absent else {})
         if absent:
             return
 
@@ -79,7 +79,7 @@ def test_held_by_another_keeps_and_held_by_its_own_ended_pod_does_not():
     assert over(ended, mine).over
     assert not over(ended, others).over
     newer = Claim(name="ns/other/main:2", owner=replace(OWNER, uid="o", name="other"))
-    assert dict(over(ended, others, claims=(newer, CLAIM)).over) == {CLAIM.name: Why.TERMINAL}
+    assert dict(over(ended, others, claims=(newer, CLAIM)).over) == {CLAIM.name: EndReason.TERMINAL}
 
 
 def test_operators_and_pending_claims_are_nobodys_to_judge():
@@ -106,7 +106,7 @@ def test_confirmation_names_the_holder_or_nobody(listed, own):
 
 
 LISTS = st.builds(
-    Seen,
+    PodEvidence,
     pods=st.builds(
         PodList,
         complete=st.booleans(),
@@ -140,4 +140,4 @@ def test_a_pod_ends_before_its_absence_is_proven_only_when_kubelet_has_freed_its
             expected = freed and seen.pods.complete and seen.cgroup_gone.get("u", deleted)
         else:
             expected = freed and listed.deleted and seen.cgroup_gone.get("u", not listed.containers[0].running)
-        assert dict(before.over) == ({claim.name: Why.DELETED} if expected else {})
+        assert dict(before.over) == ({claim.name: EndReason.DELETED} if expected else {})

@@ -11,7 +11,7 @@ from msgspec.structs import astuple, fields
 
 from hamid.core.config.config import Config, Mode, PodsSource
 from hamid.core.config.difference import compare, document, within_reach
-from hamid.core.config.settings import BY_NAME, RESOURCE_KEYS, SETTINGS, Change
+from hamid.core.config.settings import BY_NAME, RESOURCE_KEYS, SETTINGS, TakesEffect
 from hamid.core.located import ConfigError
 from hamid.node.config.files import read_config, signature
 from hamid.node.paths import Paths
@@ -188,10 +188,10 @@ def test_a_reload_keeps_what_needs_a_new_start():
     wanted = Config(pods_file="/b", pods_source=PodsSource.FILE, split_count=3, mode=Mode.MIG)
     changes = {each.name: each.change for each in compare(running, wanted)}
     assert changes == {
-        "pods_file": Change.RESTART,
-        "pods_source": Change.RESTART,
-        "split_count": Change.NOW,
-        "mode": Change.IDLE_GPU,
+        "pods_file": TakesEffect.RESTART,
+        "pods_source": TakesEffect.RESTART,
+        "split_count": TakesEffect.NOW,
+        "mode": TakesEffect.IDLE_GPU,
     }
     reached = within_reach(running, wanted)
     assert (reached.pods_file, reached.split_count, reached.mode) == ("/a", 3, Mode.MIG)

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support import REPOSITORY
 
 from hamid.core.claims.claim import Claim, ClaimedShare, PodOwner
-from hamid.core.claims.container_request import Asked
+from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.config.config import Config, LegacyMetrics
 from hamid.core.hardware.gpu import Gpu
 from hamid.core.hardware.snapshot import Snapshot
@@ -99,7 +99,7 @@ def container(name, index, *shares):
         index=index,
         resource="nvidia.com/gpu",
         device_ids=("a",),
-        asked=Asked(count=len(shares)),
+        asked=ContainerRequest(count=len(shares)),
         granted_at=1.0,
         boot_id="boot",
     )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from hamid.core.located import ConfigError, Marked
+from hamid.core.located import ConfigError, Located
 from hamid.core.planner.hami_templates import parse_geometries
 from hamid.core.planner.template_check import fit_table
 from hamid.core.planner.templates import TemplateTable
@@ -11,10 +11,10 @@ from hamid.testing.boards import gpu_of, known_boards
 
 def marked(value, line=1):
     if isinstance(value, dict):
-        return Marked({key: marked(each) for key, each in value.items()}, line)
+        return Located({key: marked(each) for key, each in value.items()}, line)
     if isinstance(value, list):
-        return Marked(tuple(marked(each) for each in value), line)
-    return Marked(value, line)
+        return Located(tuple(marked(each) for each in value), line)
+    return Located(value, line)
 
 
 def slot(name, count, memory=1000):

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from hamid.core.claims.asking import BadAsk, ask
 from hamid.core.claims.claim import Claim, PodOwner
-from hamid.core.claims.container_request import Asked
+from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.claims.grant import Denial, DenialCode
 from hamid.core.claims.identity import Identified
 from hamid.core.claims.which_container import identify
@@ -50,7 +50,7 @@ def owner(name, container="main", *, ids=("a",), confirmed=True):
         container=container,
         resource=RESOURCE,
         device_ids=ids,
-        asked=Asked(count=len(ids)),
+        asked=ContainerRequest(count=len(ids)),
         confirmed=confirmed,
         granted_at=1.0,
         boot_id="boot",
@@ -120,7 +120,7 @@ def test_limits_come_before_annotations_and_both_before_defaults():
     assert ask(pod("a", annotations=annotations), container(memory="100"), config).memory_mib == 100
     assert ask(pod("a", annotations=annotations), container(), config).memory_mib == 200
     assert ask(pod("a", annotations=annotations), container(), config).cores_percent == 30
-    assert ask(pod("a"), container(), config) == Asked(count=1, memory_mib=300, cores_percent=7)
+    assert ask(pod("a"), container(), config) == ContainerRequest(count=1, memory_mib=300, cores_percent=7)
 
 
 def test_memory_in_mib_comes_before_percent_and_is_multiplied():
@@ -130,7 +130,7 @@ def test_memory_in_mib_comes_before_percent_and_is_multiplied():
     config = replace(CONFIG, memory_factor=1024)
     assert ask(pod("a"), both, config).memory_mib == 10240
     percent = replace(both, limits={RESOURCE: "1", "nvidia.com/gpumem-percentage": "50"})
-    assert ask(pod("a"), percent, config) == Asked(count=1, memory_percent=50)
+    assert ask(pod("a"), percent, config) == ContainerRequest(count=1, memory_percent=50)
 
 
 @pytest.mark.parametrize(
