@@ -68,25 +68,12 @@ def destroy(gpu: Gpu, instance: Instance) -> DestroyInstance:
     )
 
 
-def inverse(step: Step) -> Step:
-    """The step that takes this one back."""
-    match step:
-        case SetMigMode():
-            return SetMigMode(gpu_uuid=step.gpu_uuid, gpu_index=step.gpu_index, enabled=not step.enabled)
-        case CreateInstance():
-            return DestroyInstance(
-                gpu_uuid=step.gpu_uuid,
-                gpu_index=step.gpu_index,
-                profile=step.profile,
-                profile_id=step.profile_id,
-                placement=step.placement,
-                mig_uuid=None,
-            )
-        case DestroyInstance():
-            return CreateInstance(
-                gpu_uuid=step.gpu_uuid,
-                gpu_index=step.gpu_index,
-                profile=step.profile,
-                profile_id=step.profile_id,
-                placement=step.placement,
-            )
+def recreate(gpu: Gpu, instance: Instance) -> CreateInstance:
+    """Create an instance like this one at its placement."""
+    return CreateInstance(
+        gpu_uuid=gpu.uuid,
+        gpu_index=gpu.index,
+        profile=instance.profile,
+        profile_id=instance.profile_id,
+        placement=instance.placement,
+    )

@@ -14,7 +14,7 @@ from hamid.core.claims.claim import ClaimedSeat, InstanceKey, LedgerFacts, insta
 from hamid.core.claims.journal import EntryState, Goal, Run, describe, newly_made
 from hamid.core.hardware.gpu import Gpu, Health, Instance
 from hamid.core.hardware.snapshot import Snapshot
-from hamid.core.planner.steps import CreateInstance, DestroyInstance, Step
+from hamid.core.planner.steps import CreateInstance, DestroyInstance, Step, destroy, recreate
 from hamid.engine.driver.session import DriverSession
 from hamid.engine.steps.run import Running, finish_each, pending_claim, roll_back
 from hamid.node.ledger import files
@@ -173,39 +173,18 @@ def _judge(gpu: Gpu, each: Instance, facts: LedgerFacts, reclaim: frozenset[str]
     goes = gpu.uuid in reclaim and not users(each, facts, seat) and each.compute_instances <= 1
     held = users(each, facts, seat)
     text = f"{name} is not ours ({f'used by {held}' if held else 'idle'}){', it goes' if goes else ''}"
-    return [(Finding(kind="foreign", gpu=gpu.index, text=text, mends=goes), _destroy(gpu, each) if goes else None)]
+    return [(Finding(kind="foreign", gpu=gpu.index, text=text, mends=goes), destroy(gpu, each) if goes else None)]
 
 
 def _judge_own(gpu: Gpu, each: Instance, name: str, facts: LedgerFacts) -> list[tuple[Finding, _Cure]]:
     if each.compute_instances > 0:
         return []
     if facts.claim_on(seat_of(gpu, each)):
-        cure: _Cure = _create(gpu, each)
+        cure: _Cure = recreate(gpu, each)
         text = f"{name} has no compute instance; it gets one, since a claim holds it"
     else:
-        cure, text = _destroy(gpu, each), f"{name} has no compute instance; it goes"
+        cure, text = destroy(gpu, each), f"{name} has no compute instance; it goes"
     return [(Finding(kind="half-made", gpu=gpu.index, text=text), cure)]
-
-
-def _destroy(gpu: Gpu, each: Instance) -> DestroyInstance:
-    return DestroyInstance(
-        gpu_uuid=gpu.uuid,
-        gpu_index=gpu.index,
-        profile=each.profile,
-        profile_id=each.profile_id,
-        placement=each.placement,
-        mig_uuid=each.mig_uuid,
-    )
-
-
-def _create(gpu: Gpu, each: Instance) -> CreateInstance:
-    return CreateInstance(
-        gpu_uuid=gpu.uuid,
-        gpu_index=gpu.index,
-        profile=each.profile,
-        profile_id=each.profile_id,
-        placement=each.placement,
-    )
 
 
 def _renew(paths: Paths, text: str) -> list[str]:

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from msgspec import Struct
 
 from hamid.core.claims.claim import Claim, ClaimedSeat, InstanceKey, LedgerFacts, claimed, instance_at, seat_of
+from hamid.core.claims.restore import missing_steps
 from hamid.core.errors import NodeError, UsageError
 from hamid.core.hardware.gpu import Gpu, Health, Instance
 from hamid.core.hardware.snapshot import Snapshot
-from hamid.core.planner.steps import CreateInstance, DestroyInstance, SetMigMode, Step
+from hamid.core.planner.steps import Step, destroy
 from hamid.engine.driver.session import DriverSession
 from hamid.engine.steps.recover import carry_each, recover_in
 from hamid.node.ledger import files
@@ -55,32 +56,11 @@ def restore(paths: Paths) -> RestoreReport:
     with DriverSession(paths) as session:
         messages = recover_in(session)
         facts = session.ledger.facts()
-        messages += carry_each(session, tuple(_steps(session.observe(), facts)))
+        messages += carry_each(session, tuple(missing_steps(session.observe().gpus, facts.claims)))
         restored = tuple(_compare(session, session.observe(), facts))
         return RestoreReport(
             instances=restored, messages=(*messages, *(_told(each) for each in restored if each.changed))
         )
-
-
-def _steps(snapshot: Snapshot, facts: LedgerFacts) -> Iterator[Step]:
-    seats = [seat for claim in facts.claims for seat in claim.seats]
-    for gpu in snapshot.gpus:
-        lost = [each for each in seats if each.seat.gpu_uuid == gpu.uuid and not _whole(gpu, each)]
-        if lost and not gpu.mig_enabled:
-            yield SetMigMode(gpu_uuid=gpu.uuid, gpu_index=gpu.index, enabled=True)
-        for each in lost:
-            yield CreateInstance(
-                gpu_uuid=gpu.uuid,
-                gpu_index=gpu.index,
-                profile=each.profile,
-                profile_id=each.seat.profile_id,
-                placement=each.placement,
-            )
-
-
-def _whole(gpu: Gpu, seat: ClaimedSeat) -> bool:
-    instance = instance_at(gpu, seat.seat)
-    return instance is not None and instance.compute_instances > 0
 
 
 def preview(snapshot: Snapshot, claims: Iterable[Claim]) -> RestoreReport:
@@ -150,16 +130,7 @@ def _sort_out(gpu: Gpu, instance: Instance, steps: list[Step], kept: list[str]) 
         names = ", ".join(str(holder) for holder in instance.holders)
         kept.append(f"{_name(gpu, instance)} stays, since {names} uses it; then: hamictl mig release --instance")
         return
-    steps.append(
-        DestroyInstance(
-            gpu_uuid=gpu.uuid,
-            gpu_index=gpu.index,
-            profile=instance.profile,
-            profile_id=instance.profile_id,
-            placement=instance.placement,
-            mig_uuid=instance.mig_uuid,
-        )
-    )
+    steps.append(destroy(gpu, instance))
 
 
 def release_instance(paths: Paths, mig_uuid: str) -> list[str]:

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which steps bring back what claims hold, and which ones end it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from hamid.core.claims.claim import Claim, ClaimedSeat, InstanceKey, instance_at
+from hamid.core.hardware.gpu import Gpu
+from hamid.core.planner.steps import CreateInstance, DestroyInstance, Step, switch_mode
+
+
+def missing_steps(gpus: Iterable[Gpu], claims: Iterable[Claim]) -> Iterator[Step]:
+    """The steps that create every claimed instance that is missing on these GPUs, at its recorded placement.
+
+    A GPU that lost its MIG mode gets it back first. An instance without a compute instance counts as missing.
+    """
+    by_gpu: dict[str, list[ClaimedSeat]] = {}
+    for claim in claims:
+        for each in claim.seats:
+            by_gpu.setdefault(each.seat.gpu_uuid, []).append(each)
+    for gpu in gpus:
+        lost = [each for each in by_gpu.get(gpu.uuid, ()) if not _is_whole(gpu, each.seat)]
+        if lost and not gpu.mig_enabled:
+            yield switch_mode(gpu, enabled=True)
+        for each in lost:
+            yield CreateInstance(
+                gpu_uuid=gpu.uuid,
+                gpu_index=gpu.index,
+                profile=each.profile,
+                profile_id=each.seat.profile_id,
+                placement=each.placement,
+            )
+
+
+def _is_whole(gpu: Gpu, key: InstanceKey) -> bool:
+    there = instance_at(gpu, key)
+    return there is not None and there.compute_instances > 0
+
+
+def can_restore(gpu: Gpu) -> bool:
+    """True when missing instances can be created on this GPU without harm: its MIG mode is on, or may be switched."""
+    return gpu.mig_enabled or (gpu.mig_capable and not gpu.clients and not gpu.mode_changing)
+
+
+def ending_steps(claim: Claim, indices: Mapping[str, int]) -> Iterator[DestroyInstance]:
+    """The steps that destroy what was made for a claim; `indices` are the GPUs' NVML indices by uuid."""
+    for each in claim.seats:
+        if each.made:
+            yield DestroyInstance(
+                gpu_uuid=each.seat.gpu_uuid,
+                gpu_index=indices.get(each.seat.gpu_uuid, -1),
+                profile=each.profile,
+                profile_id=each.seat.profile_id,
+                placement=each.placement,
+                mig_uuid=each.mig_uuid,
+            )
