@@ -292,4 +292,4 @@ class _Life:
             library=disk.library,
             uses=disk.uses,
         )
-        return metrics(families(self._node.view, self._node.live.counters.collect(), facts))
+        return metrics(families(self._node.view, self._node.parts.counters.collect(), facts))

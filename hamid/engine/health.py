@@ -70,7 +70,7 @@ class HealthKeeper:
     def hear(self, event: HealthEvent) -> None:
         """One event."""
         critical = self._rules().is_critical(event)
-        self._node.live.counters.add("hamid_health_events_total", kind="critical" if critical else "ignored")
+        self._node.parts.counters.add("hamid_health_events_total", kind="critical" if critical else "ignored")
         self._log.warning("health_event", gpu=event.gpu_uuid, text=str(event), critical=critical)
         if not critical:
             return
@@ -85,5 +85,5 @@ class HealthKeeper:
         self._sick = self._sick.without(well)
         for uuid in well:
             self._node.set_health(uuid, "")
-            self._node.live.counters.add("hamid_health_events_total", kind="recovered")
+            self._node.parts.counters.add("hamid_health_events_total", kind="recovered")
             self._log.info("gpu_recovered", gpu=uuid)

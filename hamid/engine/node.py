@@ -18,13 +18,17 @@ from hamid.core.config.config import Config
 from hamid.core.pods.pods import HoldingList, PodList
 from hamid.core.view import View
 from hamid.engine.driver.counters import Counters
-from hamid.engine.driver.live import Live
 from hamid.engine.pods.adopt import Adopter
 from hamid.engine.pods.allocate import Allocator
-from hamid.engine.pods.holdings_gate import Courtesy
+from hamid.engine.pods.grant import Granting
+from hamid.engine.pods.holdings_gate import HoldingsGate
+from hamid.engine.pods.modes import ModeSetter
+from hamid.engine.pods.parts import open_parts
 from hamid.engine.pods.prestart import Prestart
 from hamid.engine.pods.reconcile import Reconciler
-from hamid.engine.pods.start import restore_all, set_modes
+from hamid.engine.pods.release import ClaimEnder
+from hamid.engine.pods.start import Restorer
+from hamid.node.driver.device_holders import DeviceHolders
 from hamid.node.paths import Paths
 from hamid.node.ports import GrantMemory, HoldingSource, NoHoldings, NoMemory, NoPods, PodSource
 
@@ -52,48 +56,72 @@ class Node:
         memory: GrantMemory | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.live = Live(paths, config, counters=counters or Counters(), log=log)
+        parts = self.parts = open_parts(paths, config, counters=counters or Counters(), log=log)
         self._pods = pods or NoPods()
-        self._holdings = Courtesy(holdings or NoHoldings(), lambda: self.live.ledger.facts().claims)
+        self._holdings = HoldingsGate(holdings or NoHoldings(), lambda: parts.ledger.facts().claims)
+        self._hurried: list[Callable[[], None]] = []
+        granting, ender = Granting(parts), ClaimEnder(parts)
         self._allocator = Allocator(
-            self.live, identify=identify or self._anyone, pods=self._pods, holdings=self._holdings
+            parts,
+            granting,
+            ender,
+            identify=identify or self._anyone,
+            pods=self._pods,
+            holdings=self._holdings,
+            hurry=self._hurry,
         )
-        self._prestart = Prestart(self.live)
-        memory = memory or NoMemory()
-        self._adopter = Adopter(self.live, memory)
+        self._prestart = Prestart(parts, granting)
+        memory, device_holders = memory or NoMemory(), DeviceHolders()
+        self._adopter = Adopter(parts, memory, device_holders)
+        self._modes = ModeSetter(parts)
+        self._restorer = Restorer(parts, self._modes)
         self._reconciler = Reconciler(
-            self.live, self._adopter, pods=self._pods, holdings=self._holdings, memory=memory, clock=clock
+            parts,
+            self._adopter,
+            self._restorer,
+            self._modes,
+            ender,
+            pods=self._pods,
+            holdings=self._holdings,
+            memory=memory,
+            device_holders=device_holders,
+            clock=clock,
         )
+        self._closed = False
+
+    def _hurry(self) -> None:
+        for listener in self._hurried:
+            listener()
 
     def _anyone(
         self, _pods: PodList, _holdings: HoldingList, _claims: tuple[Claim, ...], ids: Sequence[str]
     ) -> Identified:
-        return anonymous(self.live.config, len(ids))
+        return anonymous(self.parts.config.value, len(ids))
 
     @property
     def view(self) -> View:
         """The node as it was published last."""
-        return self.live.view
+        return self.parts.publisher.view
 
     def start(self) -> list[str]:
         """End interrupted changes, set modes, restore what was promised to pods that go on; what was done, in words.
 
         May be tried again after an error (DriverMissing, DriverHung, NvmlFailed, LedgerFailed).
         """
-        self.live.observe()
+        self.parts.observe()
         pods = self._pods.pods()
         self._adopter.run(pods, self._holdings.holdings())
         over = {pod.uid for pod in pods.pods if ending(pod) is not None}
-        return restore_all(self.live, over)
+        return self._restorer.restore_all(over)
 
     def observe(self) -> View:
         """Read the node and publish; raises what the driver says when it does not answer."""
-        self.live.observe()
-        return self.live.view
+        self.parts.observe()
+        return self.view
 
     def devices(self) -> tuple[PluginDevice, ...]:
         """What kubelet may give to containers."""
-        return self.live.view.devices
+        return self.view.devices
 
     def prefer(self, available: tuple[str, ...], must_include: tuple[str, ...], size: int) -> tuple[str, ...]:
         """Which ids of the available ones the planner would take."""
@@ -119,35 +147,34 @@ class Node:
         Where `start` has not succeeded yet, or the driver was gone since, it starts first. Raises the driver's error
         when the node could not be read, after all the rest.
         """
-        if not self.live.restored:
+        if not self.parts.conditions.now.restored:
             for message in self.start():
-                self.live.log.info("started", text=message)
+                self.parts.log.info("started", text=message)
         self._reconciler.run()
 
     def reconfigure(self, config: Config) -> list[str]:
         """From now on this configuration; idle GPUs change their mode, the others show it as pending."""
-        # Who decided by the old one has written it down by now.
-        with self.live.decision:
-            self.live.config = config
-        messages = set_modes(self.live) if self.live.restored else []
-        self.live.publish()
+        self._allocator.reconfigure(config)
+        messages = self._modes.set_all() if self.parts.conditions.now.restored else []
+        self.parts.publisher.publish()
         return messages
 
     def set_health(self, gpu_uuid: str, problem: str) -> None:
         """A GPU became sick, or with an empty problem well again."""
-        self.live.set_health(gpu_uuid, problem)
+        self.parts.conditions.set_sick(gpu_uuid, problem)
+        self.parts.publisher.publish()
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call this after every publication, from any thread; it must not block."""
-        self.live.listen(listener)
+        self.parts.publisher.listen(listener)
 
     def listen_for_hurry(self, listener: Callable[[], None]) -> None:
         """Call this, from any thread, when an Allocate waits for what `reconcile` may give back; it must not block."""
-        self.live.listen_for_hurry(listener)
+        self._hurried.append(listener)
 
     def annotate(self, **notes: str) -> None:
         """Facts of the daemon for the View: registration, library, reload."""
-        self.live.annotate(**notes)
+        self.parts.publisher.annotate(**notes)
 
     def drain(self) -> None:
         """Nothing new is granted from now on; calls on their way end soon."""
@@ -159,8 +186,10 @@ class Node:
         self._reconciler.close()
         until = time.monotonic() + grace_seconds
         while self._is_busy() and (left := until - time.monotonic()) > 0:
-            self.live.wait_for_news(self.live.serial(), min(left, _POLL_SECONDS))
-        self.live.close()
+            self.parts.publisher.wait(self.parts.publisher.serial(), min(left, _POLL_SECONDS))
+        if not self._closed:
+            self._closed = True
+            self.parts.close()
 
     def _is_busy(self) -> bool:
-        return bool(self._allocator.inside or self.live.is_changing() or self.live.is_reading())
+        return bool(self._allocator.inside or self.parts.is_busy())

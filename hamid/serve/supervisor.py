@@ -91,7 +91,7 @@ class Supervisor:
         return True
 
     async def _reload(self) -> None:
-        counters = self._node.live.counters
+        counters = self._node.parts.counters
         outcome = await asyncio.to_thread(self._reloader.reload)
         if outcome is None:
             counters.add("hamid_config_reloads_total", result="refused")

@@ -235,8 +235,8 @@ def no_room(node):
 
 def read_only(node):
     """From now on the ledger cannot be written; how to end that."""
-    node.live.ledger._connection.execute("PRAGMA query_only = 1")
-    return lambda: node.live.ledger._connection.execute("PRAGMA query_only = 0")
+    node.parts.ledger._connection.execute("PRAGMA query_only = 1")
+    return lambda: node.parts.ledger._connection.execute("PRAGMA query_only = 0")
 
 
 @pytest.mark.parametrize("fail", [no_room, read_only], ids=["full disk", "read-only ledger"])

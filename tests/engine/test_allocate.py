@@ -27,8 +27,8 @@ def agree(node):
     )
     assert claimed == there
     assert not any(claim.pending for claim in node.view.claims)
-    assert node.live.ledger.open_runs() == ()
-    assert not node.live.is_changing()
+    assert node.parts.ledger.open_runs() == ()
+    assert not node.parts.runs.any_in_progress()
 
 
 def test_a_container_gets_an_instance_that_did_not_exist(make_node):
@@ -133,7 +133,7 @@ def test_a_slow_gpu_delays_only_itself(make_node):
         time.sleep(0.3)
         began = time.monotonic()
         # Seven of them, so that not all can lie on the slow one.
-        node.live.set_health(node.view.gpus[0].gpu.uuid, "busy")
+        node.set_health(node.view.gpus[0].gpu.uuid, "busy")
         fast = node.allocate(ids(node, gpu=1))
         assert node.view.claims
         assert time.monotonic() - began < 1.5
@@ -152,7 +152,7 @@ def test_a_driver_that_answers_late_leaves_nothing(make_node):
     assert isinstance(outcome, Denial)
     assert outcome.code is DenialCode.DEADLINE
     for _ in range(100):
-        if not node.live.is_changing():
+        if not node.parts.runs.any_in_progress():
             break
         time.sleep(0.1)
     agree(node)
@@ -201,7 +201,7 @@ def test_a_hanging_gpu_is_parked_and_the_others_serve(make_scene):
         began = time.monotonic()
         node.reconcile()
         assert time.monotonic() - began < 5
-        assert len(node.live.ledger.open_runs()) == 1
+        assert len(node.parts.ledger.open_runs()) == 1
 
     apart(work)
 

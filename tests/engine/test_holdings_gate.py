@@ -12,7 +12,7 @@ from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.claims.grant import Grant
 from hamid.core.pods.pods import Holding, HoldingList
 from hamid.engine.pods import holdings_gate
-from hamid.engine.pods.holdings_gate import Courtesy
+from hamid.engine.pods.holdings_gate import HoldingsGate
 
 LISTED = HoldingList(
     holdings=(Holding(namespace="ns", pod="job", container="main", resource="nvidia.com/gpu", device_ids=("a",)),),
@@ -38,7 +38,7 @@ def source():
 
 def test_a_list_waits_until_nobody_is_being_answered(source):
     """Whoever asks meanwhile gets an answer that is not older than his question."""
-    polite, found = Courtesy(source, tuple), []
+    polite, found = HoldingsGate(source, tuple), []
     with polite.answering(), polite.answering():
         late = threading.Thread(target=lambda: found.append(polite.holdings()))
         late.start()
@@ -52,7 +52,7 @@ def test_a_list_waits_until_nobody_is_being_answered(source):
 
 def test_answers_without_an_end_delay_a_list_and_do_not_prevent_it(source):
     """Release must go on where pods are admitted one upon the other."""
-    polite = Courtesy(source, tuple)
+    polite = HoldingsGate(source, tuple)
     with polite.answering():
         began = time.monotonic()
         assert polite.holdings() == LISTED
@@ -92,7 +92,7 @@ def test_what_others_gave_is_known_and_what_we_gave_is_not_taken_for_it(source):
     )
     for claims, others in (((), LISTED.holdings), ((Claim(name="ours", owner=owner),), ())):
         moments = iter([claims, ()])
-        polite = Courtesy(source, lambda moments=moments: next(moments))
+        polite = HoldingsGate(source, lambda moments=moments: next(moments))
         assert polite.holdings() == LISTED
         assert polite.foreign().holdings == others
     assert len(source.asked) == 2

@@ -203,7 +203,7 @@ class Life(RuleBasedStateMachine):
         def work(node):
             node.reconcile()
             node.reconcile()
-            assert node.live.ledger.open_runs() == ()
+            assert node.parts.ledger.open_runs() == ()
 
         assert not self.with_node(work)
         assert self.scene.facts().claims == ()

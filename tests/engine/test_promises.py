@@ -14,7 +14,6 @@ from hamid.core.claims.grant import Denial, DenialCode, Grant
 from hamid.core.config.config import Mode
 from hamid.core.errors import DriverMissing, InUse, LedgerBusy
 from hamid.core.planner.steps import SetMigMode
-from hamid.engine.pods.release import carry
 from hamid.engine.steps.apply import apply
 from hamid.engine.steps.restore import release
 from hamid.node.driver import mutations
@@ -257,7 +256,7 @@ def test_closing_ends_what_is_on_its_way_and_leaves_nothing(make_node):
         granted = outcome.result()
     assert len(node.scene.instances()) == (1 if isinstance(granted, Grant) else 0)
     again = make_node(world=world, scene=node.scene)
-    assert again.live.ledger.open_runs() == ()
+    assert again.parts.ledger.open_runs() == ()
     assert len(again.view.claims) == len(node.scene.instances())
 
 
@@ -284,7 +283,7 @@ def test_a_gpu_that_answers_late_is_taken_back_into_service(make_scene):
         time.sleep(2)
         for _ in range(5):
             node.reconcile()
-        assert node.live.ledger.open_runs() == ()
+        assert node.parts.ledger.open_runs() == ()
         assert node.view.claims == ()
         assert scene.instances() == []
         assert isinstance(node.allocate(ids(node)), Grant)
@@ -300,7 +299,7 @@ def test_a_mode_decided_on_before_a_share_was_promised_is_not_carried_out(make_n
     node = make_node("1xH100-80GB-SXM5", world=world, mode=Mode.HAMI_CORE, prepare=install_library)
     assert isinstance(node.allocate(ids(node)), Grant)
     gpu = node.view.snapshot.gpus[0]
-    running = carry(node.live, (SetMigMode(gpu_uuid=gpu.uuid, gpu_index=0, enabled=True),))
+    running = node.parts.runs.carry_out((SetMigMode(gpu_uuid=gpu.uuid, gpu_index=0, enabled=True),))
     assert isinstance(running.errors[0], InUse)
     assert not node.observe().snapshot.gpus[0].mig_enabled
-    assert node.live.ledger.open_runs() == ()
+    assert node.parts.ledger.open_runs() == ()

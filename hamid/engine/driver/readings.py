@@ -2,7 +2,7 @@
 """What was read of each GPU last; thread-safe, since workers of several GPUs write here at once."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
@@ -14,6 +14,7 @@ class Readings:
     """The last reading of every GPU by NVML index, and which GPUs are being read now."""
 
     def __init__(self) -> None:
+        self.held_ids: frozenset[str] = frozenset()
         self._guard = threading.Lock()
         self._gpus: dict[int, Gpu] = {}
         self._loads: dict[str, Load] = {}
@@ -48,6 +49,11 @@ class Readings:
             self._loads.pop(gpu_uuid, None)
             if load is not None:
                 self._loads[gpu_uuid] = load
+
+    def take_held(self, device_ids: Iterable[str], *, complete: bool) -> None:
+        """Store the device ids that kubelet says containers hold; a list that may lack some only adds to them."""
+        held = frozenset(device_ids)
+        self.held_ids = held if complete else self.held_ids | held
 
     def gpus(self) -> tuple[Gpu, ...]:
         """Every GPU as NVML showed it last, by index."""

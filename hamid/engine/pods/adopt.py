@@ -11,8 +11,9 @@ from hamid.core.claims.adoption import adopt
 from hamid.core.claims.claim import instance_at
 from hamid.core.config.config import ForeignInstances
 from hamid.core.pods.pods import HoldingList, PodList
-from hamid.engine.driver.live import Live
+from hamid.engine.pods.parts import NodeParts
 from hamid.node.driver import device_nodes
+from hamid.node.driver.device_holders import DeviceHolders
 from hamid.node.ports import GrantMemory
 
 _PROBLEM = "ledger"
@@ -21,56 +22,66 @@ _PROBLEM = "ledger"
 class Adopter:
     """Works only while the ledger is in doubt; by one thread at a time."""
 
-    def __init__(self, live: Live, memory: GrantMemory, *, clock: Callable[[], float] = time.time) -> None:
-        self._live = live
+    def __init__(
+        self,
+        parts: NodeParts,
+        memory: GrantMemory,
+        device_holders: DeviceHolders,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._paths = parts.paths
+        self._config = parts.config
+        self._ledger = parts.ledger
+        self._readings = parts.readings
+        self._conditions = parts.conditions
+        self._publisher = parts.publisher
+        self._log = parts.log
         self._memory = memory
+        self._device_holders = device_holders
         self._clock = clock
 
     def run(self, pods: PodList, holdings: HoldingList) -> None:
         """Write down the claims that can be told, and end the doubt when there is none; raises LedgerFailed."""
-        live = self._live
-        facts = live.ledger.facts()
+        facts, config = self._ledger.facts(), self._config.value
         if facts.certain or not facts.trusted:
             return
         found = adopt(
             self._memory.remembered(),
             pods,
             holdings,
-            live.gpus(),
+            self._readings.gpus(),
             facts.claims,
-            resource=live.config.resources.count,
-            ours=live.config.foreign_instances is not ForeignInstances.KEEP,
-            boot_id=live.ledger.boot,
+            resource=config.resources.count,
+            ours=config.foreign_instances is not ForeignInstances.KEEP,
+            boot_id=self._ledger.boot,
             now=self._clock(),
         )
         for each in found.claims:
-            name = live.ledger.adopt_claim(each.owner, each.granted, seats=each.seats, shares=each.shares)
-            live.log.info("claim_adopted", claim=name, pod_uid=each.owner.uid)
+            name = self._ledger.adopt_claim(each.owner, each.granted, seats=each.seats, shares=each.shares)
+            self._log.info("claim_adopted", claim=name, pod_uid=each.owner.uid)
         doubts = [*found.doubts, *self._open()]
         if not doubts:
-            live.ledger.end_adoption(live.ledger.facts().unexplained)
-            live.log.info("ledger_explained", claims=len(live.ledger.facts().claims))
+            self._ledger.end_adoption(self._ledger.facts().unexplained)
+            self._log.info("ledger_explained", claims=len(self._ledger.facts().claims))
         self._tell(doubts)
 
     def _open(self) -> Iterator[str]:
         """Instances that nobody claims and that somebody has open, though no process computes on them."""
-        live = self._live
-        gpus = {gpu.uuid: gpu for gpu in live.gpus()}
-        for seat in sorted(live.ledger.facts().unexplained):
+        gpus = {gpu.uuid: gpu for gpu in self._readings.gpus()}
+        for seat in sorted(self._ledger.facts().unexplained):
             gpu = gpus.get(seat.gpu_uuid)
             there = None if gpu is None else instance_at(gpu, seat)
             if gpu is None or there is None or there.holders:
                 continue
-            numbers = device_nodes.numbers(live.paths, gpu.minor, there.gi_id, there.ci_id)
-            held = live.device_holders.of(numbers, strict=not live.view.snapshot.simulated)
+            numbers = device_nodes.numbers(self._paths, gpu.minor, there.gi_id, there.ci_id)
+            held = self._device_holders.of(numbers, strict=not self._publisher.view.snapshot.simulated)
             if held:
                 yield f"{there.profile}@{seat.start} on GPU {gpu.index}: {held}"
 
     def _tell(self, doubts: list[str]) -> None:
-        live = self._live
-        before = live.problems.pop(_PROBLEM, "")
-        if doubts:
-            live.problems[_PROBLEM] = f"the ledger was lost, and not all is known yet: {'; '.join(doubts[:3])}"
-            if live.problems[_PROBLEM] != before:
-                live.log.warning("ledger_in_doubt", doubts=doubts)
-        live.publish()
+        problem = f"the ledger was lost, and not all is known yet: {'; '.join(doubts[:3])}" if doubts else ""
+        before = self._conditions.set_problem(_PROBLEM, problem)
+        if problem and problem != before:
+            self._log.warning("ledger_in_doubt", doubts=doubts)
+        self._publisher.publish()

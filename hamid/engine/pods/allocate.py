@@ -7,18 +7,19 @@ what this call made is taken back; a GPU that fails is left for another one whil
 
 import os
 import time
-from collections.abc import Sequence
-from threading import Thread
+from collections.abc import Callable, Iterable, Sequence
+from threading import Lock, Thread
 
 from msgspec import Struct
 
 from hamid.core.claims.allocate import Choice, check_ids, choose, prefer
-from hamid.core.claims.claim import Claim, PodOwner
+from hamid.core.claims.claim import Claim, LedgerFacts, PodOwner
 from hamid.core.claims.grant import Denial, DenialCode, Grant
 from hamid.core.claims.identity import Again, Identified, anonymous, of_claim, seen_before
-from hamid.core.claims.journal import seat_of_step
 from hamid.core.claims.release import is_leaving, is_over
+from hamid.core.claims.reserved import Reserved
 from hamid.core.claims.which_container import Identify
+from hamid.core.config.config import Config
 from hamid.core.errors import (
     DriverHung,
     ForeignInstance,
@@ -29,14 +30,13 @@ from hamid.core.errors import (
     NotPermitted,
     NvmlFailed,
 )
-from hamid.core.planner.steps import DestroyInstance
 from hamid.core.pods.pods import HoldingList, PodList
-from hamid.engine.driver.live import Live
 from hamid.engine.pods import share_folders
 from hamid.engine.pods.grant import Granting, Made
-from hamid.engine.pods.holdings_gate import Courtesy
-from hamid.engine.pods.refused_pods import Refusals
-from hamid.engine.pods.release import end_claim, take_back
+from hamid.engine.pods.holdings_gate import HoldingsGate
+from hamid.engine.pods.parts import NodeParts
+from hamid.engine.pods.refused_pods import RefusedPods
+from hamid.engine.pods.release import ClaimEnder
 from hamid.engine.steps.run import Running
 from hamid.node.ports import PodSource
 
@@ -61,6 +61,7 @@ class Begun(Struct, frozen=True):
     choice: Choice
     identified: Identified
     owner: PodOwner
+    config: Config
 
 
 class Call(Struct, kw_only=True):
@@ -73,14 +74,32 @@ class Call(Struct, kw_only=True):
 
 
 class Allocator:
-    """Answers Allocate and takes answers back; thread-safe."""
+    """Answers Allocate and takes answers back; thread-safe.
 
-    def __init__(self, live: Live, *, identify: Identify, pods: PodSource, holdings: Courtesy) -> None:
-        self._live = live
+    `hurry` is called when an Allocate waits for what a reconciliation may give back.
+    """
+
+    def __init__(
+        self,
+        parts: NodeParts,
+        granting: Granting,
+        ender: ClaimEnder,
+        *,
+        identify: Identify,
+        pods: PodSource,
+        holdings: HoldingsGate,
+        hurry: Callable[[], None],
+    ) -> None:
+        self._parts = parts
+        self._ledger = parts.ledger
+        self._publisher = parts.publisher
+        self._granting = granting
+        self._ender = ender
         self._identify = identify
-        self._pods = Refusals(pods)
+        self._pods = RefusedPods(pods)
         self._holdings = holdings
-        self._granting = Granting(live)
+        self._hurry = hurry
+        self._decision = Lock()
         self._inside = set[object]()
         self.closing = False
 
@@ -91,8 +110,8 @@ class Allocator:
 
     def allocate(self, device_ids: tuple[str, ...], deadline_seconds: float | None = None) -> Grant | Denial:
         """Give these ids to the container that waits for them; raises HamiError for what nobody expects."""
-        live, began = self._live, time.monotonic()
-        seconds = live.config.allocate_deadline_seconds
+        began, config, counters = time.monotonic(), self._parts.config.value, self._parts.counters
+        seconds = config.allocate_deadline_seconds
         until = began + min(seconds, seconds if deadline_seconds is None else deadline_seconds) - _MARGIN_SECONDS
         call = Call(ids=device_ids, until=until)
         result, ticket = "error", object()
@@ -106,37 +125,42 @@ class Allocator:
             raise
         finally:
             self._inside.discard(ticket)
-            mode = live.config.mode.value
-            live.counters.add("hamid_allocate_total", mode=mode, result=result)
-            live.counters.observe("hamid_allocate_duration_seconds", time.monotonic() - began, mode=mode)
+            mode = config.mode.value
+            counters.add("hamid_allocate_total", mode=mode, result=result)
+            counters.observe("hamid_allocate_duration_seconds", time.monotonic() - began, mode=mode)
         self._log(device_ids, outcome, time.monotonic() - began)
         return outcome
 
     def undo(self, claim_name: str) -> None:
         """Take back a grant that nobody received; raises the first error where it could not be done now."""
-        claim = self._live.ledger.facts().claim(claim_name)
-        errors = [] if claim is None else end_claim(self._live, claim)
-        self._live.counters.add("hamid_undo_total", result=type(errors[0]).__name__ if errors else "ok")
+        claim = self._ledger.facts().claim(claim_name)
+        errors = [] if claim is None else self._ender.end(claim)
+        self._parts.counters.add("hamid_undo_total", result=type(errors[0]).__name__ if errors else "ok")
         if errors:
             raise errors[0]
 
     def prefer(self, available: tuple[str, ...], must_include: tuple[str, ...], size: int) -> tuple[str, ...]:
         """Ids on the GPUs that the planner would take for the container that will ask next."""
-        live = self._live
         ids = (*must_include, *(each for each in available if each not in must_include))[:size]
         with self._holdings.answering():
             pods = self._pods.pods()
-            with live.decision:
-                found = self._identify(pods, self._holdings.foreign(), live.ledger.facts().claims, ids)
-                who = anonymous(live.config, size) if isinstance(found, Denial) else found
-                return prefer(live.standing(), live.config, who.asked, available, must_include)
+            with self._decision:
+                config = self._parts.config.value
+                found = self._identify(pods, self._holdings.foreign(), self._ledger.facts().claims, ids)
+                who = anonymous(config, size) if isinstance(found, Denial) else found
+                return prefer(self._reserved(), config, who.asked, available, must_include)
+
+    def reconfigure(self, config: Config) -> None:
+        """Decide by this configuration from now on; every earlier decision is on the ledger when this returns."""
+        with self._decision:
+            self._parts.config.value = config
 
     # -- deciding --
 
     def _allocate(self, call: Call) -> Grant | Denial:
         began = time.monotonic()
         while True:
-            serial = self._live.serial()
+            serial = self._publisher.serial()
             with self._holdings.answering():
                 pods = self._pods.pods()
                 found = self._decided(call, pods, self._holdings.foreign())
@@ -147,81 +171,90 @@ class Allocator:
                 return outcome
             if not self._worth_waiting(outcome, call, pods, time.monotonic() - began):
                 return next(iter(call.avoid.values()), outcome) if outcome.code is DenialCode.NO_FIT else outcome
-            self._live.hurry()
-            self._live.wait_for_news(serial, min(_POLL_SECONDS, call.until - time.monotonic()))
+            self._hurry()
+            self._publisher.wait(serial, min(_POLL_SECONDS, call.until - time.monotonic()))
 
     def _decided(self, call: Call, pods: PodList, holdings: HoldingList) -> Begun | Grant | Denial:
         try:
-            with self._live.decision:
+            with self._decision:
                 return self._decide(call, pods, holdings)
         except (LedgerFailed, NotPermitted) as error:
             # A full disk, or one that became read-only: what was granted before goes on.
             return Denial(code=DenialCode.LEDGER, message=error.message, hint=error.hint)
 
     def _decide(self, call: Call, pods: PodList, holdings: HoldingList) -> Begun | Grant | Denial:
-        live, ids = self._live, call.ids
-        facts = live.ledger.facts()
-        denial = self._not_now() or check_ids(ids, [each.device_id for each in live.view.devices])
+        config, ids = self._parts.config.value, call.ids
+        facts = self._ledger.facts()
+        denial = self._not_now(facts) or check_ids(ids, [each.device_id for each in self._publisher.view.devices])
         if denial is not None:
             return denial
         identified = self._identify(pods, holdings, facts.claims, ids)
         if isinstance(identified, Denial):
             return identified
         call.who = identified
-        resource = live.config.resources.count
+        resource = config.resources.count
         owner = identified.owner(
             resource=resource,
             device_ids=ids,
             granted_at=time.time(),
-            boot_id=live.ledger.boot,
+            boot_id=self._ledger.boot,
             token=os.urandom(_TOKEN_BYTES).hex(),
         )
         earlier = seen_before(facts.claims, identified, resource=resource, device_ids=ids)
         if earlier is not None:
-            return self._again(*earlier, identified, owner)
-        choice = choose(live.standing(call.avoid), live.config, identified.asked, ids)
-        return choice if isinstance(choice, Denial) else self._begin(choice, identified, owner)
+            return self._again(*earlier, identified, owner, config)
+        choice = choose(self._reserved(call.avoid), config, identified.asked, ids)
+        return choice if isinstance(choice, Denial) else self._begin(choice, identified, owner, config)
 
-    def _not_now(self) -> Denial | None:
-        live = self._live
-        facts = live.ledger.facts()
-        if self.closing or not live.restored:
+    def _reserved(self, avoid: Iterable[str] = ()) -> Reserved:
+        """The node for a decision, which does not use the GPUs in `avoid`."""
+        problems = {**self._parts.observer.sick(), **dict.fromkeys(avoid, "it failed a moment ago")}
+        # In this order: an instance that is being destroyed is seen as promised or doomed until it is seen to be gone.
+        doomed = self._parts.runs.doomed()
+        facts = self._ledger.facts()
+        gpus, merged = self._parts.readings.gpus(), self._parts.readings.merged(facts)
+        return Reserved(gpus=gpus, facts=facts, merged=merged, doomed=doomed, problems=problems)
+
+    def _not_now(self, facts: LedgerFacts) -> Denial | None:
+        conditions = self._parts.conditions.now
+        if self.closing or not conditions.restored:
             return Denial(
                 code=DenialCode.NOT_READY,
                 message="hamid is ending" if self.closing else "hamid has not restored every claim yet",
-                hint="; ".join(live.view.problems) or "try again in a moment",
+                hint="; ".join(self._publisher.view.problems) or "try again in a moment",
             )
         if not facts.certain:
             return Denial(
                 code=DenialCode.LEDGER,
-                message=live.problems.get("ledger") or "the ledger was lost, and not all is known yet",
+                message=conditions.node.get("ledger") or "the ledger was lost, and not all is known yet",
                 hint="nothing new is granted until it is; delete these pods, or see hamictl mig repair without hamid",
             )
         return None
 
-    def _again(self, how: Again, claim: Claim, identified: Identified, owner: PodOwner) -> Grant | Denial:
+    def _again(
+        self, how: Again, claim: Claim, identified: Identified, owner: PodOwner, config: Config
+    ) -> Grant | Denial:
         """The answer of before, once more or to the container that comes after."""
         if how is Again.REPEAT:
-            granted = self._live.ledger.granted(claim.name)
+            granted = self._ledger.granted(claim.name)
         else:
-            granted = self._granting.hand_on(claim, identified, owner)
-        self._live.publish()
+            granted = self._granting.hand_on(claim, identified, owner, config)
+        self._publisher.publish()
         if granted is None:
             return Denial(
                 code=DenialCode.LEDGER, message=f"claim '{claim.name}' carries no grant", hint="delete the pod"
             )
         return granted
 
-    def _begin(self, choice: Choice, identified: Identified, owner: PodOwner) -> Begun | Denial:
-        live = self._live
+    def _begin(self, choice: Choice, identified: Identified, owner: PodOwner, config: Config) -> Begun | Denial:
         if choice.shares:
             try:
-                self._granting.check_library()
+                self._granting.check_library(config)
             except LibraryMissing as error:
                 return Denial(code=DenialCode.LIBRARY, message=error.message, hint=error.hint)
-        run, name = live.ledger.begin_grant(owner, choice.steps, seats=choice.seats, shares=choice.shares)
-        live.fly(run, [seat_of_step(step) for step in choice.steps if isinstance(step, DestroyInstance)])
-        return Begun(run, name, choice, identified, owner)
+        run, name = self._ledger.begin_grant(owner, choice.steps, seats=choice.seats, shares=choice.shares)
+        self._parts.runs.begin(run, choice.steps)
+        return Begun(run, name, choice, identified, owner, config)
 
     def _worth_waiting(self, denial: Denial, call: Call, pods: PodList, waited: float) -> bool:
         """True when what stands in the way may pass by itself before the deadline."""
@@ -232,8 +265,8 @@ class Allocator:
         if denial.code is not DenialCode.NO_FIT:
             return False
         # Changes on their way may make room, and so do pods that are over; kubelet gives ids anew when one is.
-        claims = self._live.ledger.facts().claims
-        if self._live.is_changing() or any(is_over(claim, pods) for claim in claims):
+        claims = self._ledger.facts().claims
+        if self._parts.runs.any_in_progress() or any(is_over(claim, pods) for claim in claims):
             return True
         # Kubelet admits nobody else and forgets no pod meanwhile: what has not shown by then will not.
         return waited < _ROOM_SECONDS and (bool(of_claim(claims, call.ids)) or any(is_leaving(x, pods) for x in claims))
@@ -242,8 +275,8 @@ class Allocator:
 
     def _carry_out(self, begun: Begun, call: Call) -> Grant | Denial | None:
         """Make what was decided; None when it is to be decided anew."""
-        live, until = self._live, call.until
-        running = Running(live.session, begun.run, claim=begun.claim, until=until)
+        until = call.until
+        running = Running(self._parts.session, begun.run, claim=begun.claim, until=until)
         try:
             running.go(enumerate(begun.choice.steps))
             if not running.errors:
@@ -259,28 +292,30 @@ class Allocator:
 
     def _grant(self, begun: Begun, made: Made) -> Grant:
         if begun.choice.shares:
-            share_folders.make(self._live.paths, self._live.config, begun.owner)
-        grant = self._granting.render(begun.claim, begun.choice, begun.identified, begun.owner, made)
-        self._live.ledger.finish_grant(begun.run, begun.claim, grant, made.uuids)
-        self._live.land(begun.run)
+            share_folders.make(self._parts.paths, begun.config, begun.owner)
+        grant = self._granting.render(
+            begun.claim, begun.choice, begun.identified, begun.owner, made, config=begun.config
+        )
+        self._ledger.finish_grant(begun.run, begun.claim, grant, made.uuids)
+        self._parts.runs.end(begun.run)
         return grant
 
     def _give_up(self, begun: Begun, until: float) -> None:
         """Take everything back: on a thread of its own, for which nobody waits longer than there is time."""
-        live = self._live
-        claim = live.ledger.facts().claim(begun.claim)
+        parts = self._parts
+        claim = self._ledger.facts().claim(begun.claim)
 
         def work() -> None:
             try:
                 if claim is not None:
-                    share_folders.remove(live.paths, live.config, claim)
-                errors = take_back(live, live.ledger.run(begun.run))
+                    share_folders.remove(parts.paths, begun.config, claim)
+                errors = parts.runs.undo(self._ledger.run(begun.run))
             except HamiError as error:
                 errors = [error]
             finally:
-                live.land(begun.run)
+                parts.runs.end(begun.run)
             for each in errors:
-                live.log.warning("allocate_not_undone_yet", claim=begun.claim, run=begun.run, error=str(each))
+                parts.log.warning("allocate_not_undone_yet", claim=begun.claim, run=begun.run, error=str(each))
 
         thread = Thread(target=work, name=f"undo {begun.run}", daemon=True)
         thread.start()
@@ -300,7 +335,7 @@ class Allocator:
         return None if fresh else denial
 
     def _log(self, ids: Sequence[str], outcome: Grant | Denial, seconds: float) -> None:
-        log = self._live.log
+        log = self._parts.log
         if isinstance(outcome, Grant):
             log.info("allocated", claim=outcome.claim, devices=len(ids), seconds=round(seconds, 4))
         else:

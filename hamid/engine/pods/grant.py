@@ -13,14 +13,14 @@ from hamid.core.claims.grant import DeviceNode, Grant
 from hamid.core.claims.identity import Identified
 from hamid.core.claims.mig_grant import mig_grant
 from hamid.core.claims.share_grant import HostPaths, share_grant, wants_control
-from hamid.core.config.config import Mode
+from hamid.core.config.config import Config, Mode
 from hamid.core.errors import InUse, NodeError
 from hamid.core.hardware.gpu import Gpu, Health
 from hamid.core.planner.steps import CreateInstance
-from hamid.engine.driver.live import Live
 from hamid.engine.driver.workers import Worker
 from hamid.engine.library.state import container_library
 from hamid.engine.pods import share_folders
+from hamid.engine.pods.parts import NodeParts
 from hamid.node.driver import device_nodes
 
 _TOKEN_BYTES = 16
@@ -40,12 +40,16 @@ class Made(Struct, frozen=True, kw_only=True):
 class Granting:
     """Looks at what was made and renders grants."""
 
-    def __init__(self, live: Live) -> None:
-        self._live = live
+    def __init__(self, parts: NodeParts) -> None:
+        self._paths = parts.paths
+        self._ledger = parts.ledger
+        self._session = parts.session
+        self._readings = parts.readings
+        self._log = parts.log
 
-    def check_library(self) -> None:
+    def check_library(self, config: Config) -> None:
         """Raises LibraryMissing when no container could get libvgpu."""
-        container_library(share_folders.library_dir(self._live.paths, self._live.config))
+        container_library(share_folders.library_dir(self._paths, config))
 
     def look(self, choice: Choice, claim: str, until: float | None = None, *, idle: bool = True) -> Made:
         """Every instance of a choice as it is now, on its GPU's worker. Raises NodeError, InUse or DriverHung.
@@ -55,7 +59,7 @@ class Granting:
         tasks = {
             index: self._looker(index, seats, claim, idle=idle) for index, seats in self._by_gpu(choice.seats).items()
         }
-        outcomes = self._live.session.workers.run(tasks, until=until)
+        outcomes = self._session.workers.run(tasks, until=until)
         return self._made(choice, [outcome.get() for outcome in outcomes.values()])
 
     def gather(self, choice: Choice, claim: str, until: float) -> Made:
@@ -67,19 +71,19 @@ class Granting:
         known: list[Found] = []
         left: list[ClaimedSeat] = []
         for index, seats in self._by_gpu(choice.seats).items():
-            gpu = self._live.reading(index)
+            gpu = self._readings.gpu(index)
             if gpu is not None and gpu.uuid in acted and gpu.health is Health.OK:
                 known.append(self._found(index, gpu, seats, claim, idle=True))
             else:
                 left += seats
         tasks = {index: self._looker(index, seats, claim, idle=True) for index, seats in self._by_gpu(left).items()}
-        known += [each.get() for each in self._live.session.workers.run(tasks, until=until).values()]
+        known += [each.get() for each in self._session.workers.run(tasks, until=until).values()]
         return self._made(choice, known)
 
     def _by_gpu(self, seats: Iterable[ClaimedSeat]) -> dict[int, list[ClaimedSeat]]:
         by_gpu: dict[int, list[ClaimedSeat]] = {}
         for each in seats:
-            index = self._live.session.index_of(each.seat.gpu_uuid)
+            index = self._session.index_of(each.seat.gpu_uuid)
             if index is None:
                 raise NodeError(f"the GPU {each.seat.gpu_uuid} does not answer", "hamictl gpu list")
             by_gpu.setdefault(index, []).append(each)
@@ -95,13 +99,12 @@ class Granting:
 
     def _looker(self, index: int, seats: Sequence[ClaimedSeat], claim: str, *, idle: bool) -> Callable[[Worker], Found]:
         def task(worker: Worker) -> Found:
-            gpu = self._live.session.read_healthy(worker, index, self._live.ledger.facts().without(claim))
+            gpu = self._session.read_healthy(worker, index, self._ledger.facts().without(claim))
             return self._found(index, gpu, seats, claim, idle=idle)
 
         return task
 
     def _found(self, index: int, gpu: Gpu, seats: Sequence[ClaimedSeat], claim: str, *, idle: bool) -> Found:
-        live = self._live
         common = self._nodes_of(gpu)
         found = {}
         for each in seats:
@@ -111,63 +114,62 @@ class Granting:
                 raise NodeError(f"{name} is not there", "see hamictl mig list, and who else changes this GPU")
             if there.holders and idle:
                 raise InUse(f"{name} is used by {', '.join(map(str, there.holders))} already", "try again")
-            own = device_nodes.of_instance(live.paths, gpu.minor, there.gi_id, there.ci_id)
+            own = device_nodes.of_instance(self._paths, gpu.minor, there.gi_id, there.ci_id)
             if own.problem:
-                live.log.warning("device_nodes_missing", claim=claim, gpu=gpu.uuid, text=own.problem)
+                self._log.warning("device_nodes_missing", claim=claim, gpu=gpu.uuid, text=own.problem)
             found[each.seat] = (there.mig_uuid, (*common, *own.nodes))
         return found
 
     def nodes_of_shares(self, shares: Iterable[ClaimedShare]) -> Iterable[DeviceNode]:
         """The device nodes of the GPUs of these shares; those that are missing are made."""
-        by_uuid = {gpu.uuid: gpu for gpu in self._live.gpus()}
+        by_uuid = {gpu.uuid: gpu for gpu in self._readings.gpus()}
         for each in shares:
             yield from self._nodes_of(by_uuid[each.gpu_uuid])
 
     def _nodes_of(self, gpu: Gpu) -> tuple[DeviceNode, ...]:
-        problem = device_nodes.ensure_gpu(self._live.paths, gpu.minor)
+        problem = device_nodes.ensure_gpu(self._paths, gpu.minor)
         if problem:
-            self._live.log.warning("device_nodes_missing", gpu=gpu.uuid, text=problem)
-        return device_nodes.of_gpu(self._live.paths, gpu.minor)
+            self._log.warning("device_nodes_missing", gpu=gpu.uuid, text=problem)
+        return device_nodes.of_gpu(self._paths, gpu.minor)
 
-    def render(self, claim: str, choice: Choice, identified: Identified, owner: PodOwner, made: Made) -> Grant:
+    def render(
+        self, claim: str, choice: Choice, identified: Identified, owner: PodOwner, made: Made, *, config: Config
+    ) -> Grant:
         """The grant, which for shares names the container's directory. Raises LibraryMissing."""
-        live = self._live
-        nodes = made.nodes if live.config.pass_device_specs else ()
+        nodes = made.nodes if config.pass_device_specs else ()
         if choice.mode is Mode.MIG:
             uuids = [made.uuids[each.seat] or "" for each in choice.seats]
-            return mig_grant(claim, uuids, nodes, strategy=live.config.device_list_strategy)
+            return mig_grant(claim, uuids, nodes, strategy=config.device_list_strategy)
         env = identified.container.env if identified.container is not None else {}
         return share_grant(
             claim,
             choice.shares,
             nodes,
-            config=live.config,
+            config=config,
             asked=identified.asked,
-            host=self._host(owner),
+            host=self._host(owner, config),
             token=os.urandom(_TOKEN_BYTES).hex(),
             controlled=wants_control(env.get("CUDA_DISABLE_CONTROL", "")),
         )
 
-    def _host(self, owner: PodOwner) -> HostPaths:
-        live = self._live
-        below = share_folders.library_dir(live.paths, live.config)
+    def _host(self, owner: PodOwner, config: Config) -> HostPaths:
+        below = share_folders.library_dir(self._paths, config)
         licensed = os.path.exists(f"{below}/license")  # noqa: PTH110  # as everywhere in this room
         return HostPaths(
             library=container_library(below),
-            preload=share_folders.preload_file(live.paths, live.config),
-            folder=share_folders.path_of(live.paths, live.config, owner),
-            locks=live.paths.under("/tmp/vgpulock"),  # noqa: S108  # HAMi-core's place
+            preload=share_folders.preload_file(self._paths, config),
+            folder=share_folders.path_of(self._paths, config, owner),
+            locks=self._paths.under("/tmp/vgpulock"),  # noqa: S108  # HAMi-core's place
             license=f"{below}/license" if licensed else "",
             validator=f"{below}/vgpuvalidator" if licensed else "",
         )
 
-    def hand_on(self, claim: Claim, identified: Identified, owner: PodOwner) -> Grant | None:
+    def hand_on(self, claim: Claim, identified: Identified, owner: PodOwner, config: Config) -> Grant | None:
         """The same instances or shares for the container that comes after an init container of its pod.
 
         None when the claim carries no grant.
         """
-        live = self._live
-        before = live.ledger.granted(claim.name)
+        before = self._ledger.granted(claim.name)
         if before is None:
             return None
         uuids = {each.seat: each.mig_uuid for each in claim.seats}
@@ -176,9 +178,9 @@ class Granting:
             owner = replace(owner, earlier=claim.owner.folders)
             choice = Choice(mode=Mode.HAMI_CORE, shares=claim.shares)
             made = Made(uuids={}, nodes=tuple(self.nodes_of_shares(claim.shares)))
-            grant = self.render(claim.name, choice, identified, owner, made)
-        name = live.ledger.regrant(claim.name, owner, grant, uuids)
+            grant = self.render(claim.name, choice, identified, owner, made, config=config)
+        name = self._ledger.regrant(claim.name, owner, grant, uuids)
         if claim.shares:
             # The claim knows of it first, so that it goes with the claim; a start makes it where this could not.
-            share_folders.make(live.paths, live.config, owner)
+            share_folders.make(self._paths, config, owner)
         return replace(grant, claim=name)

@@ -21,7 +21,7 @@ from hamid.node.ports import HoldingSource
 _PATIENCE_SECONDS = 0.5
 
 
-class Courtesy:
+class HoldingsGate:
     """A source of holdings that keeps out of the way of calls that are being answered; thread-safe."""
 
     def __init__(self, source: HoldingSource, claims: Callable[[], tuple[Claim, ...]]) -> None:

@@ -13,14 +13,14 @@ from hamid.core.claims.claim import Claim
 from hamid.core.claims.grant import Denial, DenialCode, DeviceNode
 from hamid.core.claims.identity import started_by
 from hamid.core.claims.mig_grant import visible_devices
+from hamid.core.claims.restore import can_restore, missing_steps
 from hamid.core.config.config import Mode
 from hamid.core.errors import HamiError, LibraryMissing
-from hamid.engine.driver.live import Live
+from hamid.core.hardware.gpu import Health
 from hamid.engine.pods import share_folders
 from hamid.engine.pods.allocate import denial_of, is_transient
 from hamid.engine.pods.grant import Granting
-from hamid.engine.pods.release import carry
-from hamid.engine.pods.start import steps_for
+from hamid.engine.pods.parts import NodeParts
 from hamid.node.driver.device_nodes import CAPABILITIES
 
 # Kubelet waits 30 s for the answer.
@@ -32,9 +32,19 @@ _NEW_POD = "delete the pod; its successor gets a new grant"
 class Prestart:
     """Verifies and restores; thread-safe."""
 
-    def __init__(self, live: Live) -> None:
-        self._live = live
-        self._granting = Granting(live)
+    def __init__(self, parts: NodeParts, granting: Granting) -> None:
+        self._paths = parts.paths
+        self._config = parts.config
+        self._ledger = parts.ledger
+        self._session = parts.session
+        self._readings = parts.readings
+        self._conditions = parts.conditions
+        self._publisher = parts.publisher
+        self._runs = parts.runs
+        self._turns = parts.turns
+        self._counters = parts.counters
+        self._log = parts.log
+        self._granting = granting
 
     def check(self, device_ids: tuple[str, ...]) -> Denial | None:
         """None when everything is there; raises HamiError for what nobody expects."""
@@ -46,19 +56,18 @@ class Prestart:
             result = type(error).__name__
             raise
         finally:
-            self._live.counters.add("hamid_prestart_total", result=result)
-            self._live.counters.observe("hamid_prestart_duration_seconds", time.monotonic() - began)
+            self._counters.add("hamid_prestart_total", result=result)
+            self._counters.observe("hamid_prestart_duration_seconds", time.monotonic() - began)
         if denial is not None:
-            self._live.log.warning("start_refused", code=denial.code.value, text=denial.message, hint=denial.hint)
+            self._log.warning("start_refused", code=denial.code.value, text=denial.message, hint=denial.hint)
         elif restored:
-            self._live.log.info("restored_for_start", devices=list(device_ids))
+            self._log.info("restored_for_start", devices=list(device_ids))
         return denial
 
     def _check(self, ids: tuple[str, ...], until: float) -> tuple[Denial | None, bool]:
-        live = self._live
-        while not live.restored and (left := until - time.monotonic()) > 0:
-            live.wait_for_news(live.serial(), min(left, _PAUSE_SECONDS))
-        facts = live.ledger.facts()
+        while not self._conditions.now.restored and (left := until - time.monotonic()) > 0:
+            self._publisher.wait(self._publisher.serial(), min(left, _PAUSE_SECONDS))
+        facts = self._ledger.facts()
         claims = started_by(facts.claims, ids)
         if not claims:
             return self._unknown(trusted=facts.certain), False
@@ -77,17 +86,16 @@ class Prestart:
         return Denial(code=DenialCode.LOST, message="no claim holds these devices any more", hint=_NEW_POD)
 
     def _check_claim(self, claim: Claim, until: float) -> tuple[Denial | None, bool]:
-        live = self._live
         if claim.shares and claim.owner is not None:
             try:
-                self._granting.check_library()
+                self._granting.check_library(self._config.value)
             except LibraryMissing as error:
                 return Denial(code=DenialCode.LIBRARY, message=error.message, hint=error.hint), False
             # Kubelet hands out the nodes that it was told of at Allocate, also after a boot.
             tuple(self._granting.nodes_of_shares(claim.shares))
-            return None, share_folders.ensure(live.paths, live.config, claim.owner)
+            return None, share_folders.ensure(self._paths, self._config.value, claim.owner)
         # One start at a time restores a claim; the other ones then find it there.
-        with live.restoring(claim.name):
+        with self._turns.in_turn(claim.name):
             return self._check_instances(claim, until)
 
     def _check_instances(self, claim: Claim, until: float) -> tuple[Denial | None, bool]:
@@ -106,19 +114,19 @@ class Prestart:
 
     def _bring_back(self, claim: Claim, until: float) -> bool:
         """Make what is missing of a claim; True when something was. Raises the first error."""
-        live = self._live
         self._refresh(claim, until)
-        steps = tuple(steps_for(claim, {gpu.uuid: gpu for gpu in live.gpus()}))
+        gpus = [gpu for gpu in self._readings.gpus() if gpu.health is Health.OK and can_restore(gpu)]
+        steps = tuple(missing_steps(gpus, (claim,)))
         if not steps:
             return False
-        running = carry(live, steps, until)
+        running = self._runs.carry_out(steps, until)
         if running.errors:
             raise running.errors[0]
         return True
 
     def _refresh(self, claim: Claim, until: float) -> None:
         """Read the claim's GPUs now: what was read last may be seconds old."""
-        session = self._live.session
+        session = self._session
         indices = [session.index_of(uuid) for uuid in claim.gpu_uuids]
         tasks = {index: session.reader(index) for index in indices if index is not None}
         for outcome in session.workers.run(tasks, until=until).values():
@@ -127,7 +135,7 @@ class Prestart:
     def _told_otherwise(self, claim: Claim, until: float) -> Denial | None:
         choice = Choice(mode=Mode.MIG, seats=claim.seats)
         made = self._granting.look(choice, claim.name, until, idle=False)
-        granted = self._live.ledger.granted(claim.name)
+        granted = self._ledger.granted(claim.name)
         if granted is None:
             return None
         # Another capability may be another container's instance by now.

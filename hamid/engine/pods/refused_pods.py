@@ -19,7 +19,7 @@ from hamid.node.ports import PodSource
 _KEPT_SECONDS = 60.0
 
 
-class Refusals:
+class RefusedPods:
     """A source of pods that marks those that were refused; thread-safe."""
 
     def __init__(self, source: PodSource, clock: Callable[[], float] = time.monotonic) -> None:

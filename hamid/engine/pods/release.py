@@ -1,94 +1,141 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The end of a container's claim: what was made for it goes, and the claim with the last of it.
+"""The end of a container's claim: what was made for it is destroyed, and the claim ends with the last of it.
 
-The law: the claim stays on the ledger until all of it is gone, so that whatever dies in between is taken up again;
-what a process uses is never destroyed, and keeps its claim.
+The claim stays on the ledger until all of it is gone, so that a process that dies in between is followed by one that
+goes on. An instance that a process uses is never destroyed, and keeps its claim.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
+from functools import partial
 
-from hamid.core.claims.claim import Claim, InstanceKey
-from hamid.core.claims.journal import Goal, Run, seat_of_step
+from msgspec.structs import replace
+
+from hamid.core.claims.claim import Claim, instance_at
+from hamid.core.claims.journal import Goal, Run
+from hamid.core.claims.release import EndReason, PodEvidence, Verdicts, judge
+from hamid.core.claims.restore import ending_steps
 from hamid.core.errors import NodeError
-from hamid.core.planner.steps import DestroyInstance, Step
-from hamid.engine.driver.live import Live
+from hamid.core.pods.pods import PodList
 from hamid.engine.pods import share_folders
-from hamid.engine.steps.run import Running, finish_each, roll_back
+from hamid.engine.pods.parts import NodeParts
+from hamid.engine.pods.round import Round
+from hamid.engine.pods.tasks import Tasks
+from hamid.node.driver import device_nodes
+from hamid.node.driver.device_holders import DeviceHolders
+from hamid.node.system import cgroups
 
 
-def end_claim(live: Live, claim: Claim) -> list[Exception]:
-    """Destroy what was made for a claim and take it off the ledger; what stood in the way, and then it stays.
+class ClaimEnder:
+    """Ends claims; thread-safe."""
 
-    Nothing is done while another thread ends it.
-    """
-    with live.alone(claim.name) as mine:
-        if not mine:
-            return [NodeError(f"claim '{claim.name}' is being ended already")]
-        share_folders.remove(live.paths, live.config, claim)
-        run = live.ledger.begin_run(tuple(_steps(live, claim)), goal=Goal.EACH, claim=claim.name)
-        return _finish(live, live.ledger.run(run))
+    def __init__(self, parts: NodeParts) -> None:
+        self._paths = parts.paths
+        self._config = parts.config
+        self._ledger = parts.ledger
+        self._readings = parts.readings
+        self._runs = parts.runs
+        self._turns = parts.turns
 
+    def end(self, claim: Claim) -> list[Exception]:
+        """Destroy what was made for a claim and take it off the ledger; the errors that prevented that.
 
-def _steps(live: Live, claim: Claim) -> Iterator[DestroyInstance]:
-    indices = {gpu.uuid: gpu.index for gpu in live.gpus()}
-    for each in claim.seats:
-        if each.made:
-            yield DestroyInstance(
-                gpu_uuid=each.seat.gpu_uuid,
-                gpu_index=indices.get(each.seat.gpu_uuid, -1),
-                profile=each.profile,
-                profile_id=each.seat.profile_id,
-                placement=each.placement,
-                mig_uuid=each.mig_uuid,
-            )
+        Nothing is done while another thread ends it.
+        """
+        with self._turns.alone(claim.name) as mine:
+            if not mine:
+                return [NodeError(f"claim '{claim.name}' is being ended already")]
+            share_folders.remove(self._paths, self._config.value, claim)
+            indices = {gpu.uuid: gpu.index for gpu in self._readings.gpus()}
+            steps = tuple(ending_steps(claim, indices))
+            run = self._ledger.begin_run(steps, goal=Goal.EACH, claim=claim.name)
+            return self._runs.finish(self._ledger.run(run))
 
-
-def take_up(live: Live, run: Run) -> list[Exception]:
-    """Go on with a run that no thread works on: its GPU did not answer when it was to end."""
-    with live.alone(f"run {run.run}") as mine:
-        if not mine or live.flying(run.run):
-            return []
-        return _finish(live, run) if run.goal is Goal.EACH else take_back(live, run)
+    def take_up(self, run: Run) -> list[Exception]:
+        """Go on with a run that no thread works on, such as one whose GPU did not answer; what kept it open."""
+        with self._turns.alone(f"run {run.run}") as mine:
+            if not mine or self._runs.in_progress(run.run):
+                return []
+            return self._runs.take_up(run)
 
 
-def take_back(live: Live, run: Run, until: float | None = None) -> list[Exception]:
-    """Undo all of a run and drop the claim that it was to make; what kept it open, and then it stays so."""
-    running = Running(live.session, run.run, claim=run.claim or "", until=until)
-    live.fly(run.run, _doomed(run))
-    try:
-        over = roll_back(live.session, running, run.run)
-    finally:
-        live.land(run.run)
-    _tell(live, run, running.messages)
-    return [] if over else list(running.errors) or [NodeError(f"run {run.run} is not undone yet")]
+class Releaser:
+    """Releases the claims whose pods are over, each one on its own; `run` is for one thread at a time."""
 
+    def __init__(
+        self,
+        parts: NodeParts,
+        ender: ClaimEnder,
+        tasks: Tasks,
+        device_holders: DeviceHolders,
+        clock: Callable[[], float],
+    ) -> None:
+        self._paths = parts.paths
+        self._config = parts.config
+        self._ledger = parts.ledger
+        self._readings = parts.readings
+        self._publisher = parts.publisher
+        self._counters = parts.counters
+        self._log = parts.log
+        self._ender = ender
+        self._tasks = tasks
+        self._device_holders = device_holders
+        self._clock = clock
+        self._cgroups = cgroups.PodCgroups(parts.paths)
+        self._verdicts = Verdicts()
 
-def carry(live: Live, steps: Sequence[Step], until: float | None = None) -> Running:
-    """Do steps that stand for themselves, such as bringing back what a claim holds; how it went."""
-    number = live.ledger.begin_run(steps, goal=Goal.EACH)
-    return _go(live, live.ledger.run(number), until)
+    def run(self, found: Round) -> None:
+        """Judge every claim, and begin the release of those that are over."""
+        facts = self._ledger.facts()
+        if not facts.certain:
+            return
+        seen = PodEvidence(
+            pods=found.pods,
+            holdings=found.holdings,
+            remembered=found.remembered,
+            cgroup_gone=self._cgroup_gone(facts.claims, found.pods),
+        )
+        before, seconds = self._verdicts, self._config.value.absent_seconds
+        verdicts = judge(facts.claims, seen, before, now=self._clock(), absent_seconds=seconds)
+        # A claim that is over stays so until it is released; one whose pod is absent goes on being counted.
+        absent = {name: before.missing[name] for name, why in verdicts.over.items() if why is EndReason.ABSENT}
+        self._verdicts = replace(verdicts, missing=dict(verdicts.missing) | absent)
+        for name, why in verdicts.over.items():
+            claim = facts.claim(name)
+            if claim is not None and claim.number in found.claims:
+                self._tasks.begin(name, partial(self._release, claim, why))
 
+    def _cgroup_gone(self, claims: Iterable[Claim], pods: PodList) -> dict[str, bool]:
+        uids = {claim.owner.uid for claim in claims if claim.owner is not None and claim.owner.known}
+        running = {pod.uid for pod in pods.pods if not pod.deleted}
+        return self._cgroups.gone(uids, uids - running)
 
-def _finish(live: Live, run: Run) -> list[Exception]:
-    running = _go(live, run)
-    _tell(live, run, running.messages)
-    return list(running.errors)
+    def _release(self, claim: Claim, why: EndReason) -> None:
+        alive = self._signs_of_life(claim)
+        if alive:
+            if self._tasks.is_news(claim.name, alive):
+                self._log.info("claim_waits", claim=claim.name, why=why.value, text=alive)
+            return
+        errors = self._ender.end(claim)
+        if errors:
+            self._tasks.report(errors, claim.name)
+            return
+        self._counters.add("hamid_releases_total", why=why.value)
+        uid = claim.owner.uid if claim.owner is not None else ""
+        self._log.info("claim_released", claim=claim.name, why=why.value, pod_uid=uid)
 
-
-def _go(live: Live, run: Run, until: float | None = None) -> Running:
-    running = Running(live.session, run.run, goal=Goal.EACH, claim=run.claim or "", until=until)
-    live.fly(run.run, _doomed(run))
-    try:
-        finish_each(live.session, running, run)
-    finally:
-        live.land(run.run)
-    return running
-
-
-def _doomed(run: Run) -> list[InstanceKey]:
-    return [seat_of_step(step) for step in run.steps if isinstance(step, DestroyInstance)]
-
-
-def _tell(live: Live, run: Run, messages: Iterable[str]) -> None:
-    for message in messages:
-        live.log.warning("run_left_something", run=run.run, claim=run.claim, text=message)
+    def _signs_of_life(self, claim: Claim) -> str:
+        """What shows that a process of the pod may still run, in words, or nothing."""
+        if claim.owner is not None and claim.owner.known:
+            busy = cgroups.busy(self._paths, claim.owner.uid)
+            if busy:
+                return busy
+        gpus = {gpu.uuid: gpu for gpu in self._readings.gpus()}
+        numbers: set[int] = set()
+        for each in claim.seats:
+            gpu = gpus.get(each.seat.gpu_uuid)
+            there = None if gpu is None else instance_at(gpu, each.seat)
+            if gpu is not None and there is not None:
+                if there.holders:
+                    return f"{each.profile}@{each.seat.start} is used by {', '.join(map(str, there.holders))}"
+                numbers |= device_nodes.numbers(self._paths, gpu.minor, there.gi_id, there.ci_id)
+        return self._device_holders.of(numbers, strict=not self._publisher.view.snapshot.simulated)

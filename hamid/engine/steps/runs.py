@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from hamid.core.claims.claim import InstanceKey
-from hamid.core.claims.journal import Goal, Run, seat_of_step
-from hamid.core.errors import NodeError
+from hamid.core.claims.journal import Goal, Run, describe, seat_of_step
+from hamid.core.errors import HamiError, NodeError
 from hamid.core.planner.steps import DestroyInstance, Step
 from hamid.engine.driver.session import DriverSession
 from hamid.engine.steps.run import Running, finish_each, roll_back
@@ -91,3 +91,17 @@ class Runs:
     def _log_messages(self, run: Run, messages: Iterable[str]) -> None:
         for message in messages:
             self._log.warning("run_left_something", run=run.run, claim=run.claim, text=message)
+
+
+def messages_of(running: Running) -> list[str]:
+    """What a run did, and what it left, in words."""
+    return [*(f"done: {describe(step)}" for _, step in running.done), *problems_of(running)]
+
+
+def problems_of(running: Running) -> list[str]:
+    """What a run left or could not do, in words."""
+    return [*running.messages, *map(_words, running.errors)]
+
+
+def _words(error: Exception) -> str:
+    return f"{error.message}; {error.hint}" if isinstance(error, HamiError) and error.hint else str(error)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is remembered of merged GPUs is what merging them anew would give."""
+"""Readings keep what was read last, and merge it with the ledger only where something changed."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hamid.core.claims.claim import Claim, ClaimedSeat, InstanceKey, LedgerFacts, OwnInstance, merge_gpu
 from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.hardware.profile import Placement
-from hamid.engine.driver.merging import Merger
+from hamid.engine.driver.readings import Readings
 
 UUIDS = ("GPU-a", "GPU-b")
 SEATS = [InstanceKey(uuid, 19, start) for uuid in UUIDS for start in (0, 4)]
@@ -55,20 +55,24 @@ FACTS = st.builds(
 
 
 @given(st.lists(st.tuples(st.lists(NAMES, min_size=2, max_size=2), FACTS, st.booleans()), min_size=1, max_size=8))
-def test_memory_never_shows(moments):
-    """Over any sequence of readings and ledgers, whether a GPU was read anew or not."""
-    merger, gpus = Merger(), []
+def test_merged_gpus_equal_a_fresh_merge(moments):
+    """Over any sequence of readings and ledgers, whether a GPU was read again or not."""
+    readings, gpus = Readings(), []
     for names, facts, again in moments:
         if again or not gpus:
             gpus = [gpu(index, each) for index, each in enumerate(names)]
-        assert merger.merged(gpus, facts) == tuple(merge_gpu(each, facts) for each in gpus)
+            for each in gpus:
+                readings.take(each)
+        assert readings.merged(facts) == tuple(merge_gpu(each, facts) for each in gpus)
 
 
-def test_a_gpu_of_which_nothing_changed_is_the_very_same():
-    """That is what it is for: sixteen GPUs, of which one changed."""
-    merger, gpus = Merger(), [gpu(index, ("MIG-1", "")) for index in range(2)]
-    before = merger.merged(gpus, LedgerFacts())
+def test_a_gpu_whose_entries_did_not_change_is_not_merged_again():
+    """Of two GPUs of which one changed, the other is the same object."""
+    readings = Readings()
+    for index in range(2):
+        readings.take(gpu(index, ("MIG-1", "")))
+    before = readings.merged(LedgerFacts())
     claimed = Claim(name="a", seats=(ClaimedSeat(seat=SEATS[0], profile="1g.5gb", size=1, made=True),))
-    after = merger.merged(gpus, LedgerFacts(claims=(claimed,)))
+    after = readings.merged(LedgerFacts(claims=(claimed,)))
     assert after[0].instances[0].claim == "a"
     assert after[1] is before[1]

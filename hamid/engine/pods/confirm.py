@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Confirmation: a provisional claim gets its pod and container once kubelet says who holds its device ids."""
+
+from collections.abc import Callable, Mapping
+
+from hamid.core.claims.claim import Claim
+from hamid.core.claims.release import confirmed, newest_of
+from hamid.engine.pods.parts import NodeParts
+from hamid.engine.pods.round import NOT_ASKED, Round
+
+# Kubelet writes its checkpoint a moment after it has our answer.
+_SETTLED_SECONDS = 10.0
+
+
+class Confirmer:
+    """Confirms claims; by one thread at a time."""
+
+    def __init__(self, parts: NodeParts, clock: Callable[[], float]) -> None:
+        self._ledger = parts.ledger
+        self._turns = parts.turns
+        self._publisher = parts.publisher
+        self._log = parts.log
+        self._clock = clock
+        self._first_seen: dict[str, float] = {}
+
+    def run(self, found: Round) -> None:
+        """Confirm every claim of which kubelet's answers tell who holds it."""
+        claims = self._ledger.facts().claims
+        newest = newest_of(claims)
+        self._first_seen = {claim.name: self._first_seen.get(claim.name, self._clock()) for claim in claims}
+        changed = [self._confirm(claim, found) for claim in claims if _may_confirm(claim, found, newest)]
+        if any(changed):
+            self._publisher.publish()
+
+    def _confirm(self, claim: Claim, found: Round) -> bool:
+        settled = self._clock() - self._first_seen[claim.name] >= _SETTLED_SECONDS
+        if claim.owner is None:
+            return False
+        remembered = found.remembered if settled else NOT_ASKED
+        owner = confirmed(claim.owner, found.pods, found.holdings.holdings, remembered)
+        granted = self._ledger.granted(claim.name) if owner is not None else None
+        if owner is None or granted is None:
+            return False
+        with self._turns.alone(claim.name) as mine:
+            if mine:
+                uuids = {each.seat: each.mig_uuid for each in claim.seats}
+                name = self._ledger.regrant(claim.name, owner, granted, uuids)
+                self._log.info("claim_confirmed", claim=name, was=claim.name, pod_uid=owner.uid)
+        return mine
+
+
+def _may_confirm(claim: Claim, found: Round, newest: Mapping[str, str]) -> bool:
+    """What kubelet says of ids that were granted again is about the newer claim."""
+    if claim.owner is None or claim.number not in found.claims:
+        return False
+    return all(newest[each] == claim.name for each in claim.owner.device_ids)

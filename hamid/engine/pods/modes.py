@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MIG modes: an idle GPU gets the mode that the configuration says; a GPU with claims keeps the mode they need."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from hamid.core.claims.claim import Claim
+from hamid.core.config.config import Config, Mode
+from hamid.core.hardware.gpu import Gpu, Health
+from hamid.core.planner.steps import switch_mode
+from hamid.engine.pods.parts import NodeParts
+from hamid.engine.steps.runs import messages_of, problems_of
+
+_MOST_NAMED = 3
+
+
+class ModeSetter:
+    """Switches the MIG mode of GPUs."""
+
+    def __init__(self, parts: NodeParts) -> None:
+        self._config = parts.config
+        self._ledger = parts.ledger
+        self._readings = parts.readings
+        self._conditions = parts.conditions
+        self._publisher = parts.publisher
+        self._runs = parts.runs
+
+    def set_all(self) -> list[str]:
+        """Bring idle GPUs to their configured mode, each on its own; what was done and what failed, in words.
+
+        A GPU whose mode cannot change now is shown as pending.
+        """
+        gpus, config, claims = self._readings.gpus(), self._config.value, self._ledger.facts().claims
+        with ThreadPoolExecutor(max(len(gpus), 1), "mode") as pool:
+            messages = list(pool.map(lambda gpu: self._set(gpu, config, claims), gpus))
+        self._publisher.publish()
+        return [each for on_gpu in messages for each in on_gpu]
+
+    def _set(self, gpu: Gpu, config: Config, claims: Sequence[Claim]) -> list[str]:
+        configured = config.mode_of(gpu) is Mode.MIG
+        holders = [claim for claim in claims if gpu.uuid in claim.gpu_uuids]
+        wanted = _needs_mig(gpu, holders) if holders else configured
+        served = config.serves(gpu)
+        problem = ""
+        if wanted != configured:
+            problem = f"it is promised to {', '.join(claim.name for claim in holders[:_MOST_NAMED])}"
+        messages: list[str] = []
+        # A GPU that is not served is left as it is, unless a claim holds something on it.
+        if gpu.health is Health.OK and gpu.mig_enabled != wanted and (holders or served):
+            messages, obstacle = self._switch(gpu, wanted=wanted)
+            problem = problem or obstacle
+        waits = f"MIG mode {'on' if configured else 'off'} waits: {problem}"
+        self._conditions.set_pending(gpu.uuid, waits if problem and served else "")
+        return messages
+
+    def _switch(self, gpu: Gpu, *, wanted: bool) -> tuple[list[str], str]:
+        """What was done in words, and the first thing that prevented it."""
+        obstacle = _obstacle(gpu, wanted=wanted)
+        if obstacle:
+            return [], obstacle
+        running = self._runs.carry_out((switch_mode(gpu, enabled=wanted),))
+        return messages_of(running), next(iter(problems_of(running)), "")
+
+
+def _needs_mig(gpu: Gpu, holders: Sequence[Claim]) -> bool:
+    """The MIG mode that the claims on a GPU need, whatever the configuration says now."""
+    return any(each.seat.gpu_uuid == gpu.uuid for claim in holders for each in claim.seats)
+
+
+def _obstacle(gpu: Gpu, *, wanted: bool) -> str:
+    if wanted and not gpu.mig_capable:
+        return "this GPU has no MIG"
+    if gpu.instances and not wanted:
+        return f"it has {len(gpu.instances)} instances; hamictl mig clear -i {gpu.index}"
+    if gpu.clients:
+        return f"it is used by {', '.join(map(str, gpu.clients[:_MOST_NAMED]))}"
+    return ""
