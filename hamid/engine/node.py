@@ -59,16 +59,9 @@ class Node:
         parts = self.parts = open_parts(paths, config, counters=counters or Counters(), log=log)
         self._pods = pods or NoPods()
         self._holdings = HoldingsGate(holdings or NoHoldings(), lambda: parts.ledger.facts().claims)
-        self._hurried: list[Callable[[], None]] = []
         granting, ender = Granting(parts), ClaimEnder(parts)
         self._allocator = Allocator(
-            parts,
-            granting,
-            ender,
-            identify=identify or self._anyone,
-            pods=self._pods,
-            holdings=self._holdings,
-            hurry=self._hurry,
+            parts, granting, ender, identify=identify or self._anyone, pods=self._pods, holdings=self._holdings
         )
         self._prestart = Prestart(parts, granting)
         memory, device_holders = memory or NoMemory(), DeviceHolders()
@@ -79,7 +72,6 @@ class Node:
             parts,
             self._adopter,
             self._restorer,
-            self._modes,
             ender,
             pods=self._pods,
             holdings=self._holdings,
@@ -88,10 +80,6 @@ class Node:
             clock=clock,
         )
         self._closed = False
-
-    def _hurry(self) -> None:
-        for listener in self._hurried:
-            listener()
 
     def _anyone(
         self, _pods: PodList, _holdings: HoldingList, _claims: tuple[Claim, ...], ids: Sequence[str]
@@ -170,7 +158,7 @@ class Node:
 
     def listen_for_hurry(self, listener: Callable[[], None]) -> None:
         """Call this, from any thread, when an Allocate waits for what `reconcile` may give back; it must not block."""
-        self._hurried.append(listener)
+        self._allocator.listen_for_hurry(listener)
 
     def annotate(self, **notes: str) -> None:
         """Facts of the daemon for the View: registration, library, reload."""

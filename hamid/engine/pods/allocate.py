@@ -74,10 +74,7 @@ class Call(Struct, kw_only=True):
 
 
 class Allocator:
-    """Answers Allocate and takes answers back; thread-safe.
-
-    `hurry` is called when an Allocate waits for what a reconciliation may give back.
-    """
+    """Answers Allocate and takes answers back; thread-safe."""
 
     def __init__(
         self,
@@ -88,7 +85,6 @@ class Allocator:
         identify: Identify,
         pods: PodSource,
         holdings: HoldingsGate,
-        hurry: Callable[[], None],
     ) -> None:
         self._parts = parts
         self._ledger = parts.ledger
@@ -98,7 +94,7 @@ class Allocator:
         self._identify = identify
         self._pods = RefusedPods(pods)
         self._holdings = holdings
-        self._hurry = hurry
+        self._hurried: list[Callable[[], None]] = []
         self._decision = Lock()
         self._inside = set[object]()
         self.closing = False
@@ -130,6 +126,10 @@ class Allocator:
             counters.observe("hamid_allocate_duration_seconds", time.monotonic() - began, mode=mode)
         self._log(device_ids, outcome, time.monotonic() - began)
         return outcome
+
+    def listen_for_hurry(self, listener: Callable[[], None]) -> None:
+        """Call this when an Allocate waits for what a reconciliation may give back; it must not block."""
+        self._hurried.append(listener)
 
     def undo(self, claim_name: str) -> None:
         """Take back a grant that nobody received; raises the first error where it could not be done now."""
@@ -171,7 +171,8 @@ class Allocator:
                 return outcome
             if not self._worth_waiting(outcome, call, pods, time.monotonic() - began):
                 return next(iter(call.avoid.values()), outcome) if outcome.code is DenialCode.NO_FIT else outcome
-            self._hurry()
+            for listener in self._hurried:
+                listener()
             self._publisher.wait(serial, min(_POLL_SECONDS, call.until - time.monotonic()))
 
     def _decided(self, call: Call, pods: PodList, holdings: HoldingList) -> Begun | Grant | Denial:

@@ -16,7 +16,6 @@ from hamid.core.errors import HamiError
 from hamid.core.pods.pods import PodList
 from hamid.engine.pods.adopt import Adopter
 from hamid.engine.pods.confirm import Confirmer
-from hamid.engine.pods.modes import ModeSetter
 from hamid.engine.pods.parts import NodeParts
 from hamid.engine.pods.release import ClaimEnder, Releaser
 from hamid.engine.pods.round import NOT_ASKED, Round
@@ -38,7 +37,6 @@ class Reconciler:
         parts: NodeParts,
         adopter: Adopter,
         restorer: Restorer,
-        modes: ModeSetter,
         ender: ClaimEnder,
         *,
         pods: PodSource,
@@ -50,7 +48,6 @@ class Reconciler:
         self._parts = parts
         self._adopter = adopter
         self._restorer = restorer
-        self._modes = modes
         self._ender = ender
         self._pods = pods
         self._holdings = holdings
@@ -149,7 +146,7 @@ class Reconciler:
         return bool(waiting) and (changed or now - self._modes_tried >= _MODES_SECONDS)
 
     def _set_modes(self) -> None:
-        changed = self._modes.set_all()
+        changed = self._restorer.set_modes()
         if changed:
             # On some GPUs instances go with the mode.
             self._parts.observe()

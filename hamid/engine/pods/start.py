@@ -51,3 +51,7 @@ class Restorer:
         messages = messages_of(parts.runs.carry_out(steps))
         parts.observe()
         return messages
+
+    def set_modes(self) -> list[str]:
+        """Bring idle GPUs to their configured MIG mode; what was done and what failed, in words."""
+        return self._modes.set_all()
