@@ -11,9 +11,8 @@ from typing import Any
 from hamid.core.claims.claim import Claim
 from hamid.core.claims.device_ids import PluginDevice
 from hamid.core.claims.grant import Denial, Grant
-from hamid.core.claims.identity import Identified, anonymous
 from hamid.core.claims.release import ending
-from hamid.core.claims.which_container import Identify
+from hamid.core.claims.which_container import Identified, Identify, anonymous
 from hamid.core.config.config import Config
 from hamid.core.pods.pods import HoldingList, PodList
 from hamid.core.view import View

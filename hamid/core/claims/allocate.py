@@ -60,15 +60,15 @@ def check_ids(device_ids: Sequence[str], known: Iterable[str]) -> Denial | None:
     )
 
 
-def choose(standing: Reserved, config: Config, asked: ContainerRequest, device_ids: Sequence[str]) -> Choice | Denial:
+def choose(standing: Reserved, config: Config, wanted: ContainerRequest, device_ids: Sequence[str]) -> Choice | Denial:
     """The best choice for this container; the GPUs of kubelet's ids come first where those ids were steered by us."""
-    modes = _modes(standing, config, asked, device_ids)
+    modes = _modes(standing, config, wanted, device_ids)
     denials: list[Denial] = []
     for mode in modes:
         found = (
-            _mig(standing, config, asked, device_ids)
+            _mig(standing, config, wanted, device_ids)
             if mode is Mode.MIG
-            else _shares(standing, config, asked, device_ids)
+            else _shares(standing, config, wanted, device_ids)
         )
         if isinstance(found, Choice):
             return found
@@ -83,10 +83,10 @@ def _joined(denials: Sequence[Denial]) -> Denial:
     return Denial(code=DenialCode.NO_FIT, message=message, hint=hint, reasons=reasons)
 
 
-def _modes(standing: Reserved, config: Config, asked: ContainerRequest, device_ids: Sequence[str]) -> list[Mode]:
+def _modes(standing: Reserved, config: Config, wanted: ContainerRequest, device_ids: Sequence[str]) -> list[Mode]:
     """Kinds of sharing to try, the one of kubelet's GPU first; what is no MIG is one kind."""
-    if asked.mode is not None:
-        return [asked.mode]
+    if wanted.mode is not None:
+        return [wanted.mode]
     uuids = {gpu_of(each) for each in device_ids}
     ordered = sorted(standing.gpus, key=lambda gpu: gpu.uuid not in uuids)
     kinds = [Mode.MIG if config.mode_of(gpu) is Mode.MIG else Mode.HAMI_CORE for gpu in ordered if config.serves(gpu)]
@@ -94,13 +94,13 @@ def _modes(standing: Reserved, config: Config, asked: ContainerRequest, device_i
 
 
 def prefer(
-    standing: Reserved, config: Config, asked: ContainerRequest, available: Sequence[str], must_include: Sequence[str]
+    standing: Reserved, config: Config, wanted: ContainerRequest, available: Sequence[str], must_include: Sequence[str]
 ) -> tuple[str, ...]:
     """As many of the available ids as are asked for, on the GPUs that `choose` would take."""
     homes = {each: gpu_of(each) for each in (*must_include, *available)}
     free = sorted(set(available) - set(must_include), key=lambda each: (homes[each], len(each), each))
-    choice = choose(standing, config, asked, must_include or free)
-    wanted = (
+    choice = choose(standing, config, wanted, must_include or free)
+    first = (
         [each.seat.gpu_uuid for each in choice.seats] + [each.gpu_uuid for each in choice.shares]
         if isinstance(choice, Choice)
         else []
@@ -109,15 +109,15 @@ def prefer(
     for each in reversed(free):
         by_gpu.setdefault(homes[each], []).append(each)
     chosen = list(must_include)
-    for uuid in [*wanted, *(gpu.uuid for gpu in _busiest_first(standing)), *(homes[each] for each in free)]:
-        if len(chosen) >= asked.count:
+    for uuid in [*first, *(gpu.uuid for gpu in _busiest_first(standing)), *(homes[each] for each in free)]:
+        if len(chosen) >= wanted.count:
             break
         spread = isinstance(choice, Choice) and bool(choice.shares) and uuid in {homes[each] for each in chosen}
         if by_gpu.get(uuid) and not spread:
             chosen.append(by_gpu[uuid].pop())
     taken = set(chosen)
     rest = [each for each in free if each not in taken]
-    return tuple([*chosen, *rest][: max(asked.count, len(must_include))])
+    return tuple([*chosen, *rest][: max(wanted.count, len(must_include))])
 
 
 def _busiest_first(standing: Reserved) -> list[Gpu]:
@@ -128,12 +128,14 @@ def _busiest_first(standing: Reserved) -> list[Gpu]:
 # -- which GPUs --
 
 
-def _sorted_out(standing: Reserved, config: Config, asked: ContainerRequest, mode: Mode) -> tuple[list[Gpu], list[str]]:
+def _sorted_out(
+    standing: Reserved, config: Config, wanted: ContainerRequest, mode: Mode
+) -> tuple[list[Gpu], list[str]]:
     """The GPUs that may serve this container in this mode, and why each other one may not."""
     able: list[Gpu] = []
     reasons: list[str] = []
     for gpu in standing.gpus:
-        problem = _hindrance(gpu, standing, config, asked, mode)
+        problem = _hindrance(gpu, standing, config, wanted, mode)
         if problem:
             reasons.append(f"GPU {gpu.index}: {problem}")
         else:
@@ -141,14 +143,14 @@ def _sorted_out(standing: Reserved, config: Config, asked: ContainerRequest, mod
     return able, reasons
 
 
-def _hindrance(gpu: Gpu, standing: Reserved, config: Config, asked: ContainerRequest, mode: Mode) -> str:
+def _hindrance(gpu: Gpu, standing: Reserved, config: Config, wanted: ContainerRequest, mode: Mode) -> str:
     if not config.serves(gpu):
         return "filtered out by the configuration"
     if gpu.health is not Health.OK:
         return f"the driver does not serve it: {gpu.note}"
     if gpu.uuid in standing.problems:
         return standing.problems[gpu.uuid]
-    return _wrong_mode(gpu, config.mode_of(gpu), mode) or _unwanted(gpu, asked)
+    return _wrong_mode(gpu, config.mode_of(gpu), mode) or _unwanted(gpu, wanted)
 
 
 def _wrong_mode(gpu: Gpu, configured: Mode, wanted: Mode) -> str:
@@ -159,15 +161,15 @@ def _wrong_mode(gpu: Gpu, configured: Mode, wanted: Mode) -> str:
     return "its MIG mode is still on" if gpu.mig_enabled else ""
 
 
-def _unwanted(gpu: Gpu, asked: ContainerRequest) -> str:
+def _unwanted(gpu: Gpu, wanted: ContainerRequest) -> str:
     name = (gpu.name or "").upper()
-    if asked.use_uuids and gpu.uuid not in asked.use_uuids:
+    if wanted.use_uuids and gpu.uuid not in wanted.use_uuids:
         return "its uuid is not among those asked for"
-    if gpu.uuid in asked.avoid_uuids:
+    if gpu.uuid in wanted.avoid_uuids:
         return "its uuid is among those to avoid"
-    if asked.use_types and not any(each.upper() in name for each in asked.use_types):
-        return f"it is no {' or '.join(asked.use_types)}"
-    if any(each.upper() in name for each in asked.avoid_types):
+    if wanted.use_types and not any(each.upper() in name for each in wanted.use_types):
+        return f"it is no {' or '.join(wanted.use_types)}"
+    if any(each.upper() in name for each in wanted.avoid_types):
         return "its type is among those to avoid"
     return ""
 
@@ -183,8 +185,8 @@ def _steered(config: Config, able: Sequence[Gpu], device_ids: Sequence[str]) -> 
 # -- instances --
 
 
-def _mig(standing: Reserved, config: Config, asked: ContainerRequest, device_ids: Sequence[str]) -> Choice | Denial:
-    able, reasons = _sorted_out(standing, config, asked, Mode.MIG)
+def _mig(standing: Reserved, config: Config, wanted: ContainerRequest, device_ids: Sequence[str]) -> Choice | Denial:
+    able, reasons = _sorted_out(standing, config, wanted, Mode.MIG)
     if not able:
         return Denial(code=DenialCode.NO_FIT, message=_NO_GPU, hint=_NOBODY, reasons=tuple(reasons))
     keep = config.foreign_instances is ForeignInstances.KEEP
@@ -192,7 +194,7 @@ def _mig(standing: Reserved, config: Config, asked: ContainerRequest, device_ids
     for gpus in _rounds(config, able, device_ids):
         planned = for_planning(standing, gpus, keep_foreign=keep)
         snapshot = Snapshot(gpus=planned, simulated=standing.simulated)
-        for request in _requests(config, asked, gpus):
+        for request in _requests(config, wanted, gpus):
             found = decide(request, snapshot, config.templates)
             if isinstance(found, Plan):
                 return Choice(mode=Mode.MIG, seats=tuple(_seats(found)), steps=found.steps)
@@ -207,28 +209,28 @@ def _rounds(config: Config, able: Sequence[Gpu], device_ids: Sequence[str]) -> I
     yield able
 
 
-def _requests(config: Config, asked: ContainerRequest, gpus: Sequence[Gpu]) -> Iterator[Request]:
+def _requests(config: Config, wanted: ContainerRequest, gpus: Sequence[Gpu]) -> Iterator[Request]:
     """The request over these GPUs; who wants all of a GPU gets the largest profile, which has another name by model."""
-    if asked.memory_mib is None and asked.memory_percent in {None, PERCENT}:
+    if wanted.memory_mib is None and wanted.memory_percent in {None, PERCENT}:
         names: dict[str, list[Gpu]] = {}
         for gpu in gpus:
             plain = [profile for profile in gpu.profiles if not profile.suffix]
             if plain:
                 names.setdefault(max(plain, key=lambda profile: profile.order).name, []).append(gpu)
         for name, same in names.items():
-            yield _request(config, asked, same, None, name)
+            yield _request(config, wanted, same, None, name)
     else:
-        yield _request(config, asked, gpus, Memory(mib=asked.memory_mib, percent=asked.memory_percent), None)
+        yield _request(config, wanted, gpus, Memory(mib=wanted.memory_mib, percent=wanted.memory_percent), None)
 
 
 def _request(
-    config: Config, asked: ContainerRequest, gpus: Sequence[Gpu], memory: Memory | None, profile: str | None
+    config: Config, wanted: ContainerRequest, gpus: Sequence[Gpu], memory: Memory | None, profile: str | None
 ) -> Request:
     return Request(
-        count=asked.count,
+        count=wanted.count,
         memory=memory,
         # The largest instance has all the cores that instances can have.
-        cores_percent=0 if profile else asked.cores_percent,
+        cores_percent=0 if profile else wanted.cores_percent,
         profile=profile,
         policy=config.policy,
         memory_match=config.memory_match,
@@ -294,10 +296,10 @@ def _hint(reason: Reason) -> str:
 # -- shares --
 
 
-def _shares(standing: Reserved, config: Config, asked: ContainerRequest, device_ids: Sequence[str]) -> Choice | Denial:
-    able, reasons = _sorted_out(standing, config, asked, Mode.HAMI_CORE)
+def _shares(standing: Reserved, config: Config, wanted: ContainerRequest, device_ids: Sequence[str]) -> Choice | Denial:
+    able, reasons = _sorted_out(standing, config, wanted, Mode.HAMI_CORE)
     size = ShareSize(
-        memory_mib=asked.memory_mib, memory_percent=asked.memory_percent, cores_percent=asked.cores_percent
+        memory_mib=wanted.memory_mib, memory_percent=wanted.memory_percent, cores_percent=wanted.cores_percent
     )
     room = rooms(
         able,
@@ -308,13 +310,13 @@ def _shares(standing: Reserved, config: Config, asked: ContainerRequest, device_
         preconfigured_memory_mib=config.preconfigured_memory_mib,
     )
     first = [gpu.uuid for gpu in _steered(config, able, device_ids)]
-    shares = choose_shares(room, size, asked.count, first=first, spread=config.gpu_policy is GpuPolicy.SPREAD)
+    shares = choose_shares(room, size, wanted.count, first=first, spread=config.gpu_policy is GpuPolicy.SPREAD)
     if shares:
         return Choice(mode=Mode.HAMI_CORE, shares=shares)
     told = [f"GPU {each.gpu.index}: {problem}" for each in room.values() if (problem := each.refusal(size))]
     return Denial(
         code=DenialCode.NO_FIT,
-        message=f"no {asked.count} GPU{'s' if asked.count > 1 else ''} with room for {size}",
+        message=f"no {wanted.count} GPU{'s' if wanted.count > 1 else ''} with room for {size}",
         hint="delete a container, ask for less, or see hamictl alloc list" if room else _NOBODY,
         reasons=(*told, *reasons),
     )

@@ -15,10 +15,9 @@ from msgspec import Struct
 from hamid.core.claims.allocate import Choice, check_ids, choose, prefer
 from hamid.core.claims.claim import Claim, PodOwner
 from hamid.core.claims.grant import Denial, DenialCode, Grant
-from hamid.core.claims.identity import Again, Identified, anonymous, of_claim, seen_before
 from hamid.core.claims.journal import seat_of_step
 from hamid.core.claims.release import is_leaving, is_over
-from hamid.core.claims.which_container import Identify
+from hamid.core.claims.which_container import Again, Identified, Identify, anonymous, of_claim, seen_before
 from hamid.core.errors import (
     DriverHung,
     ForeignInstance,
@@ -129,7 +128,7 @@ class Allocator:
             with live.decision:
                 found = self._identify(pods, self._holdings.foreign(), live.ledger.facts().claims, ids)
                 who = anonymous(live.config, size) if isinstance(found, Denial) else found
-                return prefer(live.standing(), live.config, who.asked, available, must_include)
+                return prefer(live.standing(), live.config, who.request, available, must_include)
 
     # -- deciding --
 
@@ -179,7 +178,7 @@ class Allocator:
         earlier = seen_before(facts.claims, identified, resource=resource, device_ids=ids)
         if earlier is not None:
             return self._again(*earlier, identified, owner)
-        choice = choose(live.standing(call.avoid), live.config, identified.asked, ids)
+        choice = choose(live.standing(call.avoid), live.config, identified.request, ids)
         return choice if isinstance(choice, Denial) else self._begin(choice, identified, owner)
 
     def _not_now(self) -> Denial | None:

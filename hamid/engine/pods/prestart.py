@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from hamid.core.claims.allocate import Choice
 from hamid.core.claims.claim import Claim
 from hamid.core.claims.grant import Denial, DenialCode, DeviceNode
-from hamid.core.claims.identity import started_by
 from hamid.core.claims.mig_grant import visible_devices
+from hamid.core.claims.which_container import started_by
 from hamid.core.config.config import Mode
 from hamid.core.errors import HamiError, LibraryMissing
 from hamid.engine.driver.live import Live

@@ -10,12 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from hamid.core.claims.asking import BadAsk, ask
 from hamid.core.claims.claim import Claim, PodOwner
-from hamid.core.claims.container_request import ContainerRequest
+from hamid.core.claims.container_request import ContainerRequest, InvalidRequest, read_request
 from hamid.core.claims.grant import Denial, DenialCode
-from hamid.core.claims.identity import Identified
-from hamid.core.claims.which_container import identify
+from hamid.core.claims.which_container import Identified, identify
 from hamid.core.config.config import Ambiguity, Config, Mode
 from hamid.core.pods.pod_list import decode_pods
 from hamid.core.pods.pods import Container, Holding, HoldingList, Pod, PodList
@@ -117,10 +115,10 @@ def test_limits_come_before_annotations_and_both_before_defaults():
     """The same name is looked up in the container, then in its pod, then in the configuration."""
     config = replace(CONFIG, default_memory_mib=300, default_cores_percent=7)
     annotations = {"nvidia.com/gpumem": "200", "nvidia.com/gpucores": "30"}
-    assert ask(pod("a", annotations=annotations), container(memory="100"), config).memory_mib == 100
-    assert ask(pod("a", annotations=annotations), container(), config).memory_mib == 200
-    assert ask(pod("a", annotations=annotations), container(), config).cores_percent == 30
-    assert ask(pod("a"), container(), config) == ContainerRequest(count=1, memory_mib=300, cores_percent=7)
+    assert read_request(pod("a", annotations=annotations), container(memory="100"), config).memory_mib == 100
+    assert read_request(pod("a", annotations=annotations), container(), config).memory_mib == 200
+    assert read_request(pod("a", annotations=annotations), container(), config).cores_percent == 30
+    assert read_request(pod("a"), container(), config) == ContainerRequest(count=1, memory_mib=300, cores_percent=7)
 
 
 def test_memory_in_mib_comes_before_percent_and_is_multiplied():
@@ -128,9 +126,9 @@ def test_memory_in_mib_comes_before_percent_and_is_multiplied():
     limits = {RESOURCE: "1", "nvidia.com/gpumem": "10", "nvidia.com/gpumem-percentage": "50"}
     both = Container(name="c", limits=limits)
     config = replace(CONFIG, memory_factor=1024)
-    assert ask(pod("a"), both, config).memory_mib == 10240
+    assert read_request(pod("a"), both, config).memory_mib == 10240
     percent = replace(both, limits={RESOURCE: "1", "nvidia.com/gpumem-percentage": "50"})
-    assert ask(pod("a"), percent, config) == ContainerRequest(count=1, memory_percent=50)
+    assert read_request(pod("a"), percent, config) == ContainerRequest(count=1, memory_percent=50)
 
 
 @pytest.mark.parametrize(
@@ -146,8 +144,8 @@ def test_memory_in_mib_comes_before_percent_and_is_multiplied():
 )
 def test_what_makes_no_sense_is_named(key, text):
     """A value out of bounds is refused with pod, container and key, never read as something else."""
-    found = ask(pod("a", annotations={key: text}), container(), CONFIG)
-    assert isinstance(found, BadAsk)
+    found = read_request(pod("a", annotations={key: text}), container(), CONFIG)
+    assert isinstance(found, InvalidRequest)
     assert key in found.text
     assert "ns/a" in found.text
 
@@ -159,7 +157,7 @@ def test_annotations_select_gpus_and_mode():
         "nvidia.com/nouse-gpuuuid": "GPU-1",
         "nvidia.com/vgpu-mode": "mig",
     }
-    found = ask(pod("a", annotations=annotations), container(), CONFIG)
+    found = read_request(pod("a", annotations=annotations), container(), CONFIG)
     assert (found.use_types, found.avoid_uuids, found.mode) == (("A100", "H100"), ("GPU-1",), Mode.MIG)
 
 
