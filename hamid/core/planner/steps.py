@@ -66,27 +66,3 @@ def destroy(gpu: Gpu, instance: Instance) -> DestroyInstance:
         placement=instance.placement,
         mig_uuid=instance.mig_uuid,
     )
-
-
-def inverse(step: Step) -> Step:
-    """The step that takes this one back."""
-    match step:
-        case SetMigMode():
-            return SetMigMode(gpu_uuid=step.gpu_uuid, gpu_index=step.gpu_index, enabled=not step.enabled)
-        case CreateInstance():
-            return DestroyInstance(
-                gpu_uuid=step.gpu_uuid,
-                gpu_index=step.gpu_index,
-                profile=step.profile,
-                profile_id=step.profile_id,
-                placement=step.placement,
-                mig_uuid=None,
-            )
-        case DestroyInstance():
-            return CreateInstance(
-                gpu_uuid=step.gpu_uuid,
-                gpu_index=step.gpu_index,
-                profile=step.profile,
-                profile_id=step.profile_id,
-                placement=step.placement,
-            )
