@@ -22,7 +22,7 @@ from hamid.core.hardware.gpu import Gpu, Health
 from hamid.core.hardware.snapshot import Snapshot
 from hamid.core.planner.decide import decide
 from hamid.core.planner.plan import Action, GpuPlan, Plan, PlannedInstance, Reason, ReasonCode, Refusal
-from hamid.core.planner.request import GpuPolicy, Request
+from hamid.core.planner.request import GpuPolicy, Request, make_request
 from hamid.core.planner.steps import Step
 from hamid.core.units import PERCENT, Memory
 
@@ -226,7 +226,7 @@ def _requests(config: Config, wanted: ContainerRequest, gpus: Sequence[Gpu]) -> 
 def _request(
     config: Config, wanted: ContainerRequest, gpus: Sequence[Gpu], memory: Memory | None, profile: str | None
 ) -> Request:
-    return Request(
+    return make_request(
         count=wanted.count,
         memory=memory,
         # The largest instance has all the cores that instances can have.

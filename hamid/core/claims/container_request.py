@@ -11,11 +11,11 @@ from typing import Final
 from msgspec import Struct
 
 from hamid.core.config.config import Config, Mode
+from hamid.core.planner.request import MAX_DEVICES
 from hamid.core.pods.pods import Container, Pod
 from hamid.core.pods.quantity import whole
 from hamid.core.units import MAX_MEMORY_MIB, PERCENT
 
-_MOST_COUNT: Final = 4096
 _PRIORITIES: Final = 1  # HAMi: 0 is high, 1 is low
 _MODE: Final = "nvidia.com/vgpu-mode"
 _USE_TYPES: Final = "nvidia.com/use-gputype"
@@ -55,7 +55,7 @@ def device_count(container: Container, config: Config) -> int | None:
         count = whole(text)
     except ValueError:
         return None
-    return count if 0 < count <= _MOST_COUNT else None
+    return count if 0 < count <= MAX_DEVICES else None
 
 
 def read_request(pod: Pod, container: Container, config: Config) -> ContainerRequest | InvalidRequest | None:

@@ -17,6 +17,7 @@ from hamid.core.planner.plan import Action, Plan, ReasonCode, Refusal
 from hamid.core.planner.request import make_request
 from hamid.core.planner.steps import CreateInstance, DestroyInstance, SetMigMode
 from hamid.core.planner.what_if import assume_occupied
+from hamid.core.units import parse_memory
 from hamid.node.config.files import builtin_templates
 from hamid.testing.boards import gpu_of, known_boards, node_of
 
@@ -24,7 +25,7 @@ TABLE = builtin_templates()
 
 
 def ask(node, memory, count=1, **options):
-    return decide(make_request(count=count, memory=memory, **options), node, TABLE)
+    return decide(make_request(count=count, memory=parse_memory(memory), **options), node, TABLE)
 
 
 def serving(plan):
