@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from hamid.core.claims.claim import Claim, PodOwner
 from hamid.core.claims.container_request import ContainerRequest, InvalidRequest, device_count, read_request
-from hamid.core.claims.grant import Denial, DenialCode
 from hamid.core.claims.release import ending
 from hamid.core.config.config import Ambiguity, Config
+from hamid.core.planner.refusal import Ambiguous, InvalidPod, NoPodWaits, PodsUnknown, Refusal
 from hamid.core.pods.pods import Container, Holding, HoldingList, Pod, PodList
 
 _MOST_NAMED = 8
@@ -62,7 +62,7 @@ def anonymous(config: Config, count: int) -> Identified:
     return Identified(pod=None, container=None, request=request)
 
 
-Identify = Callable[[PodList, HoldingList, tuple[Claim, ...], Sequence[str]], Identified | Denial]
+Identify = Callable[[PodList, HoldingList, tuple[Claim, ...], Sequence[str]], Identified | Refusal]
 
 
 class Waiting(Struct, frozen=True, kw_only=True):
@@ -78,22 +78,14 @@ class Waiting(Struct, frozen=True, kw_only=True):
 
 def identify(
     pods: PodList, holdings: HoldingList, claims: Iterable[Claim], device_ids: Sequence[str], config: Config
-) -> Identified | Denial:
+) -> Identified | Refusal:
     """The container, or why nobody can tell. Who was refused is meant only when nobody else waits."""
     if not pods.pods and not pods.complete:
-        return Denial(
-            code=DenialCode.NO_POD,
-            message=f"nobody can say which container asks: {pods.problem or 'the list of pods is not complete'}",
-            hint="see pods_source in docs/config.md",
-        )
+        return Refusal(facts=PodsUnknown(pods.problem))
     everybody = list(waiting(pods, holdings, tuple(claims), device_ids, config))
     found = [each for each in everybody if each.pod.uid not in pods.refused] or everybody
     if not found:
-        return Denial(
-            code=DenialCode.NO_POD,
-            message=f"no pod on this node waits for {len(device_ids)} of {config.resources.count}",
-            hint=pods.problem or "it may have been deleted, or be missing from the list of pods",
-        )
+        return Refusal(facts=NoPodWaits(len(device_ids), config.resources.count, pods.problem))
     by_age = sorted(found, key=lambda each: (each.pod.created is None, each.pod.created or 0.0, each.pod.uid))
     first = by_age[0]
     if any(each.request != first.request for each in found):
@@ -101,7 +93,7 @@ def identify(
             return _ambiguous(found)
         first = by_age[-1] if config.on_ambiguity is Ambiguity.NEWEST else first
     if isinstance(first.request, InvalidRequest):
-        return Denial(code=DenialCode.BAD_REQUEST, message=first.request.text, hint="mend the pod and create it anew")
+        return Refusal(facts=InvalidPod(first.request.text))
     return Identified(pod=first.pod, container=first.container, request=first.request, sure=len(everybody) == 1)
 
 
@@ -110,7 +102,7 @@ def identifier(config: Callable[[], Config], *, known: Callable[[], bool]) -> Id
 
     def run(
         pods: PodList, holdings: HoldingList, claims: tuple[Claim, ...], device_ids: Sequence[str]
-    ) -> Identified | Denial:
+    ) -> Identified | Refusal:
         if not known():
             return anonymous(config(), len(device_ids))
         return identify(pods, holdings, claims, device_ids, config())
@@ -174,13 +166,9 @@ def _has_got(pod: Pod, container: Container, held: Sequence[Holding], owners: Se
     return any((each.uid, each.container) == (pod.uid, container.name) for each in owners)
 
 
-def _ambiguous(found: Sequence[Waiting]) -> Denial:
-    return Denial(
-        code=DenialCode.AMBIGUOUS,
-        message=f"{len(found)} containers wait for as many devices and ask for different things",
-        hint="let them start one after the other, or set on_ambiguity",
-        reasons=tuple(f"{each}: {_words(each.request)}" for each in found[:_MOST_NAMED]),
-    )
+def _ambiguous(found: Sequence[Waiting]) -> Refusal:
+    named = tuple((str(each), _words(each.request)) for each in found[:_MOST_NAMED])
+    return Refusal(facts=Ambiguous(len(found), named))
 
 
 def _words(request: ContainerRequest | InvalidRequest) -> str:

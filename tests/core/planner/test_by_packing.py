@@ -12,7 +12,10 @@ from hamid.core.hardware.gpu import Instance
 from hamid.core.hardware.snapshot import Snapshot
 from hamid.core.planner.decide import decide
 from hamid.core.planner.offer import seats_of
-from hamid.core.planner.plan import Action, Plan, ReasonCode, Refusal
+from hamid.core.planner.plan import Action, Plan
+from hamid.core.planner.reasons import ReasonCode
+from hamid.core.planner.refusal import Refusal
+from hamid.core.planner.refusal_text import hint
 from hamid.core.planner.request import GpuPolicy, MemoryMatch, Policy, make_request
 from hamid.core.planner.what_if import assume_occupied
 from hamid.core.units import parse_memory
@@ -153,7 +156,7 @@ def test_the_smallest_set_in_the_way_is_named():
     node = assume_occupied(node_of("A100-40GB"), "1g.5gb@1,1g.5gb@4")
     (reason,) = ask(node, "19000", explain=True).reasons
     assert len(reason.blockers) == 1
-    assert "moving" in reason.hint
+    assert "moving" in hint(reason)
 
 
 def test_blockers_that_cannot_move_must_end():
@@ -161,7 +164,7 @@ def test_blockers_that_cannot_move_must_end():
     node = assume_occupied(node_of("A100-40GB"), "3g.20gb@0")
     (reason,) = ask(node, "40000", explain=True).reasons
     assert [blocker.profile for blocker in reason.blockers] == ["3g.20gb"]
-    assert "the end of 3g.20gb@0" in reason.hint
+    assert "the end of 3g.20gb@0" in hint(reason)
 
 
 def test_memory_match_may_take_the_templates_figure():

@@ -17,7 +17,7 @@ from hamid.core.units import Memory
     ],
 )
 def test_a_request_that_makes_no_sense_is_never_made(values):
-    """Nothing wanted, a count or cores out of range, or no profile's name: a UsageError, whoever asks."""
+    """Nothing wanted, a count or cores out of range, or no profile's name: a UsageError."""
     with pytest.raises(UsageError):
         make_request(**values)
 

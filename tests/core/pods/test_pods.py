@@ -12,9 +12,10 @@ from msgspec.structs import replace
 
 from hamid.core.claims.claim import Claim, PodOwner
 from hamid.core.claims.container_request import ContainerRequest, InvalidRequest, read_request
-from hamid.core.claims.grant import Denial, DenialCode
+from hamid.core.claims.pod_text import for_pod
 from hamid.core.claims.which_container import Identified, identify
 from hamid.core.config.config import Ambiguity, Config, Mode
+from hamid.core.planner.refusal import Refusal, RefusalCode
 from hamid.core.pods.pod_list import decode_pods
 from hamid.core.pods.pods import Container, Holding, HoldingList, Pod, PodList
 from hamid.core.pods.quantity import parse, whole
@@ -71,10 +72,10 @@ def who(*pods, ids=("a",), claims=(), holdings=(), complete=True, refused=(), **
 def test_who_was_refused_stands_in_nobodys_way_and_is_meant_when_nobody_else_waits():
     """Kubelet lists a refused pod as waiting for a while, and asks for it anew only after its own restart."""
     first, second = pod("first", container(memory="8000")), pod("second", container(memory="4000"), created=1.0)
-    assert who(first, second) == DenialCode.AMBIGUOUS
+    assert who(first, second) == RefusalCode.AMBIGUOUS
     assert who(first, second, refused=("first",)) == ("second", "main")
     assert who(first, refused=("first",)) == ("first", "main")
-    assert who(first, second, refused=("first", "second")) == DenialCode.AMBIGUOUS
+    assert who(first, second, refused=("first", "second")) == RefusalCode.AMBIGUOUS
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,7 @@ def test_the_only_one_that_waits_is_it():
     held = Holding(namespace="ns", pod="holds", container="main", resource=RESOURCE, device_ids=("h",))
     claims = [owner("has", ids=("z",))]
     assert who(*others, pod("it"), claims=claims, holdings=(held,)) == ("it", "main")
-    assert who(*others, claims=claims, holdings=(held,)) is DenialCode.NO_POD
+    assert who(*others, claims=claims, holdings=(held,)) is RefusalCode.NO_POD
 
 
 def test_an_init_containers_ids_again_are_for_the_next_container_that_asks_for_as_many():
@@ -188,7 +189,7 @@ def test_an_init_containers_ids_again_are_for_the_next_container_that_asks_for_a
     two = pod("d", container("one"), container("other"))
     each = [owner("d", "one", confirmed=False), owner("d", "other", ids=("b",), confirmed=False)]
     assert who(two, claims=each) == ("d", "one")
-    assert who(two, ids=("c",), claims=each) is DenialCode.NO_POD
+    assert who(two, ids=("c",), claims=each) is RefusalCode.NO_POD
     alone = pod("b", container("init", init=True), container("two", count="2"))
     assert who(alone, claims=[owner("b", "init", confirmed=False)]) == ("b", "init")
     sidecar = pod("c", container("side", init=True, restartable=True), container())
@@ -200,7 +201,7 @@ def test_equal_pods_are_interchangeable_and_different_ones_are_not_guessed():
     first, second = pod("a", created=2.0), pod("b", created=1.0)
     assert who(first, second) == ("b", "main")
     larger = pod("c", container(memory="100"), created=0.5)
-    assert who(first, second, larger) is DenialCode.AMBIGUOUS
+    assert who(first, second, larger) is RefusalCode.AMBIGUOUS
     assert who(first, second, larger, on_ambiguity=Ambiguity.OLDEST) == ("c", "main")
     assert who(first, second, larger, on_ambiguity=Ambiguity.NEWEST) == ("a", "main")
     assert who(first, second, on_ambiguity=Ambiguity.NEWEST) == ("b", "main")
@@ -212,7 +213,7 @@ def test_a_pod_is_gone_through_in_kubelets_order():
     it = pod("a", *containers)
     assert who(it) == ("a", "init")
     assert who(it, claims=[owner("a", "init")]) == ("a", "app")
-    assert who(it, ids=("x", "y"), claims=[owner("a", "init")]) is DenialCode.NO_POD
+    assert who(it, ids=("x", "y"), claims=[owner("a", "init")]) is RefusalCode.NO_POD
     assert who(it, ids=("x", "y"), claims=[owner("a", "init"), owner("a", "app")]) == ("a", "two")
 
 
@@ -220,20 +221,20 @@ def test_the_same_ids_again_are_the_same_container_until_confirmed():
     """A lost answer is asked for again; a container that kubelet confirmed never is."""
     it = pod("a")
     assert who(it, claims=[owner("a", confirmed=False)]) == ("a", "main")
-    assert who(it, claims=[owner("a", confirmed=True)]) is DenialCode.NO_POD
-    assert who(it, ids=("other",), claims=[owner("a", confirmed=False)]) is DenialCode.NO_POD
+    assert who(it, claims=[owner("a", confirmed=True)]) is RefusalCode.NO_POD
+    assert who(it, ids=("other",), claims=[owner("a", confirmed=False)]) is RefusalCode.NO_POD
 
 
 def test_without_any_list_nobody_is_identified():
     """A source that does not answer is named in the refusal."""
     found = identify(PodList(complete=False, problem="kubelet answered 403"), NOBODY, (), ("a",), CONFIG)
-    assert isinstance(found, Denial)
-    assert "403" in found.message
+    assert isinstance(found, Refusal)
+    assert "403" in for_pod(found).message
 
 
 def test_a_lone_bad_request_is_refused_as_such():
     """The pod's own mistake is told, not that nobody was found."""
-    assert who(pod("a", container(memory="x"))) is DenialCode.BAD_REQUEST
+    assert who(pod("a", container(memory="x"))) is RefusalCode.BAD_REQUEST
 
 
 def listed(*items):
