@@ -12,12 +12,13 @@ from threading import Thread
 
 from msgspec import Struct
 
-from hamid.core.claims.allocate import Choice, check_ids, choose, prefer
+from hamid.core.claims.allocate import Choice, check_ids, choose
 from hamid.core.claims.claim import Claim, PodOwner
 from hamid.core.claims.failure import failed, refusal_of
 from hamid.core.claims.grant import Grant
 from hamid.core.claims.journal import seat_of_step
 from hamid.core.claims.pod_text import for_pod
+from hamid.core.claims.preference import prefer
 from hamid.core.claims.release import is_leaving, is_over
 from hamid.core.claims.which_container import Again, Identified, Identify, anonymous, of_claim, seen_before
 from hamid.core.errors import (
