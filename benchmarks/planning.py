@@ -19,6 +19,7 @@ from hamid.core.hardware.snapshot import Snapshot
 from hamid.core.planner.decide import decide
 from hamid.core.planner.offer import seats_of
 from hamid.core.planner.request import Policy, make_request
+from hamid.core.units import Memory
 from hamid.node.config.files import builtin_templates
 from hamid.testing.boards import gpu_of
 
@@ -76,7 +77,7 @@ def main() -> None:
     rows = {}
     for policy in Policy:
         for count, aim in AIMS_MS.items():
-            request = make_request(count=count, memory="4000", policy=policy)
+            request = make_request(count=count, memory=Memory(mib=4000), policy=policy)
             times = [milliseconds(lambda node=node, r=request: decide(r, node, table)) for node in nodes]
             rows[f"{policy}, {count} instances"] = {
                 "median ms": round(statistics.median(times), 2),

@@ -7,7 +7,9 @@ import typer
 from msgspec import Struct
 
 from hamictl.options import Gpus
-from hamid.core.planner.request import GpuPolicy, MemoryMatch, Policy, Request, make_request
+from hamid.core.hardware.geometry import MAX_COUNT
+from hamid.core.planner.request import GpuPolicy, MemoryMatch, Policy, Request, in_range, make_request
+from hamid.core.units import parse_memory
 
 
 class RequestOptions(Struct, kw_only=True):
@@ -40,10 +42,10 @@ class RequestOptions(Struct, kw_only=True):
     def request(self) -> Request:
         """The Request that these options spell; raises UsageError."""
         return make_request(
-            count=self.count,
-            memory=self.mem,
+            count=in_range("count", self.count, 1, MAX_COUNT),
+            memory=None if self.mem is None else parse_memory(self.mem),
             profile=self.profile,
-            cores=self.cores,
+            cores_percent=self.cores,
             policy=self.policy,
             memory_match=self.memory_match,
             gpu_policy=self.gpu_policy,

@@ -21,7 +21,7 @@ from hamid.core.exits import Exit
 from hamid.core.hardware.geometry import LayoutItem, parse_layout
 from hamid.core.hardware.snapshot import Snapshot, select_gpus
 from hamid.core.planner.decide import decide
-from hamid.core.planner.plan import Refusal
+from hamid.core.planner.refusal import Refusal
 from hamid.core.planner.template_check import fit_table
 from hamid.core.relayout import mig_parted
 from hamid.core.relayout.change import Change, GpuTarget, differs, plan_change

@@ -4,13 +4,15 @@
 from hamictl.render.axis import Box, draw
 from hamictl.render.steps import step_text
 from hamid.core.hardware.geometry import format_geometry, sum_counts
-from hamid.core.planner.plan import Action, Consideration, GpuPlan, Plan, Refusal
+from hamid.core.planner.plan import Action, Consideration, GpuPlan, Plan
+from hamid.core.planner.refusal import PlanRefusal
+from hamid.core.planner.refusal_text import hint, message, verdict
 
 _MARKS = {Action.CREATE: "+", Action.REUSE: "*", Action.KEEP: "=", Action.DESTROY: "-"}
 _LEGEND = "+ create   * reuse   = keep   - destroy   . free"
 
 
-def plan_page(outcome: Plan | Refusal) -> str:
+def plan_page(outcome: Plan | PlanRefusal) -> str:
     """The whole answer as text that ends with a newline."""
     lines = [_heading(outcome)]
     if isinstance(outcome, Plan):
@@ -21,18 +23,18 @@ def plan_page(outcome: Plan | Refusal) -> str:
         lines += ["", *_rest_lines(outcome)]
     else:
         for reason in outcome.reasons:
-            lines += ["", f"GPU {reason.gpu}: {reason.message} ({reason.code})", f"  hint: {reason.hint}"]
+            lines += ["", f"GPU {reason.gpu}: {message(reason.facts)} ({reason.code})", f"  hint: {hint(reason)}"]
     if outcome.considered:
         lines += ["", "Considered:", *(_considered_line(each) for each in outcome.considered)]
     lines += [f"warning: {warning}" for warning in outcome.warnings]
     return "\n".join(lines) + "\n"
 
 
-def _heading(outcome: Plan | Refusal) -> str:
+def _heading(outcome: Plan | PlanRefusal) -> str:
     request = outcome.request
     what = f"{request.wanted}, policy {request.policy}"
     where = " (simulated node)" if outcome.simulated else ""
-    if isinstance(outcome, Refusal):
+    if isinstance(outcome, PlanRefusal):
         return f"{what}: cannot fit now{where}"
     serving = [i for plan in outcome.gpus for i in plan.instances if i.serves]
     return f"{what}: {len(serving)} on {len(outcome.gpus)} GPU{'s' if len(outcome.gpus) > 1 else ''}{where}"
@@ -57,4 +59,4 @@ def _considered_line(each: Consideration) -> str:
     what = each.what if each.template is None else f"template {each.template}: {each.what}"
     code = f" ({each.code})" if each.code else ""
     where = "" if each.what.startswith("GPU ") else f"GPU {each.gpu}, "
-    return f"  {where}{what}: {each.verdict}{code}"
+    return f"  {where}{what}: {verdict(each)}{code}"

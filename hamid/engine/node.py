@@ -10,11 +10,11 @@ from typing import Any
 
 from hamid.core.claims.claim import Claim
 from hamid.core.claims.device_ids import PluginDevice
-from hamid.core.claims.grant import Denial, Grant
-from hamid.core.claims.identity import Identified, anonymous
+from hamid.core.claims.grant import Grant
 from hamid.core.claims.release import ending
-from hamid.core.claims.which_container import Identify
+from hamid.core.claims.which_container import Identified, Identify, anonymous
 from hamid.core.config.config import Config
+from hamid.core.planner.refusal import Refusal
 from hamid.core.pods.pods import HoldingList, PodList
 from hamid.core.view import View
 from hamid.engine.driver.counters import Counters
@@ -115,7 +115,7 @@ class Node:
         """Which ids of the available ones the planner would take."""
         return self._allocator.prefer(available, must_include, size)
 
-    def allocate(self, device_ids: Sequence[str], *, deadline_seconds: float | None = None) -> Grant | Denial:
+    def allocate(self, device_ids: Sequence[str], *, deadline_seconds: float | None = None) -> Grant | Refusal:
         """Give these ids to the container that waits for them, all within the deadline."""
         return self._allocator.allocate(tuple(device_ids), deadline_seconds)
 
@@ -123,7 +123,7 @@ class Node:
         """Take back a grant that nobody received."""
         self._allocator.undo(claim)
 
-    def prestart(self, device_ids: Sequence[str]) -> Denial | None:
+    def prestart(self, device_ids: Sequence[str]) -> Refusal | None:
         """What these ids stand for is there, or the start is refused; within kubelet's 30 s."""
         # A pod that is deleted meanwhile and freed by a List would be allocated once more, beside another one.
         with self._holdings.answering():

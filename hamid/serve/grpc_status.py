@@ -1,71 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the engine says, in kubelet's messages; and the one table from refusals and errors to gRPC status.
+"""What the engine says, in kubelet's messages; and the one table from refusals to gRPC status.
+
+An error becomes a refusal first (hamid.core.claims.failure).
 
 The text of a status becomes the pod's event, which a user reads with kubectl describe and which holds 1,024 bytes with
 kubelet's own words around it: what happened first, what to do next, reasons as far as there is room.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import grpc
 
-from hamid.core.claims.grant import Denial, DenialCode, Grant
-from hamid.core.errors import (
-    DriverHung,
-    DriverMissing,
-    HamiError,
-    InUse,
-    LedgerBusy,
-    LedgerFailed,
-    LedgerUntrusted,
-    LibraryMissing,
-    ModePending,
-    NotPermitted,
-    UsageError,
-)
+from hamid.core.claims.failure import refusal_of
+from hamid.core.claims.grant import Grant
+from hamid.core.claims.pod_text import PodText, for_pod
+from hamid.core.errors import HamiError
+from hamid.core.planner.refusal import Refusal, RefusalCode
 from hamid.node.kubelet.api import deviceplugin_pb2
 
 Status = grpc.StatusCode
 MAX_TEXT: Final = 600
 
-_BY_DENIAL: Final[dict[DenialCode, Any]] = {
-    DenialCode.NO_FIT: Status.RESOURCE_EXHAUSTED,
-    DenialCode.AMBIGUOUS: Status.FAILED_PRECONDITION,
-    DenialCode.NO_POD: Status.NOT_FOUND,
-    DenialCode.BAD_REQUEST: Status.INVALID_ARGUMENT,
-    DenialCode.UNKNOWN_DEVICE: Status.INVALID_ARGUMENT,
-    DenialCode.NOT_READY: Status.UNAVAILABLE,
-    DenialCode.LIBRARY: Status.FAILED_PRECONDITION,
-    DenialCode.DEADLINE: Status.DEADLINE_EXCEEDED,
-    DenialCode.DRIVER: Status.INTERNAL,
-    DenialCode.LEDGER: Status.UNAVAILABLE,
-    DenialCode.READ_ONLY: Status.FAILED_PRECONDITION,
-    DenialCode.LOST: Status.DATA_LOSS,
+STATUS: Final[Mapping[RefusalCode, Any]] = {
+    RefusalCode.NO_FIT: Status.RESOURCE_EXHAUSTED,
+    RefusalCode.AMBIGUOUS: Status.FAILED_PRECONDITION,
+    RefusalCode.NO_POD: Status.NOT_FOUND,
+    RefusalCode.BAD_REQUEST: Status.INVALID_ARGUMENT,
+    RefusalCode.UNKNOWN_DEVICE: Status.INVALID_ARGUMENT,
+    RefusalCode.NOT_READY: Status.UNAVAILABLE,
+    RefusalCode.LIBRARY: Status.FAILED_PRECONDITION,
+    RefusalCode.DEADLINE: Status.DEADLINE_EXCEEDED,
+    RefusalCode.DRIVER: Status.INTERNAL,
+    RefusalCode.LEDGER: Status.UNAVAILABLE,
+    RefusalCode.LOST: Status.DATA_LOSS,
 }
-_BY_ERROR: Final[tuple[tuple[type[HamiError], Any], ...]] = (
-    (UsageError, Status.INVALID_ARGUMENT),
-    (NotPermitted, Status.PERMISSION_DENIED),
-    (DriverHung, Status.DEADLINE_EXCEEDED),
-    (DriverMissing, Status.UNAVAILABLE),
-    (LedgerBusy, Status.UNAVAILABLE),
-    (LedgerFailed, Status.UNAVAILABLE),
-    (LedgerUntrusted, Status.FAILED_PRECONDITION),
-    (LibraryMissing, Status.FAILED_PRECONDITION),
-    (ModePending, Status.FAILED_PRECONDITION),
-    (InUse, Status.FAILED_PRECONDITION),
-    (HamiError, Status.INTERNAL),
-)
 
 
-def of_denial(denial: Denial) -> tuple[Any, str]:
+def of_refusal(refusal: Refusal) -> tuple[Any, str]:
     """Status and text of a refusal."""
-    return _BY_DENIAL[denial.code], _text(denial.message, denial.hint, denial.reasons)
+    return STATUS[refusal.code], _text(for_pod(refusal))
 
 
 def of_error(error: HamiError) -> tuple[Any, str]:
-    """Status and text of an error of ours."""
-    status = next(status for kind, status in _BY_ERROR if isinstance(error, kind))
-    return status, _text(error.message, error.hint, ())
+    """Status and text of an error of ours: those of the refusal that it becomes."""
+    return of_refusal(refusal_of(error))
 
 
 def of_grants(grants: tuple[Grant, ...]) -> Any:
@@ -73,10 +52,10 @@ def of_grants(grants: tuple[Grant, ...]) -> Any:
     return deviceplugin_pb2.AllocateResponse(container_responses=[_container(grant) for grant in grants])
 
 
-def _text(message: str, hint: str, reasons: tuple[str, ...]) -> str:
-    text = f"{message}; {hint}" if hint else message
+def _text(words: PodText) -> str:
+    text = f"{words.message}; {words.hint}" if words.hint else words.message
     left_out = 0
-    for reason in reasons:
+    for reason in words.reasons:
         longer = f"{text}; {reason}"
         if len(longer.encode()) > MAX_TEXT:
             left_out += 1

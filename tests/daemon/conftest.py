@@ -10,7 +10,6 @@ import structlog
 from support.plugin import PlainNode, PluginThread
 from support.running import Hamid
 
-from hamid.core.claims.grant import Denial, DenialCode
 from hamid.serve.plugin.registration import DevicePlugin
 from hamid.testing.kubelet import Kubelet
 
@@ -71,10 +70,3 @@ def serve(place):
     yield start
     for each in running:
         each.stop()
-
-
-@pytest.fixture
-def denial():
-    return Denial(
-        code=DenialCode.NO_FIT, message="no GPU has room for 1g.5gb", hint="delete a pod", reasons=("x " * 9,)
-    )

@@ -19,8 +19,10 @@ from support.nodes import (
     told,
 )
 
-from hamid.core.claims.grant import Denial, DenialCode, Grant
+from hamid.core.claims.grant import Grant
+from hamid.core.claims.pod_text import for_pod
 from hamid.core.config.config import ForeignInstances
+from hamid.core.planner.refusal import Refusal, RefusalCode
 from hamid.core.pods.pods import Container
 from hamid.testing.kubelet_files import CHECKPOINT
 
@@ -87,8 +89,8 @@ def test_shares_are_adopted_too(make_node):
     assert essence(again) == before
     world.add("c")
     outcome = again.allocate(ids(again))
-    assert isinstance(outcome, Denial)
-    assert "MiB are free" in outcome.reasons[0]
+    assert isinstance(outcome, Refusal)
+    assert "MiB are free" in for_pod(outcome).reasons[0]
 
 
 def doubtful(node, world, kind):
@@ -135,9 +137,9 @@ def test_while_anything_is_in_doubt_nothing_new_and_nothing_destroyed(make_node,
         world.now += 60
         again.observe()
     outcome = again.allocate(ids(again))
-    assert isinstance(outcome, Denial)
-    assert outcome.code is DenialCode.LEDGER
-    assert again.view.problems == (outcome.message,)
+    assert isinstance(outcome, Refusal)
+    assert outcome.code is RefusalCode.LEDGER
+    assert again.view.problems == (for_pod(outcome).message,)
     assert node.scene.instances() == instances
     for _, _, chosen, _ in remembered:
         assert again.prestart(chosen) is None
@@ -191,9 +193,9 @@ def test_after_a_reboot_a_forgotten_instance_refuses_the_start(make_node):
     lose_ledger(node.scene)
     node.scene.reboot()
     again = make_node(world=world, scene=node.scene)
-    denial = again.prestart(chosen)
-    assert isinstance(denial, Denial)
-    assert denial.code is DenialCode.LOST
+    refusal = again.prestart(chosen)
+    assert isinstance(refusal, Refusal)
+    assert refusal.code is RefusalCode.LOST
     world.add("c")
     assert isinstance(again.allocate(ids(again)[-1:]), Grant)
 
@@ -258,8 +260,8 @@ def test_without_a_ledger_to_write_grants_go_on_and_new_ones_are_refused(make_no
         instances = node.scene.instances()
     finally:
         mend()
-    assert isinstance(outcome, Denial)
-    assert outcome.code is DenialCode.LEDGER
+    assert isinstance(outcome, Refusal)
+    assert outcome.code is RefusalCode.LEDGER
     assert started == [None, None]
     assert kept == ["a", "b"]
     assert len(instances) == 2

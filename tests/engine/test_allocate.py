@@ -9,8 +9,10 @@ import pytest
 from support.nodes import World, ids, install_library, open_node
 from support.scene import apart
 
-from hamid.core.claims.grant import Denial, DenialCode, Grant
+from hamid.core.claims.grant import Grant
+from hamid.core.claims.pod_text import for_pod
 from hamid.core.config.config import Mode
+from hamid.core.planner.refusal import Refusal, RefusalCode
 from hamid.core.planner.request import Policy
 from hamid.core.pods.pods import Container
 from hamid.node.simulation import control
@@ -53,9 +55,9 @@ def test_the_worked_example_and_refill(make_node):
     grants = [node.allocate(ids(node)) for _ in range(7)]
     assert all(isinstance(grant, Grant) for grant in grants)
     refused = node.allocate(ids(node))
-    assert isinstance(refused, Denial)
-    assert refused.code is DenialCode.NO_FIT
-    assert any("GPU 0" in reason for reason in refused.reasons)
+    assert isinstance(refused, Refusal)
+    assert refused.code is RefusalCode.NO_FIT
+    assert any("GPU 0" in reason for reason in for_pod(refused).reasons)
     node.undo(grants[3].claim)
     before = {each.mig_uuid for each in node.view.snapshot.gpus[0].instances}
     again = node.allocate(ids(node))
@@ -71,9 +73,9 @@ def test_many_at_once_never_get_the_same_place(make_node):
     with ThreadPoolExecutor(64) as pool:
         outcomes = list(pool.map(lambda each: node.allocate([each]), asked))
     grants = [each for each in outcomes if isinstance(each, Grant)]
-    assert len(grants) == 56, [each for each in outcomes if isinstance(each, Denial)]
+    assert len(grants) == 56, [each for each in outcomes if isinstance(each, Refusal)]
     assert len({grant.envs["NVIDIA_VISIBLE_DEVICES"] for grant in grants}) == 56
-    assert all(each.code is DenialCode.NO_FIT for each in outcomes if isinstance(each, Denial))
+    assert all(each.code is RefusalCode.NO_FIT for each in outcomes if isinstance(each, Refusal))
     agree(node)
 
 
@@ -107,9 +109,9 @@ def test_mixed_sizes_to_saturation_and_refill(make_node):
             world.memory_mib = size
             free = next(each for gpu in range(3) for each in ids(node, 1, gpu))
             outcome = node.allocate([free])
-            if isinstance(outcome, Denial):
+            if isinstance(outcome, Refusal):
                 refused += 1
-                assert outcome.code is DenialCode.NO_FIT
+                assert outcome.code is RefusalCode.NO_FIT
                 assert len(outcome.reasons) == 3
             else:
                 held[outcome.claim] = outcome.envs["NVIDIA_VISIBLE_DEVICES"]
@@ -149,8 +151,8 @@ def test_a_driver_that_answers_late_leaves_nothing(make_node):
     began = time.monotonic()
     outcome = node.allocate(ids(node))
     assert time.monotonic() - began < 1.5
-    assert isinstance(outcome, Denial)
-    assert outcome.code is DenialCode.DEADLINE
+    assert isinstance(outcome, Refusal)
+    assert outcome.code is RefusalCode.DEADLINE
     for _ in range(100):
         if not node.parts.runs.any_in_progress():
             break
@@ -179,7 +181,7 @@ def test_what_passes_is_tried_again_and_what_does_not_fails_at_once(make_node):
     control.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement=error:4", state=node.scene.state)
     began = time.monotonic()
     outcome = node.allocate(ids(node))
-    assert isinstance(outcome, Denial)
+    assert isinstance(outcome, Refusal)
     assert time.monotonic() - began < 2
     agree(node)
 
@@ -213,11 +215,11 @@ def test_nothing_is_granted_for_ids_that_are_not_ours(make_node):
     uuid = node.view.gpus[0].gpu.uuid
     for wrong in (["GPU-x-0"], [f"{uuid}-999"], [uuid], [""], [known, "x"]):
         outcome = node.allocate(wrong)
-        assert isinstance(outcome, Denial)
-        assert outcome.code is DenialCode.UNKNOWN_DEVICE
+        assert isinstance(outcome, Refusal)
+        assert outcome.code is RefusalCode.UNKNOWN_DEVICE
     twice = node.allocate([known, known])
-    assert isinstance(twice, Denial)
-    assert twice.code is DenialCode.BAD_REQUEST
+    assert isinstance(twice, Refusal)
+    assert twice.code is RefusalCode.BAD_REQUEST
     assert node.view.claims == ()
 
 
@@ -310,29 +312,29 @@ def test_shares_never_exceed_the_gpu(make_node):
     assert isinstance(node.allocate(ids(node)), Grant)
     assert isinstance(node.allocate(ids(node)), Grant)
     outcome = node.allocate(ids(node))
-    assert isinstance(outcome, Denial)
-    assert "MiB are free" in outcome.reasons[0]
+    assert isinstance(outcome, Refusal)
+    assert "MiB are free" in for_pod(outcome).reasons[0]
 
 
 @pytest.mark.parametrize("policy", Policy)
 def test_a_refusal_speaks_to_whoever_has_pods_and_not_to_hamictl(make_node, policy):
     """Its hint names no option of a command that nobody has typed, whichever GPU kubelet's ids are of."""
     node = make_node("2xA30", world=World(memory_mib=20000), policy=policy)
-    denials = [each for gpu in (0, 0, 1, 1) if isinstance(each := node.allocate(ids(node, gpu=gpu)), Denial)]
-    assert len(denials) >= 2
-    for denial in denials:
-        assert len(denial.reasons) == 2
-        assert denial.hint
-        assert " -" not in denial.hint
+    refusals = [each for gpu in (0, 0, 1, 1) if isinstance(each := node.allocate(ids(node, gpu=gpu)), Refusal)]
+    assert len(refusals) >= 2
+    for refusal in refusals:
+        assert len(refusal.reasons) == 2
+        assert for_pod(refusal).hint
+        assert " -" not in for_pod(refusal).hint
 
 
 def test_a_share_needs_an_installed_library(make_node):
     """Without libvgpu the answer says how to install it, and nothing is promised."""
     node = make_node("1xA30", mode=Mode.HAMI_CORE)
     outcome = node.allocate(ids(node))
-    assert isinstance(outcome, Denial)
-    assert outcome.code is DenialCode.LIBRARY
-    assert "hamictl lib sync" in outcome.hint
+    assert isinstance(outcome, Refusal)
+    assert outcome.code is RefusalCode.LIBRARY
+    assert "hamictl lib sync" in for_pod(outcome).hint
     assert node.view.claims == ()
 
 

@@ -4,8 +4,10 @@
 from support.crash_cases import reach
 from support.nodes import World, ids
 
-from hamid.core.claims.grant import Denial, Grant
+from hamid.core.claims.grant import Grant
+from hamid.core.claims.pod_text import for_pod
 from hamid.core.config.config import ForeignInstances
+from hamid.core.planner.refusal import Refusal
 from hamid.node.ledger.ledger import Ledger
 
 
@@ -74,8 +76,8 @@ def test_foreign_instances_in_the_way_are_named_with_the_command(make_node):
     node = make_node("1xA100-SXM4-40GB", world=World(memory_mib=19000), prepare=foreign(SEVEN))
     before = uuids(node)
     outcome = node.allocate(ids(node))
-    assert isinstance(outcome, Denial)
-    assert "hamictl mig repair --reclaim-idle -i 0" in outcome.hint
+    assert isinstance(outcome, Refusal)
+    assert "hamictl mig repair --reclaim-idle -i 0" in for_pod(outcome).hint
     assert uuids(node) == before
 
 

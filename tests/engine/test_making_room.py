@@ -9,7 +9,8 @@ import pytest
 from msgspec.structs import replace
 from support.nodes import World, ids
 
-from hamid.core.claims.grant import Denial, DenialCode, Grant
+from hamid.core.claims.grant import Grant
+from hamid.core.planner.refusal import Refusal, RefusalCode
 from hamid.engine.pods import allocate
 
 WHOLE = 20000
@@ -78,7 +79,7 @@ def test_a_pod_that_is_only_missing_keeps_its_room_and_kubelet_is_not_held_up(fu
     node, world = full
     world.remove("old")
     outcome, seconds = in_its_place(node, world)
-    assert isinstance(outcome, Denial)
-    assert outcome.code is DenialCode.NO_FIT
+    assert isinstance(outcome, Refusal)
+    assert outcome.code is RefusalCode.NO_FIT
     assert seconds < 2 * allocate._ROOM_SECONDS
     assert [claim.owner.name for claim in node.view.claims] == ["old"]

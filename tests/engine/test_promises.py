@@ -10,9 +10,11 @@ from msgspec.structs import replace
 from support.nodes import World, grant, ids, install_library, names, open_node
 from support.scene import apart
 
-from hamid.core.claims.grant import Denial, DenialCode, Grant
+from hamid.core.claims.grant import Grant
+from hamid.core.claims.pod_text import for_pod
 from hamid.core.config.config import Mode
 from hamid.core.errors import DriverMissing, InUse, LedgerBusy
+from hamid.core.planner.refusal import Refusal, RefusalCode
 from hamid.core.planner.steps import SetMigMode
 from hamid.engine.steps.apply import apply
 from hamid.engine.steps.restore import release
@@ -65,10 +67,10 @@ def test_a_start_brings_a_lost_instance_back_or_says_that_it_is_another(make_nod
     assert instance.mig_uuid == outcome.envs["NVIDIA_VISIBLE_DEVICES"]
     destroy(node.scene)
     control.set_knob("uuids", "fresh", state=node.scene.state)
-    denial = node.prestart(claim.owner.device_ids)
-    assert isinstance(denial, Denial)
-    assert denial.code is DenialCode.LOST
-    assert "delete the pod" in denial.hint
+    refusal = node.prestart(claim.owner.device_ids)
+    assert isinstance(refusal, Refusal)
+    assert refusal.code is RefusalCode.LOST
+    assert "delete the pod" in for_pod(refusal).hint
 
 
 def test_a_start_with_another_instances_device_node_is_refused(make_node):
@@ -83,19 +85,19 @@ def test_a_start_with_another_instances_device_node_is_refused(make_node):
     control.set_knob("gi_ids", "swapped", state=node.scene.state)
     node.scene.reboot()
     again = make_node(world=world, scene=node.scene)
-    denials = [again.prestart(claim.owner.device_ids) for claim in claims]
-    assert any(denials)
-    for denial in filter(None, denials):
-        assert denial.code is DenialCode.LOST
-        assert "nvidia-cap" in denial.message
+    refusals = [again.prestart(claim.owner.device_ids) for claim in claims]
+    assert any(refusals)
+    for refusal in filter(None, refusals):
+        assert refusal.code is RefusalCode.LOST
+        assert "nvidia-cap" in for_pod(refusal).message
 
 
 def test_a_start_of_unknown_ids_is_refused(make_node):
     """Ids that no claim holds: the pod was granted them by somebody else, or long ago."""
     node = make_node("1xA100-SXM4-40GB")
-    denial = node.prestart(ids(node))
-    assert isinstance(denial, Denial)
-    assert denial.code is DenialCode.LOST
+    refusal = node.prestart(ids(node))
+    assert isinstance(refusal, Refusal)
+    assert refusal.code is RefusalCode.LOST
 
 
 def test_fifty_exits_of_a_container_change_nothing(make_node):
@@ -154,7 +156,7 @@ def test_a_promise_outlives_its_gpus_mode(make_node, spec):
     node.reconfigure(replace(node.view.config, mode=Mode.HAMI_CORE))
     assert claim.name in node.view.gpus[0].pending
     assert [each.device_id for each in node.devices() if each.healthy] == list(claim.owner.device_ids)
-    assert isinstance(node.allocate(ids(node)), Denial)
+    assert isinstance(node.allocate(ids(node)), Refusal)
     node.scene.reboot()
     again = make_node(world=world, scene=node.scene, mode=Mode.HAMI_CORE)
     assert again.prestart(claim.owner.device_ids) is None
@@ -193,7 +195,7 @@ def test_a_driver_that_goes_and_comes_back(make_node):
             node.reconcile()
     assert not node.view.ready
     assert not any(each.healthy for each in node.devices())
-    assert isinstance(node.allocate(ids(node)), Denial)
+    assert isinstance(node.allocate(ids(node)), Refusal)
     assert names(node) == ["a"]
     control.clear_faults(state=node.scene.state)
     node.scene.reboot()
@@ -279,7 +281,7 @@ def test_a_gpu_that_answers_late_is_taken_back_into_service(make_scene):
         node.start()
         control.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement#1=latency:1500", state=scene.state)
         outcome = node.allocate(ids(node))
-        assert isinstance(outcome, Denial), outcome
+        assert isinstance(outcome, Refusal), outcome
         time.sleep(2)
         for _ in range(5):
             node.reconcile()

@@ -8,7 +8,7 @@ import structlog
 
 from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.claims.grant import Grant
-from hamid.core.claims.identity import Identified
+from hamid.core.claims.which_container import Identified
 from hamid.core.config.config import Config, Mode
 from hamid.core.planner.request import MemoryMatch, Policy
 from hamid.core.pods.pods import Container, Holding, HoldingList, Pod, PodList
@@ -54,8 +54,8 @@ class World:
 
     def identify(self, pods, holdings, claims, device_ids):
         pod, container = self.asking or (None, None)
-        asked = ContainerRequest(count=len(device_ids), memory_mib=self.memory_mib, cores_percent=self.cores_percent)
-        return Identified(pod=pod, container=container, asked=asked, sure=self.sure)
+        request = ContainerRequest(count=len(device_ids), memory_mib=self.memory_mib, cores_percent=self.cores_percent)
+        return Identified(pod=pod, container=container, request=request, sure=self.sure)
 
     def add(self, name, *containers, phase="Running"):
         """A pod; the last of its containers asks next."""

@@ -13,10 +13,10 @@ from hamid.core.claims.checkpoint import Remembered, RememberedList
 from hamid.core.claims.claim import Claim, ClaimedSeat, ClaimedShare, InstanceKey, PodOwner, seat_of
 from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.claims.grant import Grant
-from hamid.core.claims.identity import folder_name
 from hamid.core.claims.mig_grant import visible_devices
 from hamid.core.claims.release import ending
 from hamid.core.claims.share_grant import folder_of, shares_of
+from hamid.core.claims.which_container import folder_name
 from hamid.core.hardware.gpu import Gpu, Health, Instance
 from hamid.core.pods.pods import Holding, HoldingList, Pod, PodList
 

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a container receives, as data, or why it receives nothing."""
+"""What a container receives, as data."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 
 from msgspec import Struct
 
@@ -32,29 +31,3 @@ class Grant(Struct, frozen=True, kw_only=True):
     devices: tuple[DeviceNode, ...] = ()
     annotations: Mapping[str, str] = {}
     cdi: tuple[str, ...] = ()
-
-
-class DenialCode(StrEnum):
-    """Kinds of refusal, stable for metrics and the table of gRPC status."""
-
-    NO_FIT = "no-fit"
-    AMBIGUOUS = "ambiguous"
-    NO_POD = "no-pod"
-    BAD_REQUEST = "bad-request"
-    UNKNOWN_DEVICE = "unknown-device"
-    NOT_READY = "not-ready"
-    LIBRARY = "library"
-    DEADLINE = "deadline"
-    DRIVER = "driver"
-    LEDGER = "ledger"
-    READ_ONLY = "read-only"
-    LOST = "lost"
-
-
-class Denial(Struct, frozen=True, kw_only=True):
-    """Why nothing was granted (`message`), what to do (`hint`), and what each GPU had against it (`reasons`)."""
-
-    code: DenialCode
-    message: str
-    hint: str = ""
-    reasons: tuple[str, ...] = ()

@@ -9,8 +9,8 @@ from msgspec import Struct
 from hamid.core.claims.claim import ClaimedShare
 from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.claims.grant import DeviceNode, Grant, Mount
-from hamid.core.claims.identity import is_folder_name
 from hamid.core.claims.mig_grant import MOUNTED, VISIBLE_DEVICES
+from hamid.core.claims.which_container import is_folder_name
 from hamid.core.config.config import Config, CorePolicy, ListStrategy
 from hamid.core.hardware.gpu import Gpu
 from hamid.core.library.plan import CONTAINERS
@@ -42,14 +42,14 @@ def share_grant(
     nodes: Iterable[DeviceNode],
     *,
     config: Config,
-    asked: ContainerRequest,
+    request: ContainerRequest,
     host: HostPaths,
     token: str,
     controlled: bool = True,
 ) -> Grant:
     """The grant of these shares; `token` names the region's file, without `controlled` nothing is preloaded."""
     uuids = [each.gpu_uuid for each in shares]
-    envs = _limits(shares, config, asked)
+    envs = _limits(shares, config, request)
     envs["CUDA_DEVICE_MEMORY_SHARED_CACHE"] = f"{config.hook_path}/vgpu/{token}.cache"
     by_mounts = config.device_list_strategy is ListStrategy.VOLUME_MOUNTS
     envs[VISIBLE_DEVICES] = MOUNTED if by_mounts else ",".join(uuids)
@@ -62,7 +62,7 @@ def share_grant(
     )
 
 
-def _limits(shares: Sequence[ClaimedShare], config: Config, asked: ContainerRequest) -> dict[str, str]:
+def _limits(shares: Sequence[ClaimedShare], config: Config, request: ContainerRequest) -> dict[str, str]:
     # CUDA numbers devices by speed unless told; limits go by number.
     envs = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_DEVICE_SM_LIMIT": str(shares[0].sm_percent)}
     for place, each in enumerate(shares):
@@ -71,8 +71,8 @@ def _limits(shares: Sequence[ClaimedShare], config: Config, asked: ContainerRequ
     envs["LIBCUDA_LOG_LEVEL"] = str(config.cuda_log_level)
     if config.memory_scaling > 1:
         envs["CUDA_OVERSUBSCRIBE"] = "true"
-    if asked.priority is not None:
-        envs["CUDA_TASK_PRIORITY"] = str(asked.priority)
+    if request.priority is not None:
+        envs["CUDA_TASK_PRIORITY"] = str(request.priority)
     if config.disable_core_limit or config.core_policy is CorePolicy.DISABLE:
         envs["GPU_CORE_UTILIZATION_POLICY"] = "disable"
     elif config.core_policy is CorePolicy.FORCE:

@@ -10,7 +10,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from hamid.core.claims.claim import Claim, ClaimedShare
+from hamid.core.claims.container_request import ContainerRequest
+from hamid.core.config.config import Config
 from hamid.core.hardware.gpu import Gpu
+from hamid.core.planner.reasons import (
+    CoresPromised,
+    CoresShared,
+    CoresTaken,
+    FullShare,
+    MemoryTaken,
+    Reason,
+    SplitUsedUp,
+    TotalUnknown,
+)
+from hamid.core.planner.refusal import NoShares, Refusal
+from hamid.core.planner.request import GpuPolicy
 from hamid.core.units import PERCENT
 
 
@@ -45,37 +59,48 @@ class Room(Struct, frozen=True, kw_only=True):
     used_cores_percent: int = 0
     users: int = 0
 
-    def refusal(self, size: ShareSize) -> str:
-        """Why one more share of that size cannot be had, or nothing."""
+    def shortage(self, size: ShareSize) -> FullShare | None:
+        """Why one more share of that size cannot be had, or None."""
         wanted = size.on(self.memory_mib)
         free_memory = self.memory_mib - self.used_memory_mib
         if not self.memory_mib:
-            return "its memory is unknown; set preconfigured_memory_mib"
+            return TotalUnknown()
         if self.users >= self.slots:
-            return f"it is shared by {self.users} containers, as many as the split count allows"
+            return SplitUsedUp(self.users)
         if wanted > free_memory:
-            return f"{max(free_memory, 0)} of {self.memory_mib} MiB are free, {wanted} were asked"
+            return MemoryTaken(max(free_memory, 0), self.memory_mib, wanted)
         return self._no_cores(size.cores_percent)
 
-    def _no_cores(self, wanted: int) -> str:
+    def _no_cores(self, wanted: int) -> FullShare | None:
         free = self.cores_percent - self.used_cores_percent
         if wanted > free:
-            return f"{max(free, 0)}% of {self.cores_percent}% cores are free, {wanted}% were asked"
+            return CoresTaken(max(free, 0), self.cores_percent, wanted)
         # As HAMi: who wants all cores of a GPU is alone on it, and nobody gets on when all are promised.
         if wanted >= PERCENT and self.users and self.cores_percent <= PERCENT:
-            return "all of its cores were asked, and other containers share it"
-        return "all of its cores are promised" if not wanted and self.users and free <= 0 else ""
+            return CoresShared()
+        return CoresPromised() if not wanted and self.users and free <= 0 else None
 
 
-def rooms(
-    gpus: Iterable[Gpu],
-    claims: Iterable[Claim],
-    *,
-    memory_scaling: float,
-    core_scaling: float,
-    split_count: int,
-    preconfigured_memory_mib: int,
-) -> dict[str, Room]:
+def find_shares(
+    gpus: Iterable[Gpu], claims: Iterable[Claim], config: Config, wanted: ContainerRequest, *, first: Sequence[str]
+) -> tuple[ClaimedShare, ...] | Refusal:
+    """The shares that a container gets of these GPUs, or why it gets none; the GPUs in `first` come first."""
+    size = ShareSize(
+        memory_mib=wanted.memory_mib, memory_percent=wanted.memory_percent, cores_percent=wanted.cores_percent
+    )
+    found = rooms(gpus, claims, config)
+    spread = config.gpu_policy is GpuPolicy.SPREAD
+    shares = choose_shares(found, size, wanted.count, first=first, spread=spread)
+    if shares:
+        return shares
+    short = [(each.gpu.index, each.shortage(size)) for each in found.values()]
+    return Refusal(
+        facts=NoShares(wanted.count, str(size), len(found)),
+        reasons=tuple(Reason(gpu=index, facts=facts) for index, facts in short if facts is not None),
+    )
+
+
+def rooms(gpus: Iterable[Gpu], claims: Iterable[Claim], config: Config) -> dict[str, Room]:
     """What each GPU has to give and has given, by uuid."""
     used: dict[str, list[ClaimedShare]] = {}
     for claim in claims:
@@ -84,9 +109,9 @@ def rooms(
     return {
         gpu.uuid: Room(
             gpu=gpu,
-            memory_mib=int((preconfigured_memory_mib or gpu.memory_mib or 0) * memory_scaling),
-            cores_percent=int(PERCENT * core_scaling),
-            slots=split_count,
+            memory_mib=int((config.preconfigured_memory_mib or gpu.memory_mib or 0) * config.memory_scaling),
+            cores_percent=int(PERCENT * config.core_scaling),
+            slots=config.split_count,
             used_memory_mib=sum(each.memory_mib for each in used.get(gpu.uuid, ())),
             used_cores_percent=sum(each.sm_percent for each in used.get(gpu.uuid, ())),
             users=len(used.get(gpu.uuid, ())),
@@ -102,7 +127,7 @@ def choose_shares(
 
     GPUs in `first` come first, then those in use (with `spread`: the least used), then by index.
     """
-    fitting = [each for each in room.values() if not each.refusal(size)]
+    fitting = [each for each in room.values() if each.shortage(size) is None]
     if len(fitting) < count:
         return ()
 

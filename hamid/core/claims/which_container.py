@@ -1,25 +1,68 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which container an Allocate is for, where no scheduler has said so: the one that waits for so many devices.
+"""Which container an Allocate is for, and whether it was answered before.
 
 The law: kubelet admits pods one after the other and names none. If those that it may be ask for different things,
 nobody guesses; if they ask for the same, any of them is right until kubelet tells who holds the ids.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from enum import StrEnum
 
 from msgspec import Struct
 
-from hamid.core.claims.asking import BadAsk, ask, asked_count
 from hamid.core.claims.claim import Claim, PodOwner
-from hamid.core.claims.container_request import ContainerRequest
-from hamid.core.claims.grant import Denial, DenialCode
-from hamid.core.claims.identity import Identified, anonymous
+from hamid.core.claims.container_request import ContainerRequest, InvalidRequest, device_count, read_request
 from hamid.core.claims.release import ending
 from hamid.core.config.config import Ambiguity, Config
+from hamid.core.planner.refusal import Ambiguous, InvalidPod, NoPodWaits, PodsUnknown, Refusal
 from hamid.core.pods.pods import Container, Holding, HoldingList, Pod, PodList
 
-Identify = Callable[[PodList, HoldingList, tuple[Claim, ...], Sequence[str]], Identified | Denial]
 _MOST_NAMED = 8
+_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}", re.ASCII)
+
+
+class Identified(Struct, frozen=True, kw_only=True):
+    """The container and what it asks; `pod` and `container` are None where nobody knows the pods.
+
+    Not `sure`: others that ask for the same wait too, and it may be any of them.
+    """
+
+    pod: Pod | None
+    container: Container | None
+    request: ContainerRequest
+    sure: bool = True
+
+    def owner(
+        self, *, resource: str, device_ids: Sequence[str], granted_at: float, boot_id: str, token: str
+    ) -> PodOwner:
+        """It as the owner of a claim; `token` stands for an unknown pod in the name of its directory."""
+        folder = folder_name(self.pod.uid, self.container.name) if self.pod and self.container else ""
+        return PodOwner(
+            uid=self.pod.uid if self.pod else "",
+            namespace=self.pod.namespace if self.pod else "",
+            name=self.pod.name if self.pod else "",
+            container=self.container.name if self.container else "",
+            index=self.pod.index_of(self.container.name) if self.pod and self.container else None,
+            resource=resource,
+            device_ids=tuple(device_ids),
+            asked=self.request,
+            folder=folder or f"unidentified-{token}",
+            sure=self.sure,
+            granted_at=granted_at,
+            boot_id=boot_id,
+        )
+
+
+def anonymous(config: Config, count: int) -> Identified:
+    """Whoever it is: it gets what the configuration gives to those who ask for nothing but a number."""
+    request = ContainerRequest(
+        count=count, memory_mib=config.default_memory_mib or None, cores_percent=config.default_cores_percent
+    )
+    return Identified(pod=None, container=None, request=request)
+
+
+Identify = Callable[[PodList, HoldingList, tuple[Claim, ...], Sequence[str]], Identified | Refusal]
 
 
 class Waiting(Struct, frozen=True, kw_only=True):
@@ -27,7 +70,7 @@ class Waiting(Struct, frozen=True, kw_only=True):
 
     pod: Pod
     container: Container
-    asked: ContainerRequest | BadAsk
+    request: ContainerRequest | InvalidRequest
 
     def __str__(self) -> str:
         return f"{self.pod.namespace}/{self.pod.name}/{self.container.name}"
@@ -35,31 +78,23 @@ class Waiting(Struct, frozen=True, kw_only=True):
 
 def identify(
     pods: PodList, holdings: HoldingList, claims: Iterable[Claim], device_ids: Sequence[str], config: Config
-) -> Identified | Denial:
+) -> Identified | Refusal:
     """The container, or why nobody can tell. Who was refused is meant only when nobody else waits."""
     if not pods.pods and not pods.complete:
-        return Denial(
-            code=DenialCode.NO_POD,
-            message=f"nobody can say which container asks: {pods.problem or 'the list of pods is not complete'}",
-            hint="see pods_source in docs/config.md",
-        )
+        return Refusal(facts=PodsUnknown(pods.problem))
     everybody = list(waiting(pods, holdings, tuple(claims), device_ids, config))
     found = [each for each in everybody if each.pod.uid not in pods.refused] or everybody
     if not found:
-        return Denial(
-            code=DenialCode.NO_POD,
-            message=f"no pod on this node waits for {len(device_ids)} of {config.resources.count}",
-            hint=pods.problem or "it may have been deleted, or be missing from the list of pods",
-        )
+        return Refusal(facts=NoPodWaits(len(device_ids), config.resources.count, pods.problem))
     by_age = sorted(found, key=lambda each: (each.pod.created is None, each.pod.created or 0.0, each.pod.uid))
     first = by_age[0]
-    if any(each.asked != first.asked for each in found):
+    if any(each.request != first.request for each in found):
         if config.on_ambiguity is Ambiguity.REFUSE:
             return _ambiguous(found)
         first = by_age[-1] if config.on_ambiguity is Ambiguity.NEWEST else first
-    if isinstance(first.asked, BadAsk):
-        return Denial(code=DenialCode.BAD_REQUEST, message=first.asked.text, hint="mend the pod and create it anew")
-    return Identified(pod=first.pod, container=first.container, asked=first.asked, sure=len(everybody) == 1)
+    if isinstance(first.request, InvalidRequest):
+        return Refusal(facts=InvalidPod(first.request.text))
+    return Identified(pod=first.pod, container=first.container, request=first.request, sure=len(everybody) == 1)
 
 
 def identifier(config: Callable[[], Config], *, known: Callable[[], bool]) -> Identify:
@@ -67,7 +102,7 @@ def identifier(config: Callable[[], Config], *, known: Callable[[], bool]) -> Id
 
     def run(
         pods: PodList, holdings: HoldingList, claims: tuple[Claim, ...], device_ids: Sequence[str]
-    ) -> Identified | Denial:
+    ) -> Identified | Refusal:
         if not known():
             return anonymous(config(), len(device_ids))
         return identify(pods, holdings, claims, device_ids, config())
@@ -86,17 +121,17 @@ def waiting(
         if pod.deleted or ending(pod) is not None:
             continue
         container = _next(pod, held, owners, set(device_ids), config)
-        if container is not None and asked_count(container, config) == len(device_ids):
-            asked = ask(pod, container, config)
-            if asked is not None:
-                yield Waiting(pod=pod, container=container, asked=asked)
+        if container is not None and device_count(container, config) == len(device_ids):
+            request = read_request(pod, container, config)
+            if request is not None:
+                yield Waiting(pod=pod, container=container, request=request)
 
 
 def _next(
     pod: Pod, held: Sequence[Holding], owners: Sequence[PodOwner], ids: Collection[str], config: Config
 ) -> Container | None:
     """The container of the pod whose turn it is: kubelet goes through them in order, init containers first."""
-    asking = [each for each in pod.containers if asked_count(each, config) is not None]
+    asking = [each for each in pod.containers if device_count(each, config) is not None]
     again = _again(pod, asking, owners, ids, config)
     if again is not None:
         return again
@@ -119,7 +154,7 @@ def _again(
     for place, container in enumerate(asking):
         if container.name in given and not (container.running or container.terminated):
             handed_on = asking[place + 1 :] if container.init and not container.restartable else ()
-            return next((each for each in handed_on if asked_count(each, config) == len(ids)), container)
+            return next((each for each in handed_on if device_count(each, config) == len(ids)), container)
     return None
 
 
@@ -131,19 +166,86 @@ def _has_got(pod: Pod, container: Container, held: Sequence[Holding], owners: Se
     return any((each.uid, each.container) == (pod.uid, container.name) for each in owners)
 
 
-def _ambiguous(found: Sequence[Waiting]) -> Denial:
-    return Denial(
-        code=DenialCode.AMBIGUOUS,
-        message=f"{len(found)} containers wait for as many devices and ask for different things",
-        hint="let them start one after the other, or set on_ambiguity",
-        reasons=tuple(f"{each}: {_words(each.asked)}" for each in found[:_MOST_NAMED]),
-    )
+def _ambiguous(found: Sequence[Waiting]) -> Refusal:
+    named = tuple((str(each), _words(each.request)) for each in found[:_MOST_NAMED])
+    return Refusal(facts=Ambiguous(len(found), named))
 
 
-def _words(asked: ContainerRequest | BadAsk) -> str:
-    if isinstance(asked, BadAsk):
-        return asked.text
-    memory = "all memory" if asked.memory_mib is None else f"{asked.memory_mib} MiB"
-    memory = memory if asked.memory_percent is None else f"{asked.memory_percent} % of the memory"
-    mode = f", mode {asked.mode}" if asked.mode is not None else ""
-    return f"{memory}, {asked.cores_percent} % of the cores{mode}"
+def _words(request: ContainerRequest | InvalidRequest) -> str:
+    if isinstance(request, InvalidRequest):
+        return request.text
+    memory = "all memory" if request.memory_mib is None else f"{request.memory_mib} MiB"
+    memory = memory if request.memory_percent is None else f"{request.memory_percent} % of the memory"
+    mode = f", mode {request.mode}" if request.mode is not None else ""
+    return f"{memory}, {request.cores_percent} % of the cores{mode}"
+
+
+# -- whether it was answered before --
+
+
+class Again(StrEnum):
+    """What an earlier claim of the same ids means: the same call once more, or an init container's ids handed on."""
+
+    REPEAT = "repeat"
+    HAND_ON = "hand-on"
+
+
+def seen_before(
+    claims: Iterable[Claim], identified: Identified, *, resource: str, device_ids: Sequence[str]
+) -> tuple[Again, Claim] | None:
+    """The earlier claim that answers this call too, and how; None when this is a new one.
+
+    Kubelet gives an init container's devices to the containers that come after it in the same pod.
+    """
+    ids = set(device_ids)
+    for claim in claims:
+        owner = claim.owner
+        if owner is None or owner.resource != resource or set(owner.device_ids) != ids or claim.pending:
+            continue
+        if _same_container(owner, identified):
+            if not owner.confirmed:
+                return (Again.REPEAT, claim)
+        elif _follows(owner, identified) and owner.asked == identified.request:
+            return (Again.HAND_ON, claim)
+    return None
+
+
+def _same_container(owner: PodOwner, identified: Identified) -> bool:
+    if identified.pod is None or identified.container is None:
+        return not owner.known
+    return (owner.uid, owner.container) == (identified.pod.uid, identified.container.name)
+
+
+def _follows(owner: PodOwner, identified: Identified) -> bool:
+    """True when the owner is an init container of the same pod that ends before this one starts."""
+    pod = identified.pod
+    if pod is None or owner.uid != pod.uid:
+        return False
+    return any(each.name == owner.container and each.init and not each.restartable for each in pod.containers)
+
+
+def started_by(claims: Iterable[Claim], device_ids: Sequence[str]) -> tuple[Claim, ...]:
+    """The claims behind the start of a container with these ids: the one that got them last, if they match."""
+    found = [claim for claim in of_claim(claims, device_ids) if not claim.pending]
+    same = [claim for claim in found if claim.owner and set(claim.owner.device_ids) == set(device_ids)]
+    return (max(same, key=lambda claim: claim.number),) if same else tuple(found)
+
+
+def of_claim(claims: Iterable[Claim], device_ids: Sequence[str]) -> tuple[Claim, ...]:
+    """The claims that hold one of these ids."""
+    ids = set(device_ids)
+    return tuple(each for each in claims if each.owner is not None and ids & set(each.owner.device_ids))
+
+
+# -- its directory --
+
+
+def folder_name(uid: str, container: str) -> str:
+    """What a container's directory is called; nothing where that would be no plain name."""
+    name = f"{uid}_{container}"
+    return name if is_folder_name(name) else ""
+
+
+def is_folder_name(name: str) -> bool:
+    """False for what could lead out of the directory: it comes from outside."""
+    return _FOLDER.fullmatch(name) is not None

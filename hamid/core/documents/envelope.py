@@ -12,7 +12,10 @@ from hamid.core.hardware.geometry import sum_counts
 from hamid.core.hardware.gpu import Gpu, Holder, Instance
 from hamid.core.hardware.profile import Placement, Profile
 from hamid.core.hardware.snapshot import Snapshot
-from hamid.core.planner.plan import Action, Consideration, GpuPlan, Plan, PlannedInstance, Reason, Refusal
+from hamid.core.planner.plan import Action, Consideration, GpuPlan, Plan, PlannedInstance
+from hamid.core.planner.reasons import Reason
+from hamid.core.planner.refusal import PlanRefusal
+from hamid.core.planner.refusal_text import hint, message, verdict
 from hamid.core.planner.request import Request
 from hamid.core.planner.steps import CreateInstance, DestroyInstance, SetMigMode, Step
 from hamid.core.planner.templates import TemplateTable
@@ -31,7 +34,7 @@ def envelope(kind: str, *, simulated: bool | None = None) -> Document:
     return head
 
 
-def plan_document(outcome: Plan | Refusal) -> Document:
+def plan_document(outcome: Plan | PlanRefusal) -> Document:
     """A `MigPlan`, feasible or refused; the same keys in both."""
     gpus = outcome.gpus if isinstance(outcome, Plan) else ()
     return {
@@ -43,7 +46,7 @@ def plan_document(outcome: Plan | Refusal) -> Document:
         "steps": [_step(step) for step in outcome.steps] if isinstance(outcome, Plan) else [],
         "fingerprint": outcome.fingerprint,
         "warnings": list(outcome.warnings),
-        "refusal": {"reasons": [_reason(r) for r in outcome.reasons]} if isinstance(outcome, Refusal) else None,
+        "refusal": {"reasons": [_reason(r) for r in outcome.reasons]} if isinstance(outcome, PlanRefusal) else None,
         "considered": [_consideration(each) for each in outcome.considered],
     }
 
@@ -98,14 +101,14 @@ def _reason(reason: Reason) -> Document:
     return {
         "gpu": reason.gpu,
         "code": reason.code,
-        "message": reason.message,
-        "hint": reason.hint,
+        "message": message(reason.facts),
+        "hint": hint(reason),
         "blockers": blockers,
     }
 
 
 def _consideration(each: Consideration) -> Document:
-    return {"gpu": each.gpu, "template": each.template, "what": each.what, "code": each.code, "verdict": each.verdict}
+    return {"gpu": each.gpu, "template": each.template, "what": each.what, "code": each.code, "verdict": verdict(each)}
 
 
 def _step(step: Step) -> Document:

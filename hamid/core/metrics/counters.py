@@ -22,7 +22,7 @@ class Counted(Struct, frozen=True, kw_only=True):
 _TABLE: Final = (
     Counted(
         name="hamid_allocate_total",
-        text="Allocate calls by mode and result: granted, a denial's code, or the name of an error",
+        text="Allocate calls by mode and result: granted, a refusal's code, or the name of an error",
         labels=("mode", "result"),
     ),
     Counted(
@@ -33,7 +33,7 @@ _TABLE: Final = (
     ),
     Counted(
         name="hamid_prestart_total",
-        text="PreStartContainer calls by result: ok, restored, a denial's code, or the name of an error",
+        text="PreStartContainer calls by result: ok, restored, a refusal's code, or the name of an error",
         labels=("result",),
     ),
     Counted(

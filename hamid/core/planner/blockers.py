@@ -8,28 +8,14 @@ enough. Else some must end. No instance is ever moved or ended by the planner; a
 from collections.abc import Sequence
 from itertools import combinations
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from hamid.core.hardware.board import board_of
 from hamid.core.hardware.geometry import count_names
 from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.hardware.profile import Profile
-from hamid.core.planner.offer import Offer, idle_instances, list_instances, seats_of
+from hamid.core.planner.offer import Offer, idle_instances, seats_of
 from hamid.core.planner.templates import instance_counts
-
-
-class Blockers(Struct, frozen=True):
-    """The smallest set of used instances in the way; `movable` when moving them within the GPU is enough."""
-
-    instances: tuple[Instance, ...]
-    movable: bool
-
-    @property
-    def advice(self) -> str:
-        """What an operator could do, in words."""
-        names = list_instances(self.instances)
-        return f"moving {names} on the same GPU would make room" if self.movable else f"the end of {names} would do"
 
 
 def without(gpu: Gpu, instances: Sequence[Instance]) -> Gpu:

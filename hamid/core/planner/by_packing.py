@@ -19,12 +19,20 @@ from hamid.core.planner.offer import (
     Evaluation,
     Offer,
     idle_instances,
-    list_instances,
     make_offer,
     reclaimable,
     seats_of,
 )
-from hamid.core.planner.plan import Consideration, Reason, ReasonCode
+from hamid.core.planner.plan import Consideration
+from hamid.core.planner.reasons import (
+    GpuFacts,
+    IdleInTheWay,
+    NoFreePlacement,
+    NoProfileThatLarge,
+    Reason,
+    ReasonCode,
+    UnknownProfile,
+)
 from hamid.core.planner.request import MemoryMatch, Request, Size, nvml_size, satisfies
 from hamid.core.planner.seating import best_seats
 from hamid.core.planner.templates import TemplateTable
@@ -105,49 +113,31 @@ class _PackedSearch:
         seats = ", ".join(str(grant.seat) for grant in offer.grants)
         return Evaluation(offer, (self._consider(None, f"holds the request at {seats}"),))
 
-    def refused(self, reason: Reason) -> Evaluation:
-        """The reason as what was considered too."""
-        return Evaluation(reason, (self._consider(reason.code, reason.message),))
+    def refused(self, facts: GpuFacts) -> Evaluation:
+        """The reason, as what was considered too."""
+        return Evaluation(Reason(gpu=self.gpu.index, facts=facts), (self._consider(facts.code, facts),))
 
-    def _consider(self, code: ReasonCode | None, verdict: str) -> Consideration:
+    def _consider(self, code: ReasonCode | None, verdict: GpuFacts | str) -> Consideration:
         what = "any legal placement"
         return Consideration(gpu=self.gpu.index, template=None, what=what, code=code, verdict=verdict)
 
-    def too_large(self) -> Reason:
+    def too_large(self) -> UnknownProfile | NoProfileThatLarge:
         """Why no profile of this GPU is enough."""
         if self.request.profile is not None and self.board.named(self.request.profile) is None:
-            names = ", ".join(profile.name for profile in self.board.profiles)
-            message = f"this GPU has no profile {self.request.profile}"
-            return self._reason(ReasonCode.UNKNOWN_PROFILE, message, f"it has {names}")
+            return UnknownProfile(self.request.profile, tuple(profile.name for profile in self.board.profiles))
         largest = max((profile.memory_mib for profile in self.gpu.profiles if not profile.suffix), default=0)
-        return self._reason(
-            ReasonCode.NO_PROFILE_THAT_LARGE,
-            f"no profile of this GPU has {self.request.size}; the largest has {largest} MiB",
-            "ask for less per instance; see: hamictl mig profiles",
-        )
+        return NoProfileThatLarge(self.request.size, largest)
 
-    def no_room(self) -> Reason:
+    def no_room(self) -> IdleInTheWay | NoFreePlacement:
         """Why nothing legal is left: idle instances that must stay, or those in use."""
-        foreign = [instance for instance in self.idle if not reclaimable(instance, self.request)]
-        wanted = f"{self.count} x {self.request.size}"
+        foreign = tuple(instance for instance in self.idle if not reclaimable(instance, self.request))
+        wanted = self.request.times(self.count)
         if foreign and self._without_idle():
-            return self._reason(
-                ReasonCode.FOREIGN_INSTANCE,
-                f"{wanted} would need the place of idle instances that hamid did not make: {list_instances(foreign)}",
-                "allow to destroy them with --reclaim-idle, or choose another GPU",
-            )
-        beside = f" beside {list_instances(self.gpu.used_instances)}" if self.gpu.used_instances else ""
-        return self._reason(
-            ReasonCode.NO_FREE_PLACEMENT,
-            f"{wanted} have no free placement{beside}",
-            "ask for fewer or smaller instances, or let other GPUs take part",
-        )
+            return IdleInTheWay(wanted, foreign)
+        return NoFreePlacement(wanted, self.gpu.used_instances)
 
     def _without_idle(self) -> bool:
         return self._created((), self.count) is not None
-
-    def _reason(self, code: ReasonCode, message: str, hint: str) -> Reason:
-        return Reason(gpu=self.gpu.index, code=code, message=message, hint=hint)
 
 
 @lru_cache(maxsize=256)

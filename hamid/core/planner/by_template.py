@@ -19,12 +19,22 @@ from hamid.core.planner.offer import (
     Evaluation,
     Offer,
     idle_instances,
-    list_instances,
     make_offer,
     reclaimable,
     seats_of,
 )
-from hamid.core.planner.plan import Consideration, Reason, ReasonCode
+from hamid.core.planner.plan import Consideration
+from hamid.core.planner.reasons import (
+    GpuFacts,
+    IdleInTheWay,
+    NoFreeSlots,
+    NoTemplates,
+    NoTemplateThatLarge,
+    Reason,
+    ReasonCode,
+    TemplateInUse,
+)
+from hamid.core.planner.refusal_text import list_instances, room_text
 from hamid.core.planner.request import MemoryMatch, Request, Size, nvml_size, satisfies
 from hamid.core.planner.templates import ModelTemplates, Template, TemplateTable
 
@@ -42,13 +52,7 @@ def offer_by_template(gpu: Gpu, request: Request, count: int, table: TemplateTab
     """`count` instances on this GPU by the templates of its model."""
     entry = table.lookup(gpu.name)
     if entry is None:
-        reason = Reason(
-            gpu=gpu.index,
-            code=ReasonCode.UNKNOWN_MODEL,
-            message=f"no template for '{gpu.name or 'a GPU without a name'}' in {table.source}",
-            hint="see hamictl mig templates --all; give your own with --templates, or use --policy packed",
-        )
-        return Evaluation(reason, ())
+        return Evaluation(Reason(gpu=gpu.index, facts=NoTemplates(gpu.name, table.source)), ())
     return _TemplateSearch(gpu, request, count).answer(entry)
 
 
@@ -72,7 +76,8 @@ class _TemplateSearch:
                 found = self._best(template, reclaim=reclaim)
                 if found is not None:
                     return Evaluation(found, tuple(self._considered(entry, found)))
-        return Evaluation(self._reason(entry), tuple(self._considered(entry, None)))
+        reason = Reason(gpu=self.gpu.index, facts=self._facts(entry))
+        return Evaluation(reason, tuple(self._considered(entry, None)))
 
     def _best(self, template: Template, *, reclaim: bool) -> Offer | None:
         """The cheapest offer of a template: fewest destroyed, fewest created, most later choices, lowest starts."""
@@ -102,14 +107,11 @@ class _TemplateSearch:
             return _Verdict(template, ReasonCode.TEMPLATE_IN_USE, text, len(largest))
         wanted = self._sufficient(template, free)
         if len(wanted) < self.count:
-            return _Verdict(template, ReasonCode.NO_FREE_PLACEMENT, self._room_text(wanted), len(wanted))
+            text = room_text(len(wanted), self.count, self.used)
+            return _Verdict(template, ReasonCode.NO_FREE_PLACEMENT, text, len(wanted))
         granted = sorted(wanted[: self.count], key=lambda profile: profile.profile_id)
         free.subtract(profile.name for profile in granted)
         return granted, self._profiles(free)
-
-    def _room_text(self, wanted: list[Profile]) -> str:
-        beside = f" beside {list_instances(self.used)}" if self.used else ""
-        return f"holds {len(wanted)} of {self.count}{beside}"
 
     def _sufficient(self, template: Template, free: Counter[str]) -> list[Profile]:
         """Free slots that satisfy the request, smallest first."""
@@ -150,55 +152,20 @@ class _TemplateSearch:
             geometry = format_geometry(template.geometry)
             yield Consideration(gpu=self.gpu.index, template=template.index, what=geometry, code=code, verdict=text)
 
-    def _reason(self, entry: ModelTemplates) -> Reason:
+    def _facts(self, entry: ModelTemplates) -> GpuFacts:
         """The one reason that says most to an operator."""
         by_code = {code: [v for v in self.verdicts.values() if v.code is code] for code in ReasonCode}
         short = by_code[ReasonCode.NO_FREE_PLACEMENT]
         frozen = [verdict for verdict in by_code[ReasonCode.TEMPLATE_IN_USE] if verdict.room >= self.count]
+        wanted = self.request.times(self.count)
         if by_code[ReasonCode.FOREIGN_INSTANCE]:
-            return self._foreign()
+            return IdleInTheWay(wanted, self.idle)
         if short and not (frozen and all(verdict.room == 0 for verdict in short)):
-            return self._short(short)
-        return self._frozen(frozen) if frozen else self._too_large(entry)
-
-    def _foreign(self) -> Reason:
-        return self._make_reason(
-            ReasonCode.FOREIGN_INSTANCE,
-            f"{self._wanted} would need the place of idle instances that hamid did not make: "
-            f"{list_instances(self.idle)}",
-            "allow to destroy them with --reclaim-idle, or choose another GPU",
-        )
-
-    def _short(self, verdicts: list[_Verdict]) -> Reason:
-        best = max(verdicts, key=lambda verdict: (verdict.room, -verdict.template.index))
-        return self._make_reason(
-            ReasonCode.NO_FREE_PLACEMENT,
-            f"{self._wanted}: template {format_geometry(best.template.geometry)} {best.text}",
-            "ask for fewer or smaller instances, or let other GPUs take part",
-        )
-
-    def _frozen(self, verdicts: list[_Verdict]) -> Reason:
-        needed = " or ".join(format_geometry(verdict.template.geometry) for verdict in verdicts)
-        return self._make_reason(
-            ReasonCode.TEMPLATE_IN_USE,
-            f"{list_instances(self.used)} in use freeze its template; {self._wanted} would need {needed}",
-            "wait until they are released, choose another GPU, or use --policy packed",
-        )
-
-    def _too_large(self, entry: ModelTemplates) -> Reason:
-        largest = max((slot.memory_mib for t in entry.templates for slot in t.slots), default=0)
-        return self._make_reason(
-            ReasonCode.NO_PROFILE_THAT_LARGE,
-            f"no template of this model holds {self._wanted}; its largest slot has {largest} MiB",
-            "ask for less per instance; see: hamictl mig templates",
-        )
-
-    @property
-    def _wanted(self) -> str:
-        return f"{self.count} x {self.request.size}"
-
-    def _make_reason(self, code: ReasonCode, message: str, hint: str) -> Reason:
-        return Reason(gpu=self.gpu.index, code=code, message=message, hint=hint)
+            best = max(short, key=lambda verdict: (verdict.room, -verdict.template.index))
+            return NoFreeSlots(wanted, best.template.geometry, best.room, self.count, self.used)
+        if frozen:
+            return TemplateInUse(wanted, self.used, tuple(verdict.template.geometry for verdict in frozen))
+        return NoTemplateThatLarge(wanted, max((s.memory_mib for t in entry.templates for s in t.slots), default=0))
 
 
 @lru_cache(maxsize=1024)

@@ -15,12 +15,14 @@ from hamid.core.hardware.board import board_of
 from hamid.core.hardware.gpu import Gpu
 from hamid.core.hardware.snapshot import Snapshot, select_gpus
 from hamid.core.planner.assemble import make_plan
-from hamid.core.planner.blockers import Blockers, can_return, subsets, without
+from hamid.core.planner.blockers import can_return, subsets, without
 from hamid.core.planner.by_packing import offer_packed
 from hamid.core.planner.by_template import offer_by_template
 from hamid.core.planner.eligibility import obstacle
 from hamid.core.planner.offer import Evaluation, Offer
-from hamid.core.planner.plan import Consideration, Plan, Reason, ReasonCode, Refusal
+from hamid.core.planner.plan import Consideration, Plan
+from hamid.core.planner.reasons import GpuFacts, Reason, ReasonCode
+from hamid.core.planner.refusal import NoInstances, PlanRefusal
 from hamid.core.planner.request import GpuPolicy, Policy, Request
 from hamid.core.planner.seating import cost
 from hamid.core.planner.templates import TemplateTable
@@ -31,7 +33,7 @@ _Ask = Callable[[Gpu, int], Evaluation]
 
 def decide(
     request: Request, snapshot: Snapshot, table: TemplateTable, *, explain: bool = False, warnings: Iterable[str] = ()
-) -> Plan | Refusal:
+) -> Plan | PlanRefusal:
     """The plan that meets the request, or why it cannot be met; `explain` keeps everything that was considered.
 
     Raises UsageError for GPU selectors that name none.
@@ -49,7 +51,8 @@ def decide(
     considered = tuple(_considered(snapshot, answers, chosen)) if explain else ()
     if chosen:
         return make_plan(request, snapshot, chosen, considered=considered, warnings=warnings)
-    return Refusal(
+    return PlanRefusal(
+        facts=NoInstances(request.wanted),
         request=request,
         reasons=tuple(
             # The search for blockers tries many layouts; only who asks for an explanation pays for it.
@@ -144,7 +147,7 @@ class _Room:
         """The offer for a count up to `most`."""
         result = self._result(count)
         if isinstance(result, Reason):
-            raise TypeError(f"no offer for {count}: {result.message}")
+            raise TypeError(f"no offer for {count}: {result.code}")
         return result
 
 
@@ -155,18 +158,11 @@ def _pairs(snapshot: Snapshot, answers: Mapping[int, Evaluation]) -> list[tuple[
 
 def _with_blockers(gpu: Gpu, reason: Reason, request: Request, ask: _Ask) -> Reason:
     """The reason with the smallest set of used instances that stands in the way, where room is what is missing."""
-    blockers = _blockers(gpu, request.count, ask) if reason.code in _NO_ROOM else None
-    if blockers is None:
-        return reason
-    return replace(reason, blockers=blockers.instances, hint=f"{blockers.advice}; or {reason.hint}")
-
-
-def _blockers(gpu: Gpu, count: int, ask: _Ask) -> Blockers | None:
-    for group in subsets(gpu):
-        result = ask(without(gpu, group), count).result
+    for group in subsets(gpu) if reason.code in _NO_ROOM else ():
+        result = ask(without(gpu, group), request.count).result
         if isinstance(result, Offer):
-            return Blockers(group, movable=can_return(result, group))
-    return None
+            return replace(reason, blockers=group, movable=can_return(result, group))
+    return reason
 
 
 def _considered(
@@ -178,11 +174,13 @@ def _considered(
         answer = answers[gpu.index]
         yield from answer.considered
         if isinstance(answer.result, Reason):
-            part = "holds a part of the request" if gpu.index in taken else answer.result.message
-            yield _on_gpu(gpu, None if gpu.index in taken else answer.result.code, part)
+            if gpu.index in taken:
+                yield _on_gpu(gpu, None, "holds a part of the request")
+            else:
+                yield _on_gpu(gpu, answer.result.code, answer.result.facts)
         else:
             yield _on_gpu(gpu, None, "chosen" if gpu.index in taken else "could serve; another GPU comes first")
 
 
-def _on_gpu(gpu: Gpu, code: ReasonCode | None, verdict: str) -> Consideration:
+def _on_gpu(gpu: Gpu, code: ReasonCode | None, verdict: GpuFacts | str) -> Consideration:
     return Consideration(gpu=gpu.index, template=None, what=gpu.title, code=code, verdict=verdict)

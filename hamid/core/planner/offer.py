@@ -13,7 +13,8 @@ from hamid.core.hardware.board import Board, Occupancy
 from hamid.core.hardware.geometry import Seat
 from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.hardware.profile import Profile
-from hamid.core.planner.plan import Consideration, Reason
+from hamid.core.planner.plan import Consideration
+from hamid.core.planner.reasons import Reason
 from hamid.core.planner.request import Request
 from hamid.core.planner.templates import Template
 
@@ -90,11 +91,6 @@ def idle_instances(gpu: Gpu) -> tuple[Instance, ...]:
 def reclaimable(instance: Instance, request: Request) -> bool:
     """True when an idle instance may be destroyed for this request: it is hamid's own, or the operator said so."""
     return request.reclaim_idle or instance.generation > 0
-
-
-def list_instances(instances: Iterable[Instance]) -> str:
-    """Instances in words: `2g.10gb@0, 1g.5gb@6`."""
-    return ", ".join(f"{instance.profile}@{instance.placement.start}" for instance in instances)
 
 
 def seats_of(gpu: Gpu, instances: Iterable[Instance]) -> list[Seat]:

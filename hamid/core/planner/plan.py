@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the planner answers: a Plan, or a Refusal with a reason per GPU. Both are values and change nothing."""
+"""A Plan: how a request is met, as a value that changes nothing."""
 
 from enum import StrEnum
 
@@ -8,6 +8,7 @@ from msgspec import Struct
 from hamid.core.hardware.geometry import Seat
 from hamid.core.hardware.gpu import Gpu, Holder, Instance
 from hamid.core.hardware.profile import Placement
+from hamid.core.planner.reasons import GpuFacts, ReasonCode
 from hamid.core.planner.request import Request
 from hamid.core.planner.steps import Step
 from hamid.core.planner.templates import Template
@@ -22,45 +23,17 @@ class Action(StrEnum):
     DESTROY = "destroy"
 
 
-class ReasonCode(StrEnum):
-    """Why a GPU cannot serve a request now; the closed list that programs may rely on."""
-
-    LOST = "Lost"
-    UNREADABLE = "Unreadable"
-    NOT_MIG_CAPABLE = "NotMigCapable"
-    MODE_PENDING = "ModePending"
-    MIG_DISABLED = "MigDisabled"
-    CLIENTS_RUNNING = "ClientsRunning"
-    UNKNOWN_MODEL = "UnknownModel"
-    UNKNOWN_PROFILE = "UnknownProfile"
-    EXCLUDED = "Excluded"
-    NO_PROFILE_THAT_LARGE = "NoProfileThatLarge"
-    TEMPLATE_IN_USE = "TemplateInUse"
-    NO_FREE_PLACEMENT = "NoFreePlacement"
-    FOREIGN_INSTANCE = "ForeignInstance"
-
-
-class Reason(Struct, frozen=True, kw_only=True):
-    """Why one GPU (by index) cannot serve the request, and what an operator can do about it.
-
-    `blockers` is the smallest set of used instances whose end, or move within the GPU, would make the request fit.
-    """
-
-    gpu: int
-    code: ReasonCode
-    message: str
-    hint: str
-    blockers: tuple[Instance, ...] = ()
-
-
 class Consideration(Struct, frozen=True, kw_only=True):
-    """One thing that the planner looked at on a GPU: a template (by index) or a placement, and what became of it."""
+    """One thing that the planner looked at on a GPU: a template (by index) or a placement.
+
+    `verdict` is the GPU's reason, or in words what became of it; `code` is None for what could serve.
+    """
 
     gpu: int
     template: int | None
     what: str
     code: ReasonCode | None
-    verdict: str
+    verdict: GpuFacts | str
 
 
 class PlannedInstance(Struct, frozen=True, kw_only=True):
@@ -122,17 +95,6 @@ class Plan(Struct, frozen=True, kw_only=True):
     request: Request
     gpus: tuple[GpuPlan, ...]
     steps: tuple[Step, ...]
-    fingerprint: str
-    simulated: bool
-    warnings: tuple[str, ...] = ()
-    considered: tuple[Consideration, ...] = ()
-
-
-class Refusal(Struct, frozen=True, kw_only=True):
-    """Why the request cannot be met now: one reason per GPU that was asked."""
-
-    request: Request
-    reasons: tuple[Reason, ...]
     fingerprint: str
     simulated: bool
     warnings: tuple[str, ...] = ()

@@ -2,13 +2,17 @@
 """What is asked of the planner, and which profiles of a GPU satisfy it."""
 
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct
 
 from hamid.core.errors import UsageError
-from hamid.core.hardware.geometry import MAX_COUNT, PROFILE_NAME
+from hamid.core.hardware.geometry import PROFILE_NAME
 from hamid.core.hardware.profile import Profile
-from hamid.core.units import PERCENT, Memory, parse_memory
+from hamid.core.units import PERCENT, Memory
+
+# More devices than any container could ask of one node.
+MAX_DEVICES: Final = 4096
 
 
 class Policy(StrEnum):
@@ -63,7 +67,11 @@ class Request(Struct, frozen=True, kw_only=True):
     @property
     def wanted(self) -> str:
         """The whole request in words: `2 x 8000 MiB`."""
-        return f"{self.count} x {self.size}"
+        return self.times(self.count)
+
+    def times(self, count: int) -> str:
+        """So many instances of this size in words, where one GPU is asked for a part of the request."""
+        return f"{count} x {self.size}"
 
 
 class Size(Struct, frozen=True):
@@ -95,9 +103,9 @@ def nvml_size(profile: Profile, whole_multiprocessors: int) -> Size:
 def make_request(
     *,
     count: int,
-    memory: str | None = None,
+    memory: Memory | None = None,
     profile: str | None = None,
-    cores: int = 0,
+    cores_percent: int = 0,
     policy: Policy = Policy.TEMPLATE,
     memory_match: MemoryMatch | None = None,
     gpu_policy: GpuPolicy = GpuPolicy.BINPACK,
@@ -107,7 +115,7 @@ def make_request(
     enable_mig: bool = True,
     reclaim_idle: bool = False,
 ) -> Request:
-    """A Request from what a person typed; raises UsageError that says what is wrong.
+    """The only way to a Request; raises UsageError that says what is wrong with these values or their combination.
 
     Memory is matched against the template's figures under policy template and NVML's under packed, unless said.
     """
@@ -115,9 +123,9 @@ def make_request(
         raise UsageError("how large?", "give --mem or --profile")
     default_match = MemoryMatch.TEMPLATE if policy is Policy.TEMPLATE else MemoryMatch.NVML
     return Request(
-        count=_in_range("count", count, 1, MAX_COUNT),
-        memory=None if memory is None else parse_memory(memory),
-        cores_percent=_in_range("cores", cores, 0, PERCENT),
+        count=in_range("count", count, 1, MAX_DEVICES),
+        memory=memory,
+        cores_percent=in_range("cores", cores_percent, 0, PERCENT),
         profile=None if profile is None else _profile_name(profile),
         policy=policy,
         memory_match=memory_match or default_match,
@@ -130,7 +138,8 @@ def make_request(
     )
 
 
-def _in_range(name: str, value: int, low: int, high: int) -> int:
+def in_range(name: str, value: int, low: int, high: int) -> int:
+    """The value; raises UsageError where it is outside."""
     if not low <= value <= high:
         raise UsageError(f"{name} {value} is outside {low}..{high}")
     return value

@@ -45,11 +45,6 @@ def worth(board: Board, occupancy: Occupancy, every_shape: bool) -> float:  # no
     return max(_worth_of(windows, blocked, layout) for layout in _layouts(board, occupancy))
 
 
-def asked_by_memory(board: Board, profile: Profile) -> bool:
-    """True when a request by memory may get this profile: it is the smallest plain one of its size."""
-    return profile in _plain(board, every_shape=False)
-
-
 @lru_cache(maxsize=64)
 def beyond_memory(board: Board) -> tuple[int, ...]:
     """The indices of the plain profiles that no request by memory gets, as 2g and 4g on an A100."""

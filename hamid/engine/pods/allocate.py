@@ -12,16 +12,17 @@ from threading import Lock, Thread
 
 from msgspec import Struct
 
-from hamid.core.claims.allocate import Choice, check_ids, choose, prefer
+from hamid.core.claims.allocate import Choice, check_ids, choose
 from hamid.core.claims.claim import Claim, LedgerFacts, PodOwner
-from hamid.core.claims.grant import Denial, DenialCode, Grant
-from hamid.core.claims.identity import Again, Identified, anonymous, of_claim, seen_before
+from hamid.core.claims.failure import failed, refusal_of
+from hamid.core.claims.grant import Grant
+from hamid.core.claims.pod_text import for_pod
+from hamid.core.claims.preference import prefer
 from hamid.core.claims.release import is_leaving, is_over
 from hamid.core.claims.reserved import Reserved
-from hamid.core.claims.which_container import Identify
+from hamid.core.claims.which_container import Again, Identified, Identify, anonymous, of_claim, seen_before
 from hamid.core.config.config import Config
 from hamid.core.errors import (
-    DriverHung,
     ForeignInstance,
     HamiError,
     InUse,
@@ -30,6 +31,7 @@ from hamid.core.errors import (
     NotPermitted,
     NvmlFailed,
 )
+from hamid.core.planner.refusal import LedgerUncertain, NoGrantKept, NotReady, Refusal, RefusalCode
 from hamid.core.pods.pods import HoldingList, PodList
 from hamid.engine.pods import share_folders
 from hamid.engine.pods.grant import Granting, Made
@@ -69,7 +71,7 @@ class Call(Struct, kw_only=True):
 
     ids: tuple[str, ...]
     until: float
-    avoid: dict[str, Denial] = {}
+    avoid: dict[str, Refusal] = {}
     who: Identified | None = None
 
 
@@ -104,7 +106,7 @@ class Allocator:
         """True while somebody waits for an answer."""
         return bool(self._inside)
 
-    def allocate(self, device_ids: tuple[str, ...], deadline_seconds: float | None = None) -> Grant | Denial:
+    def allocate(self, device_ids: tuple[str, ...], deadline_seconds: float | None = None) -> Grant | Refusal:
         """Give these ids to the container that waits for them; raises HamiError for what nobody expects."""
         began, config, counters = time.monotonic(), self._parts.config.value, self._parts.counters
         seconds = config.allocate_deadline_seconds
@@ -114,7 +116,7 @@ class Allocator:
         self._inside.add(ticket)
         try:
             outcome = self._allocate(call)
-            result = outcome.code.value if isinstance(outcome, Denial) else "granted"
+            result = outcome.code.value if isinstance(outcome, Refusal) else "granted"
             self._pods.note(call.who, granted=isinstance(outcome, Grant))
         except HamiError as error:
             result = type(error).__name__
@@ -147,8 +149,8 @@ class Allocator:
             with self._decision:
                 config = self._parts.config.value
                 found = self._identify(pods, self._holdings.foreign(), self._ledger.facts().claims, ids)
-                who = anonymous(config, size) if isinstance(found, Denial) else found
-                return prefer(self._reserved(), config, who.asked, available, must_include)
+                who = anonymous(config, size) if isinstance(found, Refusal) else found
+                return prefer(self._reserved(), config, who.request, available, must_include)
 
     def reconfigure(self, config: Config) -> None:
         """Decide by this configuration from now on; every earlier decision is on the ledger when this returns."""
@@ -157,7 +159,7 @@ class Allocator:
 
     # -- deciding --
 
-    def _allocate(self, call: Call) -> Grant | Denial:
+    def _allocate(self, call: Call) -> Grant | Refusal:
         began = time.monotonic()
         while True:
             serial = self._publisher.serial()
@@ -170,27 +172,27 @@ class Allocator:
             if isinstance(outcome, Grant):
                 return outcome
             if not self._worth_waiting(outcome, call, pods, time.monotonic() - began):
-                return next(iter(call.avoid.values()), outcome) if outcome.code is DenialCode.NO_FIT else outcome
+                return next(iter(call.avoid.values()), outcome) if outcome.code is RefusalCode.NO_FIT else outcome
             for listener in self._hurried:
                 listener()
             self._publisher.wait(serial, min(_POLL_SECONDS, call.until - time.monotonic()))
 
-    def _decided(self, call: Call, pods: PodList, holdings: HoldingList) -> Begun | Grant | Denial:
+    def _decided(self, call: Call, pods: PodList, holdings: HoldingList) -> Begun | Grant | Refusal:
         try:
             with self._decision:
                 return self._decide(call, pods, holdings)
         except (LedgerFailed, NotPermitted) as error:
             # A full disk, or one that became read-only: what was granted before goes on.
-            return Denial(code=DenialCode.LEDGER, message=error.message, hint=error.hint)
+            return failed(RefusalCode.LEDGER, error)
 
-    def _decide(self, call: Call, pods: PodList, holdings: HoldingList) -> Begun | Grant | Denial:
+    def _decide(self, call: Call, pods: PodList, holdings: HoldingList) -> Begun | Grant | Refusal:
         config, ids = self._parts.config.value, call.ids
         facts = self._ledger.facts()
-        denial = self._not_now(facts) or check_ids(ids, [each.device_id for each in self._publisher.view.devices])
-        if denial is not None:
-            return denial
+        refusal = self._not_now(facts) or check_ids(ids, [each.device_id for each in self._publisher.view.devices])
+        if refusal is not None:
+            return refusal
         identified = self._identify(pods, holdings, facts.claims, ids)
-        if isinstance(identified, Denial):
+        if isinstance(identified, Refusal):
             return identified
         call.who = identified
         resource = config.resources.count
@@ -204,8 +206,8 @@ class Allocator:
         earlier = seen_before(facts.claims, identified, resource=resource, device_ids=ids)
         if earlier is not None:
             return self._again(*earlier, identified, owner, config)
-        choice = choose(self._reserved(call.avoid), config, identified.asked, ids)
-        return choice if isinstance(choice, Denial) else self._begin(choice, identified, owner, config)
+        choice = choose(self._reserved(call.avoid), config, identified.request, ids)
+        return choice if isinstance(choice, Refusal) else self._begin(choice, identified, owner, config)
 
     def _reserved(self, avoid: Iterable[str] = ()) -> Reserved:
         """The node for a decision, which does not use the GPUs in `avoid`."""
@@ -216,25 +218,17 @@ class Allocator:
         gpus, merged = self._parts.readings.gpus(), self._parts.readings.merged(facts)
         return Reserved(gpus=gpus, facts=facts, merged=merged, doomed=doomed, problems=problems)
 
-    def _not_now(self, facts: LedgerFacts) -> Denial | None:
+    def _not_now(self, facts: LedgerFacts) -> Refusal | None:
         conditions = self._parts.conditions.now
         if self.closing or not conditions.restored:
-            return Denial(
-                code=DenialCode.NOT_READY,
-                message="hamid is ending" if self.closing else "hamid has not restored every claim yet",
-                hint="; ".join(self._publisher.view.problems) or "try again in a moment",
-            )
+            return Refusal(facts=NotReady(self.closing, self._publisher.view.problems))
         if not facts.certain:
-            return Denial(
-                code=DenialCode.LEDGER,
-                message=conditions.node.get("ledger") or "the ledger was lost, and not all is known yet",
-                hint="nothing new is granted until it is; delete these pods, or see hamictl mig repair without hamid",
-            )
+            return Refusal(facts=LedgerUncertain(conditions.node.get("ledger", "")))
         return None
 
     def _again(
         self, how: Again, claim: Claim, identified: Identified, owner: PodOwner, config: Config
-    ) -> Grant | Denial:
+    ) -> Grant | Refusal:
         """The answer of before, once more or to the container that comes after."""
         if how is Again.REPEAT:
             granted = self._ledger.granted(claim.name)
@@ -242,28 +236,26 @@ class Allocator:
             granted = self._granting.hand_on(claim, identified, owner, config)
         self._publisher.publish()
         if granted is None:
-            return Denial(
-                code=DenialCode.LEDGER, message=f"claim '{claim.name}' carries no grant", hint="delete the pod"
-            )
+            return Refusal(facts=NoGrantKept(claim.name))
         return granted
 
-    def _begin(self, choice: Choice, identified: Identified, owner: PodOwner, config: Config) -> Begun | Denial:
+    def _begin(self, choice: Choice, identified: Identified, owner: PodOwner, config: Config) -> Begun | Refusal:
         if choice.shares:
             try:
                 self._granting.check_library(config)
             except LibraryMissing as error:
-                return Denial(code=DenialCode.LIBRARY, message=error.message, hint=error.hint)
+                return refusal_of(error)
         run, name = self._ledger.begin_grant(owner, choice.steps, seats=choice.seats, shares=choice.shares)
         self._parts.runs.begin(run, choice.steps)
         return Begun(run, name, choice, identified, owner, config)
 
-    def _worth_waiting(self, denial: Denial, call: Call, pods: PodList, waited: float) -> bool:
+    def _worth_waiting(self, refusal: Refusal, call: Call, pods: PodList, waited: float) -> bool:
         """True when what stands in the way may pass by itself before the deadline."""
         if time.monotonic() + _POLL_SECONDS >= call.until or self.closing:
             return False
-        if denial.code is DenialCode.NO_POD:
+        if refusal.code is RefusalCode.NO_POD:
             return waited < _UNKNOWN_SECONDS
-        if denial.code is not DenialCode.NO_FIT:
+        if refusal.code is not RefusalCode.NO_FIT:
             return False
         # Changes on their way may make room, and so do pods that are over; kubelet gives ids anew when one is.
         claims = self._ledger.facts().claims
@@ -274,7 +266,7 @@ class Allocator:
 
     # -- making --
 
-    def _carry_out(self, begun: Begun, call: Call) -> Grant | Denial | None:
+    def _carry_out(self, begun: Begun, call: Call) -> Grant | Refusal | None:
         """Make what was decided; None when it is to be decided anew."""
         until = call.until
         running = Running(self._parts.session, begun.run, claim=begun.claim, until=until)
@@ -322,30 +314,31 @@ class Allocator:
         thread.start()
         thread.join(max(until - time.monotonic(), 0.0))
 
-    def _judge(self, error: Exception, failed: set[str], call: Call) -> Denial | None:
+    def _judge(self, error: Exception, failed: set[str], call: Call) -> Refusal | None:
         """None when another try may succeed: on the same GPU for what passes, on others for what does not."""
-        denial = denial_of(error)
+        refusal = refusal_of(error)
         left = call.until - time.monotonic()
         if left < _PAUSE_SECONDS or self.closing or isinstance(error, LedgerFailed):
-            return denial
+            return refusal
         if is_transient(error):
             time.sleep(_PAUSE_SECONDS)
             return None
         fresh = failed - call.avoid.keys()
-        call.avoid.update(dict.fromkeys(fresh, denial))
-        return None if fresh else denial
+        call.avoid.update(dict.fromkeys(fresh, refusal))
+        return None if fresh else refusal
 
-    def _log(self, ids: Sequence[str], outcome: Grant | Denial, seconds: float) -> None:
+    def _log(self, ids: Sequence[str], outcome: Grant | Refusal, seconds: float) -> None:
         log = self._parts.log
         if isinstance(outcome, Grant):
             log.info("allocated", claim=outcome.claim, devices=len(ids), seconds=round(seconds, 4))
         else:
+            words = for_pod(outcome)
             log.warning(
                 "allocate_refused",
                 code=outcome.code.value,
-                text=outcome.message,
-                hint=outcome.hint,
-                reasons=list(outcome.reasons),
+                text=words.message,
+                hint=words.hint,
+                reasons=list(words.reasons),
                 devices=list(ids),
             )
 
@@ -353,17 +346,3 @@ class Allocator:
 def is_transient(error: Exception) -> bool:
     """True for what may be otherwise a moment later."""
     return isinstance(error, InUse | ForeignInstance) or (isinstance(error, NvmlFailed) and error.code in _TRANSIENT)
-
-
-def denial_of(error: Exception) -> Denial:
-    """A failure as the answer that kubelet gets; raises what is no error of ours."""
-    if not isinstance(error, HamiError):
-        raise error
-    code = DenialCode.DRIVER
-    if isinstance(error, DriverHung):
-        code = DenialCode.DEADLINE
-    elif isinstance(error, LedgerFailed):
-        code = DenialCode.LEDGER
-    elif isinstance(error, LibraryMissing):
-        code = DenialCode.LIBRARY
-    return Denial(code=code, message=error.message, hint=error.hint)

@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from hamid.core.claims.allocate import Choice
 from hamid.core.claims.claim import Claim, ClaimedSeat, ClaimedShare, InstanceKey, PodOwner, instance_at
 from hamid.core.claims.grant import DeviceNode, Grant
-from hamid.core.claims.identity import Identified
 from hamid.core.claims.mig_grant import mig_grant
 from hamid.core.claims.share_grant import HostPaths, share_grant, wants_control
+from hamid.core.claims.which_container import Identified
 from hamid.core.config.config import Config, Mode
 from hamid.core.errors import InUse, NodeError
 from hamid.core.hardware.gpu import Gpu, Health
@@ -146,7 +146,7 @@ class Granting:
             choice.shares,
             nodes,
             config=config,
-            asked=identified.asked,
+            request=identified.request,
             host=self._host(owner, config),
             token=os.urandom(_TOKEN_BYTES).hex(),
             controlled=wants_control(env.get("CUDA_DISABLE_CONTROL", "")),

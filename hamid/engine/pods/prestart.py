@@ -10,15 +10,18 @@ from collections.abc import Iterable
 
 from hamid.core.claims.allocate import Choice
 from hamid.core.claims.claim import Claim
-from hamid.core.claims.grant import Denial, DenialCode, DeviceNode
-from hamid.core.claims.identity import started_by
+from hamid.core.claims.failure import refusal_of
+from hamid.core.claims.grant import DeviceNode
 from hamid.core.claims.mig_grant import visible_devices
+from hamid.core.claims.pod_text import for_pod
 from hamid.core.claims.restore import can_restore, missing_steps
+from hamid.core.claims.which_container import started_by
 from hamid.core.config.config import Mode
 from hamid.core.errors import HamiError, LibraryMissing
 from hamid.core.hardware.gpu import Health
+from hamid.core.planner.refusal import GrantLost, NoClaim, Refusal
 from hamid.engine.pods import share_folders
-from hamid.engine.pods.allocate import denial_of, is_transient
+from hamid.engine.pods.allocate import is_transient
 from hamid.engine.pods.grant import Granting
 from hamid.engine.pods.parts import NodeParts
 from hamid.node.driver.device_nodes import CAPABILITIES
@@ -26,7 +29,6 @@ from hamid.node.driver.device_nodes import CAPABILITIES
 # Kubelet waits 30 s for the answer.
 SECONDS = 27.0
 _PAUSE_SECONDS = 0.2
-_NEW_POD = "delete the pod; its successor gets a new grant"
 
 
 class Prestart:
@@ -46,25 +48,26 @@ class Prestart:
         self._log = parts.log
         self._granting = granting
 
-    def check(self, device_ids: tuple[str, ...]) -> Denial | None:
+    def check(self, device_ids: tuple[str, ...]) -> Refusal | None:
         """None when everything is there; raises HamiError for what nobody expects."""
         began, result = time.monotonic(), "error"
         try:
-            denial, restored = self._check(device_ids, began + SECONDS)
-            result = denial.code.value if denial is not None else "restored" if restored else "ok"
+            refusal, restored = self._check(device_ids, began + SECONDS)
+            result = refusal.code.value if refusal is not None else "restored" if restored else "ok"
         except HamiError as error:
             result = type(error).__name__
             raise
         finally:
             self._counters.add("hamid_prestart_total", result=result)
             self._counters.observe("hamid_prestart_duration_seconds", time.monotonic() - began)
-        if denial is not None:
-            self._log.warning("start_refused", code=denial.code.value, text=denial.message, hint=denial.hint)
+        if refusal is not None:
+            words = for_pod(refusal)
+            self._log.warning("start_refused", code=refusal.code.value, text=words.message, hint=words.hint)
         elif restored:
             self._log.info("restored_for_start", devices=list(device_ids))
-        return denial
+        return refusal
 
-    def _check(self, ids: tuple[str, ...], until: float) -> tuple[Denial | None, bool]:
+    def _check(self, ids: tuple[str, ...], until: float) -> tuple[Refusal | None, bool]:
         while not self._conditions.now.restored and (left := until - time.monotonic()) > 0:
             self._publisher.wait(self._publisher.serial(), min(left, _PAUSE_SECONDS))
         facts = self._ledger.facts()
@@ -73,24 +76,24 @@ class Prestart:
             return self._unknown(trusted=facts.certain), False
         restored = False
         for claim in claims:
-            denial, again = self._check_claim(claim, until)
+            refusal, again = self._check_claim(claim, until)
             restored = restored or again
-            if denial is not None:
-                return denial, restored
+            if refusal is not None:
+                return refusal, restored
         return None, restored
 
-    def _unknown(self, *, trusted: bool) -> Denial | None:
+    def _unknown(self, *, trusted: bool) -> Refusal | None:
         """Nobody promised these ids; after a lost ledger that says nothing against the container."""
         if not trusted:
             return None
-        return Denial(code=DenialCode.LOST, message="no claim holds these devices any more", hint=_NEW_POD)
+        return Refusal(facts=NoClaim())
 
-    def _check_claim(self, claim: Claim, until: float) -> tuple[Denial | None, bool]:
+    def _check_claim(self, claim: Claim, until: float) -> tuple[Refusal | None, bool]:
         if claim.shares and claim.owner is not None:
             try:
                 self._granting.check_library(self._config.value)
             except LibraryMissing as error:
-                return Denial(code=DenialCode.LIBRARY, message=error.message, hint=error.hint), False
+                return refusal_of(error), False
             # Kubelet hands out the nodes that it was told of at Allocate, also after a boot.
             tuple(self._granting.nodes_of_shares(claim.shares))
             return None, share_folders.ensure(self._paths, self._config.value, claim.owner)
@@ -98,7 +101,7 @@ class Prestart:
         with self._turns.in_turn(claim.name):
             return self._check_instances(claim, until)
 
-    def _check_instances(self, claim: Claim, until: float) -> tuple[Denial | None, bool]:
+    def _check_instances(self, claim: Claim, until: float) -> tuple[Refusal | None, bool]:
         while True:
             error = None
             try:
@@ -109,7 +112,7 @@ class Prestart:
             if error is None:
                 return told, restored
             if not is_transient(error) or time.monotonic() + _PAUSE_SECONDS > until:
-                return denial_of(error), False
+                return refusal_of(error), False
             time.sleep(_PAUSE_SECONDS)
 
     def _bring_back(self, claim: Claim, until: float) -> bool:
@@ -132,7 +135,7 @@ class Prestart:
         for outcome in session.workers.run(tasks, until=until).values():
             outcome.get()
 
-    def _told_otherwise(self, claim: Claim, until: float) -> Denial | None:
+    def _told_otherwise(self, claim: Claim, until: float) -> Refusal | None:
         choice = Choice(mode=Mode.MIG, seats=claim.seats)
         made = self._granting.look(choice, claim.name, until, idle=False)
         granted = self._ledger.granted(claim.name)
@@ -143,12 +146,8 @@ class Prestart:
         gone += sorted(_capabilities(granted.devices) - _capabilities(made.nodes))
         if not gone:
             return None
-        there = ", ".join(f"{each.profile}@{each.seat.start} is {made.uuids[each.seat]}" for each in claim.seats)
-        return Denial(
-            code=DenialCode.LOST,
-            message=f"the container was told {', '.join(gone)}, which is gone: {there or 'nothing is left'}",
-            hint=_NEW_POD,
-        )
+        there = tuple((f"{each.profile}@{each.seat.start}", made.uuids[each.seat]) for each in claim.seats)
+        return Refusal(facts=GrantLost(tuple(gone), there))
 
 
 def _capabilities(nodes: Iterable[DeviceNode]) -> set[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from hamid.core.claims.identity import Identified
+from hamid.core.claims.which_container import Identified
 from hamid.core.pods.pods import PodList
 from hamid.node.ports import PodSource
 

@@ -15,8 +15,9 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from hamid.core.claims.device_ids import PluginDevice
-from hamid.core.claims.grant import Denial, Grant
+from hamid.core.claims.grant import Grant
 from hamid.core.errors import HamiError
+from hamid.core.planner.refusal import Refusal
 from hamid.node.kubelet.api import deviceplugin_pb2
 from hamid.serve import grpc_status
 from hamid.serve.plugin.feed import DeviceFeed
@@ -45,7 +46,7 @@ class GpuNode(Protocol):
         """Which ids of the available ones the planner would take."""
         ...
 
-    def allocate(self, device_ids: tuple[str, ...], *, deadline_seconds: float | None = None) -> Grant | Denial:
+    def allocate(self, device_ids: tuple[str, ...], *, deadline_seconds: float | None = None) -> Grant | Refusal:
         """Give these ids to the container that waits for them."""
         ...
 
@@ -53,7 +54,7 @@ class GpuNode(Protocol):
         """Take back a grant that nobody received."""
         ...
 
-    def prestart(self, device_ids: tuple[str, ...]) -> Denial | None:
+    def prestart(self, device_ids: tuple[str, ...]) -> Refusal | None:
         """Verify or restore what the ids stand for."""
         ...
 
@@ -94,7 +95,7 @@ class PluginCalls:
         """A blocking call of the engine, on a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._others, call, *values)
 
-    async def allocate(self, requests: list[tuple[str, ...]], seconds: float) -> tuple[Grant, ...] | Denial:
+    async def allocate(self, requests: list[tuple[str, ...]], seconds: float) -> tuple[Grant, ...] | Refusal:
         """Grants for all requests or for none; a cancelled caller leaves nothing behind."""
         loop = asyncio.get_running_loop()
         delivery = _Delivery()
@@ -110,12 +111,12 @@ class PluginCalls:
 
     def _allocate_all(
         self, requests: list[tuple[str, ...]], until: float, clock: Callable[[], float], delivery: _Delivery
-    ) -> tuple[Grant, ...] | Denial:
+    ) -> tuple[Grant, ...] | Refusal:
         grants: list[Grant] = []
         try:
             for ids in requests:
                 outcome = self.node.allocate(ids, deadline_seconds=max(until - clock(), 0.0))
-                if isinstance(outcome, Denial):
+                if isinstance(outcome, Refusal):
                     self._undo(tuple(grants))
                     return outcome
                 grants.append(outcome)
@@ -191,16 +192,16 @@ class PluginService:
         left = context.time_remaining()
         seconds = self._calls.deadline_seconds if left is None else min(left, self._calls.deadline_seconds)
         outcome = await self._guarded(context, self._calls.allocate(requests, seconds))
-        if isinstance(outcome, Denial):
-            await context.abort(*grpc_status.of_denial(outcome))
+        if isinstance(outcome, Refusal):
+            await context.abort(*grpc_status.of_refusal(outcome))
         return grpc_status.of_grants(outcome)
 
     async def PreStartContainer(self, request: Any, context: Any) -> Any:  # noqa: N802
         """What the ids stand for is there, or the start is refused."""
         await _check_ids(context, request.devices_ids)
-        denial = await self._engine(context, self._calls.node.prestart, tuple(request.devices_ids))
-        if denial is not None:
-            await context.abort(*grpc_status.of_denial(denial))
+        refusal = await self._engine(context, self._calls.node.prestart, tuple(request.devices_ids))
+        if refusal is not None:
+            await context.abort(*grpc_status.of_refusal(refusal))
         return deviceplugin_pb2.PreStartContainerResponse()
 
     def _prefer(self, request: Any) -> tuple[str, ...]:
@@ -276,9 +277,9 @@ def handlers(service: PluginService) -> Any:
     }
     methods = {
         name: grpc.unary_unary_rpc_method_handler(
-            _parsed(getattr(service, name), asked), None, answered.SerializeToString
+            _parsed(getattr(service, name), taken), None, answered.SerializeToString
         )
-        for name, (asked, answered) in unary.items()
+        for name, (taken, answered) in unary.items()
     }
     # Its request is an empty message, in which nothing is to be read.
     methods["ListAndWatch"] = grpc.unary_stream_rpc_method_handler(

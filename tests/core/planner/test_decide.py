@@ -13,10 +13,14 @@ from hamid.core.hardware.profile import Placement
 from hamid.core.hardware.snapshot import Snapshot
 from hamid.core.planner.decide import decide
 from hamid.core.planner.offer import seats_of
-from hamid.core.planner.plan import Action, Plan, ReasonCode, Refusal
+from hamid.core.planner.plan import Action, Plan
+from hamid.core.planner.reasons import ReasonCode
+from hamid.core.planner.refusal import Refusal
+from hamid.core.planner.refusal_text import hint, message
 from hamid.core.planner.request import make_request
 from hamid.core.planner.steps import CreateInstance, DestroyInstance, SetMigMode
 from hamid.core.planner.what_if import assume_occupied
+from hamid.core.units import parse_memory
 from hamid.node.config.files import builtin_templates
 from hamid.testing.boards import gpu_of, known_boards, node_of
 
@@ -24,7 +28,7 @@ TABLE = builtin_templates()
 
 
 def ask(node, memory, count=1, **options):
-    return decide(make_request(count=count, memory=memory, **options), node, TABLE)
+    return decide(make_request(count=count, memory=parse_memory(memory), **options), node, TABLE)
 
 
 def serving(plan):
@@ -73,8 +77,8 @@ def test_a_request_that_the_frozen_template_lacks_is_refused_with_the_reason():
     assert isinstance(refusal, Refusal)
     (reason,) = refusal.reasons
     assert reason.code is ReasonCode.TEMPLATE_IN_USE
-    assert "3g.20gb*2" in reason.message
-    assert "2g.10gb@0" in reason.message
+    assert "3g.20gb*2" in message(reason.facts)
+    assert "2g.10gb@0" in message(reason.facts)
 
 
 def test_gpus_in_use_come_before_idle_ones():
@@ -102,7 +106,7 @@ def test_an_idle_foreign_instance_in_the_way_is_left_unless_reclaim_is_said():
     node = Snapshot(gpus=(gpu_of("A100-40GB", instances=(idle("7g.40gb", 0, 0, 8, 40192),)),))
     refusal = ask(node, "8000", 2)
     assert refusal.reasons[0].code is ReasonCode.FOREIGN_INSTANCE
-    assert "--reclaim-idle" in refusal.reasons[0].hint
+    assert "--reclaim-idle" in hint(refusal.reasons[0])
     plan = ask(node, "8000", 2, reclaim_idle=True)
     assert [type(step) for step in plan.steps] == [DestroyInstance, CreateInstance, CreateInstance]
 
@@ -130,8 +134,8 @@ def test_a_gpu_that_cannot_serve_says_why_and_what_to_do(changes, code):
     """Each state of a GPU that rules it out has its own code, a message and a hint."""
     refusal = ask(Snapshot(gpus=(replace(gpu_of("A30-24GB"), **changes),)), "4000")
     assert [reason.code for reason in refusal.reasons] == [code]
-    assert refusal.reasons[0].message
-    assert refusal.reasons[0].hint
+    assert message(refusal.reasons[0].facts)
+    assert hint(refusal.reasons[0])
 
 
 def test_mig_off_is_refused_when_it_must_stay_off():
@@ -144,7 +148,7 @@ def test_more_memory_than_any_profile_names_the_largest():
     """The refusal of an impossible size says what would be possible."""
     refusal = ask(node_of("A30-24GB"), "30000")
     assert refusal.reasons[0].code is ReasonCode.NO_PROFILE_THAT_LARGE
-    assert "24576" in refusal.reasons[0].message
+    assert "24576" in message(refusal.reasons[0].facts)
 
 
 def test_a_template_that_promises_more_than_the_driver_gives_is_warned_of():

@@ -10,13 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from hamid.core.claims.asking import BadAsk, ask
 from hamid.core.claims.claim import Claim, PodOwner
-from hamid.core.claims.container_request import ContainerRequest
-from hamid.core.claims.grant import Denial, DenialCode
-from hamid.core.claims.identity import Identified
-from hamid.core.claims.which_container import identify
+from hamid.core.claims.container_request import ContainerRequest, InvalidRequest, read_request
+from hamid.core.claims.pod_text import for_pod
+from hamid.core.claims.which_container import Identified, identify
 from hamid.core.config.config import Ambiguity, Config, Mode
+from hamid.core.planner.refusal import Refusal, RefusalCode
 from hamid.core.pods.pod_list import decode_pods
 from hamid.core.pods.pods import Container, Holding, HoldingList, Pod, PodList
 from hamid.core.pods.quantity import parse, whole
@@ -73,10 +72,10 @@ def who(*pods, ids=("a",), claims=(), holdings=(), complete=True, refused=(), **
 def test_who_was_refused_stands_in_nobodys_way_and_is_meant_when_nobody_else_waits():
     """Kubelet lists a refused pod as waiting for a while, and asks for it anew only after its own restart."""
     first, second = pod("first", container(memory="8000")), pod("second", container(memory="4000"), created=1.0)
-    assert who(first, second) == DenialCode.AMBIGUOUS
+    assert who(first, second) == RefusalCode.AMBIGUOUS
     assert who(first, second, refused=("first",)) == ("second", "main")
     assert who(first, refused=("first",)) == ("first", "main")
-    assert who(first, second, refused=("first", "second")) == DenialCode.AMBIGUOUS
+    assert who(first, second, refused=("first", "second")) == RefusalCode.AMBIGUOUS
 
 
 @pytest.mark.parametrize(
@@ -117,10 +116,10 @@ def test_limits_come_before_annotations_and_both_before_defaults():
     """The same name is looked up in the container, then in its pod, then in the configuration."""
     config = replace(CONFIG, default_memory_mib=300, default_cores_percent=7)
     annotations = {"nvidia.com/gpumem": "200", "nvidia.com/gpucores": "30"}
-    assert ask(pod("a", annotations=annotations), container(memory="100"), config).memory_mib == 100
-    assert ask(pod("a", annotations=annotations), container(), config).memory_mib == 200
-    assert ask(pod("a", annotations=annotations), container(), config).cores_percent == 30
-    assert ask(pod("a"), container(), config) == ContainerRequest(count=1, memory_mib=300, cores_percent=7)
+    assert read_request(pod("a", annotations=annotations), container(memory="100"), config).memory_mib == 100
+    assert read_request(pod("a", annotations=annotations), container(), config).memory_mib == 200
+    assert read_request(pod("a", annotations=annotations), container(), config).cores_percent == 30
+    assert read_request(pod("a"), container(), config) == ContainerRequest(count=1, memory_mib=300, cores_percent=7)
 
 
 def test_memory_in_mib_comes_before_percent_and_is_multiplied():
@@ -128,9 +127,9 @@ def test_memory_in_mib_comes_before_percent_and_is_multiplied():
     limits = {RESOURCE: "1", "nvidia.com/gpumem": "10", "nvidia.com/gpumem-percentage": "50"}
     both = Container(name="c", limits=limits)
     config = replace(CONFIG, memory_factor=1024)
-    assert ask(pod("a"), both, config).memory_mib == 10240
+    assert read_request(pod("a"), both, config).memory_mib == 10240
     percent = replace(both, limits={RESOURCE: "1", "nvidia.com/gpumem-percentage": "50"})
-    assert ask(pod("a"), percent, config) == ContainerRequest(count=1, memory_percent=50)
+    assert read_request(pod("a"), percent, config) == ContainerRequest(count=1, memory_percent=50)
 
 
 @pytest.mark.parametrize(
@@ -146,8 +145,8 @@ def test_memory_in_mib_comes_before_percent_and_is_multiplied():
 )
 def test_what_makes_no_sense_is_named(key, text):
     """A value out of bounds is refused with pod, container and key, never read as something else."""
-    found = ask(pod("a", annotations={key: text}), container(), CONFIG)
-    assert isinstance(found, BadAsk)
+    found = read_request(pod("a", annotations={key: text}), container(), CONFIG)
+    assert isinstance(found, InvalidRequest)
     assert key in found.text
     assert "ns/a" in found.text
 
@@ -159,7 +158,7 @@ def test_annotations_select_gpus_and_mode():
         "nvidia.com/nouse-gpuuuid": "GPU-1",
         "nvidia.com/vgpu-mode": "mig",
     }
-    found = ask(pod("a", annotations=annotations), container(), CONFIG)
+    found = read_request(pod("a", annotations=annotations), container(), CONFIG)
     assert (found.use_types, found.avoid_uuids, found.mode) == (("A100", "H100"), ("GPU-1",), Mode.MIG)
 
 
@@ -177,7 +176,7 @@ def test_the_only_one_that_waits_is_it():
     held = Holding(namespace="ns", pod="holds", container="main", resource=RESOURCE, device_ids=("h",))
     claims = [owner("has", ids=("z",))]
     assert who(*others, pod("it"), claims=claims, holdings=(held,)) == ("it", "main")
-    assert who(*others, claims=claims, holdings=(held,)) is DenialCode.NO_POD
+    assert who(*others, claims=claims, holdings=(held,)) is RefusalCode.NO_POD
 
 
 def test_an_init_containers_ids_again_are_for_the_next_container_that_asks_for_as_many():
@@ -190,7 +189,7 @@ def test_an_init_containers_ids_again_are_for_the_next_container_that_asks_for_a
     two = pod("d", container("one"), container("other"))
     each = [owner("d", "one", confirmed=False), owner("d", "other", ids=("b",), confirmed=False)]
     assert who(two, claims=each) == ("d", "one")
-    assert who(two, ids=("c",), claims=each) is DenialCode.NO_POD
+    assert who(two, ids=("c",), claims=each) is RefusalCode.NO_POD
     alone = pod("b", container("init", init=True), container("two", count="2"))
     assert who(alone, claims=[owner("b", "init", confirmed=False)]) == ("b", "init")
     sidecar = pod("c", container("side", init=True, restartable=True), container())
@@ -202,7 +201,7 @@ def test_equal_pods_are_interchangeable_and_different_ones_are_not_guessed():
     first, second = pod("a", created=2.0), pod("b", created=1.0)
     assert who(first, second) == ("b", "main")
     larger = pod("c", container(memory="100"), created=0.5)
-    assert who(first, second, larger) is DenialCode.AMBIGUOUS
+    assert who(first, second, larger) is RefusalCode.AMBIGUOUS
     assert who(first, second, larger, on_ambiguity=Ambiguity.OLDEST) == ("c", "main")
     assert who(first, second, larger, on_ambiguity=Ambiguity.NEWEST) == ("a", "main")
     assert who(first, second, on_ambiguity=Ambiguity.NEWEST) == ("b", "main")
@@ -214,7 +213,7 @@ def test_a_pod_is_gone_through_in_kubelets_order():
     it = pod("a", *containers)
     assert who(it) == ("a", "init")
     assert who(it, claims=[owner("a", "init")]) == ("a", "app")
-    assert who(it, ids=("x", "y"), claims=[owner("a", "init")]) is DenialCode.NO_POD
+    assert who(it, ids=("x", "y"), claims=[owner("a", "init")]) is RefusalCode.NO_POD
     assert who(it, ids=("x", "y"), claims=[owner("a", "init"), owner("a", "app")]) == ("a", "two")
 
 
@@ -222,20 +221,20 @@ def test_the_same_ids_again_are_the_same_container_until_confirmed():
     """A lost answer is asked for again; a container that kubelet confirmed never is."""
     it = pod("a")
     assert who(it, claims=[owner("a", confirmed=False)]) == ("a", "main")
-    assert who(it, claims=[owner("a", confirmed=True)]) is DenialCode.NO_POD
-    assert who(it, ids=("other",), claims=[owner("a", confirmed=False)]) is DenialCode.NO_POD
+    assert who(it, claims=[owner("a", confirmed=True)]) is RefusalCode.NO_POD
+    assert who(it, ids=("other",), claims=[owner("a", confirmed=False)]) is RefusalCode.NO_POD
 
 
 def test_without_any_list_nobody_is_identified():
     """A source that does not answer is named in the refusal."""
     found = identify(PodList(complete=False, problem="kubelet answered 403"), NOBODY, (), ("a",), CONFIG)
-    assert isinstance(found, Denial)
-    assert "403" in found.message
+    assert isinstance(found, Refusal)
+    assert "403" in for_pod(found).message
 
 
 def test_a_lone_bad_request_is_refused_as_such():
     """The pod's own mistake is told, not that nobody was found."""
-    assert who(pod("a", container(memory="x"))) is DenialCode.BAD_REQUEST
+    assert who(pod("a", container(memory="x"))) is RefusalCode.BAD_REQUEST
 
 
 def listed(*items):

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An error as the refusal that kubelet gets: one row for each class of error."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from hamid.core.errors import (
+    DaemonMissing,
+    DriverHung,
+    DriverMissing,
+    ForeignInstance,
+    GpuLost,
+    HamiError,
+    Interrupted,
+    InUse,
+    KubeletFailed,
+    LedgerBusy,
+    LedgerFailed,
+    LedgerUntrusted,
+    LibraryBusy,
+    LibraryFailed,
+    LibraryMissing,
+    LibraryRefused,
+    ModePending,
+    NodeError,
+    NotPermitted,
+    NvmlFailed,
+    OtherMaster,
+    StalePlan,
+    UnsafePath,
+    UsageError,
+)
+from hamid.core.located import ConfigError
+from hamid.core.planner.refusal import Failed, Refusal, RefusalCode
+
+# DRIVER is for every trouble of the node that has no code of its own.
+CODES: Final[Mapping[type[HamiError], RefusalCode]] = {
+    HamiError: RefusalCode.DRIVER,
+    UsageError: RefusalCode.BAD_REQUEST,
+    ConfigError: RefusalCode.BAD_REQUEST,
+    Interrupted: RefusalCode.DRIVER,
+    NotPermitted: RefusalCode.DRIVER,
+    NodeError: RefusalCode.DRIVER,
+    DriverMissing: RefusalCode.DRIVER,
+    NvmlFailed: RefusalCode.DRIVER,
+    GpuLost: RefusalCode.DRIVER,
+    LibraryFailed: RefusalCode.DRIVER,
+    LibraryMissing: RefusalCode.LIBRARY,
+    LibraryRefused: RefusalCode.DRIVER,
+    LibraryBusy: RefusalCode.DRIVER,
+    UnsafePath: RefusalCode.DRIVER,
+    StalePlan: RefusalCode.DRIVER,
+    InUse: RefusalCode.DRIVER,
+    ModePending: RefusalCode.DRIVER,
+    ForeignInstance: RefusalCode.DRIVER,
+    DriverHung: RefusalCode.DEADLINE,
+    OtherMaster: RefusalCode.DRIVER,
+    KubeletFailed: RefusalCode.DRIVER,
+    DaemonMissing: RefusalCode.DRIVER,
+    LedgerBusy: RefusalCode.LEDGER,
+    LedgerFailed: RefusalCode.LEDGER,
+    LedgerUntrusted: RefusalCode.LEDGER,
+}
+
+
+def refusal_of(error: Exception) -> Refusal:
+    """The refusal for an error; a class without a row has that of its nearest base. Raises what is no error of ours."""
+    if not isinstance(error, HamiError):
+        raise error
+    code = next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
+    return failed(code, error)
+
+
+def failed(code: RefusalCode, error: HamiError) -> Refusal:
+    """The refusal for an error whose code is known from where it happened."""
+    return Refusal(facts=Failed(code, error.message, error.hint))

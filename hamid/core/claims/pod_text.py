@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A refusal in words for a pod: what kubelet is told, and hamid's log.
+
+The reader has a pod that does not start and typed no command, so no option of hamictl mig plan is named.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from hamid.core.planner import refusal as why
+from hamid.core.planner import refusal_text
+from hamid.core.planner.reasons import NotServed, Reason, ReasonCode
+
+_NO_GPU: Final = "no GPU of this node can serve the request"
+_SEE_NODE: Final = "see hamictl gpu list and hamictl config show"
+_MAKE_ROOM: Final = "delete a container, ask for less, or see hamictl alloc list"
+_NEW_POD: Final = "delete the pod; its successor gets a new grant"
+_MAX_ID: Final = 80
+_BY_CODE: Final[Mapping[ReasonCode, str]] = {
+    ReasonCode.TEMPLATE_IN_USE: "wait until they are released, or set policy: packed",
+    ReasonCode.NO_FREE_PLACEMENT: _MAKE_ROOM,
+    ReasonCode.NO_PROFILE_THAT_LARGE: "ask for less memory; see hamictl mig profiles",
+    ReasonCode.UNKNOWN_MODEL: "give templates for it in device-config.yaml, or set policy: packed",
+}
+
+
+class PodText(Struct, frozen=True):
+    """What happened, what to do, and why, GPU by GPU or container by container."""
+
+    message: str
+    hint: str = ""
+    reasons: tuple[str, ...] = ()
+
+
+def for_pod(refusal: why.Refusal) -> PodText:
+    """The words of a refusal."""
+    facts = refusal.facts
+    if isinstance(facts, why.NoKind):
+        return _joined([for_pod(each) for each in facts.refusals])
+    reasons = [f"GPU {each.gpu}: {_reason(each)}" for each in refusal.reasons]
+    if isinstance(facts, why.Ambiguous):
+        reasons = [f"{container}: {wants}" for container, wants in facts.waiting]
+    message, hint = _words(facts, refusal.reasons)
+    return PodText(message, hint, tuple(reasons))
+
+
+def _joined(texts: Sequence[PodText]) -> PodText:
+    message = "; ".join(dict.fromkeys(text.message for text in texts))
+    return PodText(message, texts[0].hint, tuple(reason for text in texts for reason in text.reasons))
+
+
+# -- what happened, and what to do --
+
+
+def _words(facts: why.PlainFacts, reasons: Sequence[Reason]) -> tuple[str, str]:
+    if isinstance(facts, why.NoFit):
+        return _no_fit(facts, reasons)
+    if isinstance(facts, why.Unidentified):
+        return _unidentified(facts)
+    return _claim(facts) if isinstance(facts, why.ClaimProblem) else _node(facts)
+
+
+def _no_fit(facts: why.NoFit, reasons: Sequence[Reason]) -> tuple[str, str]:
+    match facts:
+        case why.NoInstances():
+            return f"no room for {facts.wanted}", next(filter(None, map(_hint, reasons)), _SEE_NODE)
+        case why.NoShares():
+            gpus = f"{facts.count} GPU{'s' if facts.count > 1 else ''}"
+            return f"no {gpus} with room for {facts.size}", _MAKE_ROOM if facts.eligible else _SEE_NODE
+        case why.NoGpu():
+            return _NO_GPU, _SEE_NODE
+
+
+def _unidentified(facts: why.Unidentified) -> tuple[str, str]:
+    match facts:
+        case why.RepeatedDevice():
+            return "the same device id is asked for twice", ""
+        case why.UnknownDevice():
+            hint = "kubelet has an old list of devices; delete the pod, its successor gets one of today"
+            return f"'{facts.device_id[:_MAX_ID]}' is no device of this node", hint
+        case why.PodsUnknown():
+            problem = facts.problem or "the list of pods is not complete"
+            return f"nobody can say which container asks: {problem}", "see pods_source in docs/config.md"
+        case why.NoPodWaits():
+            hint = facts.problem or "it may have been deleted, or be missing from the list of pods"
+            return f"no pod on this node waits for {facts.count} of {facts.resource}", hint
+        case why.InvalidPod():
+            return facts.problem, "mend the pod and create it anew"
+        case why.Ambiguous():
+            hint = "let them start one after the other, or set on_ambiguity"
+            return f"{facts.count} containers wait for as many devices and ask for different things", hint
+
+
+def _claim(facts: why.ClaimProblem) -> tuple[str, str]:
+    match facts:
+        case why.NoGrantKept():
+            return f"claim '{facts.claim}' carries no grant", "delete the pod"
+        case why.NoClaim():
+            return "no claim holds these devices any more", _NEW_POD
+        case why.GrantLost():
+            there = ", ".join(f"{name} is {uuid}" for name, uuid in facts.there) or "nothing is left"
+            return f"the container was told {', '.join(facts.gone)}, which is gone: {there}", _NEW_POD
+
+
+def _node(facts: why.NodeProblem) -> tuple[str, str]:
+    match facts:
+        case why.NotReady():
+            message = "hamid is ending" if facts.ending else "hamid has not restored every claim yet"
+            return message, "; ".join(facts.problems) or "try again in a moment"
+        case why.LedgerUncertain():
+            hint = "nothing new is granted until it is; delete these pods, or see hamictl mig repair without hamid"
+            return facts.problem or "the ledger was lost, and not all is known yet", hint
+        case why.Failed():
+            return facts.message, facts.hint
+
+
+# -- a GPU's reason --
+
+
+def _reason(reason: Reason) -> str:
+    facts = reason.facts
+    if isinstance(facts, NotServed):
+        return f"the driver does not serve it: {facts.note}"
+    return refusal_text.message(facts)
+
+
+def _hint(reason: Reason) -> str:
+    """What to do where a GPU has no room; a GPU that is out for another reason gives no advice."""
+    if isinstance(reason.facts, NotServed) or reason.code is ReasonCode.EXCLUDED:
+        return ""
+    if reason.code is ReasonCode.FOREIGN_INSTANCE:
+        command = f"hamictl mig repair --reclaim-idle -i {reason.gpu}"
+        return f"set foreign_instances: reclaim, or stop hamid, run '{command}' and start it again"
+    return _BY_CODE.get(reason.code) or refusal_text.hint(reason)
