@@ -10,7 +10,7 @@ from msgspec import Struct
 from hamictl.prompt import agreed
 from hamictl.render.change import change_page, plan_as_change
 from hamictl.render.steps import step_text
-from hamid.core.documents.envelope import change_document, outcome_document
+from hamid.core.documents.changes import change_document, outcome_document
 from hamid.core.errors import UsageError
 from hamid.core.exits import Exit
 from hamid.core.planner.plan import Plan

@@ -11,7 +11,8 @@ from hamictl.render import inventory
 from hamictl.render.plan import plan_page
 from hamictl.request_options import RequestOptions
 from hamictl.session import Session
-from hamid.core.documents.envelope import instances_document, plan_document, profiles_document, templates_document
+from hamid.core.documents.inventory import instances_document, profiles_document, templates_document
+from hamid.core.documents.plans import plan_document
 from hamid.core.exits import Exit
 from hamid.core.hardware.snapshot import select_gpus
 from hamid.core.planner.decide import decide

@@ -15,7 +15,8 @@ from hamictl.render.plan import plan_page
 from hamictl.request_options import RequestOptions
 from hamictl.session import Output, Session
 from hamid.core.claims.claim import operator_name
-from hamid.core.documents.envelope import change_document, plan_document
+from hamid.core.documents.changes import change_document
+from hamid.core.documents.plans import plan_document
 from hamid.core.errors import UsageError
 from hamid.core.exits import Exit
 from hamid.core.hardware.geometry import LayoutItem, parse_layout

@@ -13,7 +13,8 @@ from hamictl.commands.sim_inject import app as inject
 from hamictl.options import noun, verb
 from hamictl.render import inventory, tables
 from hamictl.session import Session
-from hamid.core.documents.envelope import envelope, gpus_document
+from hamid.core.documents.envelope import envelope
+from hamid.core.documents.inventory import gpus_document
 from hamid.core.errors import UsageError
 from hamid.core.hardware.snapshot import select_gpus
 from hamid.core.units import parse_memory
