@@ -8,7 +8,7 @@ import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from hamictl.render.steps import step_text
+from hamictl.render.change import step_text
 from hamid.core.planner.steps import Step
 
 

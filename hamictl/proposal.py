@@ -8,8 +8,7 @@ import typer
 from msgspec import Struct
 
 from hamictl.prompt import agreed
-from hamictl.render.change import change_page, plan_as_change
-from hamictl.render.steps import step_text
+from hamictl.render.change import change_page, plan_as_change, step_text
 from hamid.core.documents.changes import change_document, outcome_document
 from hamid.core.errors import UsageError
 from hamid.core.exits import Exit

@@ -2,7 +2,7 @@
 """A plan or a refusal for people: the axis of each chosen GPU, the steps, what stays, and what to mind."""
 
 from hamictl.render.axis import Box, draw
-from hamictl.render.steps import step_text
+from hamictl.render.change import step_text
 from hamid.core.hardware.geometry import format_geometry, sum_counts
 from hamid.core.planner.plan import Action, Consideration, GpuPlan, Plan, Refusal
 
