@@ -56,5 +56,5 @@ def _considered_line(each: Consideration) -> str:
     """A GPU's own verdict stands out; what was looked at on it is indented below the GPU's number."""
     what = each.what if each.template is None else f"template {each.template}: {each.what}"
     code = f" ({each.code})" if each.code else ""
-    where = "" if each.what.startswith("GPU ") else f"GPU {each.gpu}, "
+    where = "" if each.whole_gpu else f"GPU {each.gpu}, "
     return f"  {where}{what}: {each.verdict}{code}"

@@ -54,13 +54,17 @@ class Reason(Struct, frozen=True, kw_only=True):
 
 
 class Consideration(Struct, frozen=True, kw_only=True):
-    """One thing that the planner looked at on a GPU: a template (by index) or a placement, and what became of it."""
+    """One thing that the planner looked at on a GPU: a template (by index) or a placement, and what became of it.
+
+    `whole_gpu` is True for the verdict on the GPU itself, which follows what was looked at on it.
+    """
 
     gpu: int
     template: int | None
     what: str
     code: ReasonCode | None
     verdict: str
+    whole_gpu: bool = False
 
 
 class PlannedInstance(Struct, frozen=True, kw_only=True):
