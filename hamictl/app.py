@@ -26,12 +26,12 @@ _NOUNS: Final[Mapping[str, str]] = {
 class LazyGroup(TyperGroup):
     """The root group: knows the nouns by name and loads each on demand."""
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  # typer's signature
+    def list_commands(self, ctx: object) -> list[str]:
         """The nouns, in the order of the help page."""
         return list(_NOUNS)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002  # typer's signature
-        """The noun's command, imported now; None for a name that is none."""
+    def get_command(self, ctx: object, cmd_name: str) -> Any:
+        """The noun's command, imported now; None for an unknown name. Any, since typer keeps its class private."""
         module = _NOUNS.get(cmd_name)
         if module is None:
             return None

@@ -16,7 +16,7 @@ def main() -> None:
     """Run the command line; ends the process with its exit code, 130 after ^C."""
     signal.signal(signal.SIGINT, _end)
     try:
-        from hamictl.app import app  # noqa: PLC0415  # see above
+        from hamictl.app import app  # see above
 
         app(prog_name="hamictl")
     finally:

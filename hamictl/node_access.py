@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node through this very process: the one place where hamictl touches hamid's engine and node."""
+"""The node as hamictl reaches it: one function per operation, and the only module that imports hamid's engine and node.
 
-import atexit
+Each operation imports what it needs when it is called: start-up is what scripts feel.
+"""
+
 import os
 import re
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from hamid.core.errors import UsageError
 from hamid.node.paths import Paths
-from hamid.node.simulation import control as sim_control
-from hamid.node.simulation import persistent as sim_nodes
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from hamid.core.claims.claim import Claim
     from hamid.core.config.parse import Parsed
     from hamid.core.hardware.snapshot import Snapshot
@@ -31,21 +32,23 @@ if TYPE_CHECKING:
     from hamid.engine.steps.recover import Finding
     from hamid.engine.steps.restore import RestoreReport
     from hamid.node.config.files import Files
+    from hamid.node.simulation import control as sim_control
+    from hamid.node.simulation import persistent as sim_nodes
     from hamid.node.system.service import ServicePlan
 
-__all__ = [
-    "LocalBackend",
-    "LocalConfig",
-    "LocalLibrary",
-    "LocalService",
-    "environment",
-    "is_spec",
-    "root_for",
-    "sim_control",
-    "sim_nodes",
-]
+__all__ = ["sim_control", "sim_nodes"]
 
 _SPEC = re.compile(r"[0-9]+x")
+
+
+def __getattr__(name: str) -> "ModuleType":
+    """The modules that control simulated nodes, as `sim_control` and `sim_nodes`; imported when first used."""
+    from hamid.node.simulation import control, persistent
+
+    modules = {"sim_control": control, "sim_nodes": persistent}
+    if name not in modules:
+        raise AttributeError(name)
+    return modules[name]
 
 
 def is_spec(sim: str) -> bool:
@@ -53,264 +56,246 @@ def is_spec(sim: str) -> bool:
     return _SPEC.match(sim) is not None
 
 
-def root_for(sim: str | None, root: str | None) -> str:
-    """The root directory in force: as given, else the simulated node's own, else HAMI_ROOT, else /.
+def paths_of(sim: str | None, root: str | None) -> Paths:
+    """The paths under the root in force: `--root`, else the simulated node's own root, else HAMI_ROOT, else /.
 
-    A throw-away node has one that is made when something is written and goes with the process.
+    A node that `--sim` describes has a root that is created when something is written and removed at exit.
     """
     if root is not None:
-        return root
+        return Paths(root)
     if sim is None:
-        return os.environ.get("HAMI_ROOT") or "/"
-    return _throw_away_root() if is_spec(sim) else f"{sim}.d"
+        return Paths(os.environ.get("HAMI_ROOT") or "/")
+    return Paths(_temporary_root() if is_spec(sim) else f"{sim}.d")
 
 
 @cache
-def _throw_away_root() -> str:
-    """A directory for this process alone: nobody can guess its name, and what appears in it goes at the end."""
-    root = os.path.join(os.environ.get("TMPDIR") or "/tmp", f"hamictl-sim-{os.urandom(8).hex()}")  # noqa: S108, PTH118
+def _temporary_root() -> str:
+    """A directory of this process, with a name that cannot be guessed."""
+    import atexit
+    import shutil
+
+    root = os.path.join(os.environ.get("TMPDIR") or "/tmp", f"hamictl-sim-{os.urandom(8).hex()}")
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     return root
 
 
-class LocalBackend:
-    """Reads the node directly. With `sim`, the node is the simulated one for the rest of this process."""
+def open_node(sim: str | None, root: str | None) -> Paths:
+    """The paths of a node whose driver is asked: with `sim`, this process's NVML is the simulated one from here on.
 
-    def __init__(self, *, sim: str | None, root: str | None) -> None:
-        self.paths = Paths(root_for(sim, root))
-        if sim is not None:
-            _enter_simulation(sim)
-
-    def snapshot(self) -> "Snapshot":
-        """The node as NVML and /proc tell it now."""
-        # Late, because nvidia-ml-py costs start-up and not every command needs the driver.
-        from hamid.engine.driver.observe import observe  # noqa: PLC0415
-
-        # Reading a ledger costs start-up; a node that never had a state directory has none.
-        return observe(self.paths if os.path.lexists(self.paths.state_dir) else None)
-
-    def templates(self, file: str | None) -> "TemplateTable":
-        """The template table of `file`, else of the node's device-config.yaml, else as shipped."""
-        from hamid.node.config.files import templates  # noqa: PLC0415
-
-        return templates(self.paths, file)
-
-    def apply(
-        self,
-        steps: "Sequence[Step]",
-        *,
-        fingerprint: str,
-        claim: str | None,
-        seats: "Sequence[ClaimSeat]",
-        keep_pending: bool,
-        timeout_seconds: float,
-        progress: "Progress",
-        stop: Callable[[], bool],
-    ) -> "ApplyReport":
-        """Carry out a plan on this node."""
-        from hamid.engine.steps.apply import apply  # noqa: PLC0415
-
-        return apply(
-            self.paths,
-            steps,
-            fingerprint=fingerprint,
-            claim=claim,
-            claim_instances=[(seat.gpu_uuid, seat.profile_id, seat.start) for seat in seats],
-            keep_pending=keep_pending,
-            timeout_seconds=timeout_seconds,
-            progress=progress,
-            stop=stop,
-        )
-
-    def release(self, name: str) -> list[str]:
-        """End a claim."""
-        from hamid.engine.steps.restore import release  # noqa: PLC0415
-
-        return release(self.paths, name)
-
-    def release_instance(self, mig_uuid: str) -> list[str]:
-        """End the claim on one instance."""
-        from hamid.engine.steps.restore import release_instance  # noqa: PLC0415
-
-        return release_instance(self.paths, mig_uuid)
-
-    def repair(self, reclaim_idle: Sequence[str]) -> "tuple[list[Finding], Callable[[], list[str]]]":
-        """What ledger and node do not agree on, and how to mend it."""
-        from hamid.engine.steps.recover import repair_plan  # noqa: PLC0415
-
-        return repair_plan(self.paths, reclaim_idle=reclaim_idle)
-
-    def claims(self) -> "tuple[Claim, ...]":
-        """What was promised, by name."""
-        from hamid.node.ledger.ledger import read_facts  # noqa: PLC0415  # sqlite costs start-up
-
-        return read_facts(self.paths).claims
-
-    def restore_preview(self, snapshot: "Snapshot") -> "RestoreReport":
-        """What a restore would find."""
-        from hamid.engine.steps.restore import preview  # noqa: PLC0415
-
-        return preview(snapshot, self.claims())
-
-    def restore(self) -> "RestoreReport":
-        """Bring the claims' instances back after a reboot."""
-        from hamid.engine.steps.restore import restore  # noqa: PLC0415
-
-        return restore(self.paths)
+    Raises UsageError for a bad spec or state file.
+    """
+    if sim is not None:
+        _enter_simulation(sim)
+    return paths_of(sim, root)
 
 
 def _enter_simulation(sim: str) -> None:
-    """Point this process's NVML at the simulated driver; raises UsageError for a bad spec or state file."""
+    from hamid.node.simulation import control
+
     if not sim:
         raise UsageError("--sim is empty", "give a node such as 2xA100-SXM4-40GB, or the state file of 'sim up'")
     if is_spec(sim):
-        sim_control.check_spec(sim)
+        control.check_spec(sim)
         os.environ.pop("HAMI_SIM_STATE", None)
         os.environ["HAMI_SIM_NODE"] = sim
     else:
-        sim_control.check_state(sim)
+        control.check_state(sim)
         os.environ.pop("HAMI_SIM_NODE", None)
-        os.environ["HAMI_SIM_STATE"] = os.path.abspath(sim)  # noqa: PTH100  # pathlib costs start-up
-    sim_control.preload()
+        os.environ["HAMI_SIM_STATE"] = os.path.abspath(sim)
+    control.preload()
 
 
-def environment(name: str) -> str | None:
-    """A variable of this process's environment."""
-    return os.environ.get(name)
+def snapshot(paths: Paths) -> "Snapshot":
+    """The node as NVML and /proc show it now."""
+    from hamid.engine.driver.observe import observe
+
+    # Reading a ledger costs start-up; a node that never had a state directory has none.
+    return observe(paths if os.path.lexists(paths.state_dir) else None)
 
 
-class LocalConfig:
-    """The configuration of this node: its files, and what the hamid that runs was told by them."""
+def templates(paths: Paths, file: str | None) -> "TemplateTable":
+    """The template table of `file`, else of the node's device-config.yaml, else as shipped."""
+    from hamid.node.config.files import templates
 
-    def __init__(self, *, sim: str | None, root: str | None, node_name: str | None = None) -> None:
-        self.paths = Paths(root_for(sim, root))
-        self._environment = {**os.environ, **({"NODE_NAME": node_name} if node_name else {})}
-
-    def files(self, path: str | None) -> "Files":
-        """The files of `path`, or those of the node."""
-        from hamid.node.config.files import files_in, files_of  # noqa: PLC0415  # only this noun needs them
-
-        return files_in(self.paths.config_dir) if path is None else files_of(path)
-
-    def read(self, files: "Files") -> "Parsed":
-        """What the files come to; raises ConfigError with every problem."""
-        from hamid.node.config.files import read_files  # noqa: PLC0415
-
-        return read_files(files, self._environment)
-
-    def running(self) -> "InForce | None":
-        """What the hamid that serves this node has in force."""
-        from hamid.engine.reload import running  # noqa: PLC0415
-
-        return running(self.paths)
+    return templates(paths, file)
 
 
-class LocalService:
-    """hamid's files for systemd on this node."""
+def apply(
+    paths: Paths,
+    steps: "Sequence[Step]",
+    *,
+    fingerprint: str,
+    claim: str | None,
+    seats: "Sequence[ClaimSeat]",
+    keep_pending: bool,
+    timeout_seconds: float,
+    progress: "Progress",
+    stop: Callable[[], bool],
+) -> "ApplyReport":
+    """Apply a plan, all of it or nothing, and record its claim."""
+    from hamid.engine.steps.apply import apply
 
-    def __init__(self, *, sim: str | None, root: str | None) -> None:
-        self.paths = Paths(os.path.abspath(root_for(sim, root)))  # noqa: PTH100  # pathlib costs start-up
-
-    def plan_install(self, *, start: bool) -> "ServicePlan":
-        """What an installation would do."""
-        from hamid.node.system.service import plan_install  # noqa: PLC0415  # only this noun needs it
-
-        return plan_install(self.paths, start=start)
-
-    def plan_uninstall(self) -> "ServicePlan":
-        """What its end would do."""
-        from hamid.node.system.service import plan_uninstall  # noqa: PLC0415
-
-        return plan_uninstall(self.paths)
-
-    def carry_out(self, plan: "ServicePlan") -> None:
-        """Do it."""
-        from hamid.node.system.service import carry_out  # noqa: PLC0415
-
-        carry_out(plan)
+    return apply(
+        paths,
+        steps,
+        fingerprint=fingerprint,
+        claim=claim,
+        claim_instances=[(seat.gpu_uuid, seat.profile_id, seat.start) for seat in seats],
+        keep_pending=keep_pending,
+        timeout_seconds=timeout_seconds,
+        progress=progress,
+        stop=stop,
+    )
 
 
-class LocalLibrary:
-    """The libvgpu store of this node, at `dest` or where the node's containers take it from."""
+def claims(paths: Paths) -> "tuple[Claim, ...]":
+    """The claims in the ledger, by name."""
+    from hamid.node.ledger.ledger import read_facts
 
-    def __init__(self, *, sim: str | None, root: str | None, dest: str | None) -> None:
-        self.paths = Paths(root_for(sim, root))
-        self._sim = sim
-        self.dest = os.path.abspath(dest or self.paths.library_dir)  # noqa: PTH100  # pathlib costs start-up
-        if dest is None and root is None and sim is not None and is_spec(sim):
-            raise UsageError("a throw-away simulated node has no disk", "add --root DIR, or name a node of 'sim up'")
+    return read_facts(paths).claims
 
-    def sync(self, source: str | None, *, dry_run: bool, full: bool) -> "SyncReport":
-        """Install what the source holds."""
-        # Late, here and below: only the noun lib needs the store, and start-up is what scripts feel.
-        from hamid.engine.library.sync import sync  # noqa: PLC0415
 
-        return sync(self.dest, source, dry_run=dry_run, full=full)
+def release(paths: Paths, name: str) -> list[str]:
+    """End a claim; what was done, in words."""
+    from hamid.engine.steps.restore import release
 
-    def rollback(self, version: str, *, dry_run: bool) -> "SyncReport":
-        """Pin an installed version; an empty one lifts the pin."""
-        from hamid.engine.library.sync import rollback  # noqa: PLC0415
+    return release(paths, name)
 
-        return rollback(self.dest, version, dry_run=dry_run)
 
-    def status(self) -> "LibraryState":
-        """What is installed and who uses it."""
-        from hamid.engine.library.state import status  # noqa: PLC0415
+def release_instance(paths: Paths, mig_uuid: str) -> list[str]:
+    """End the claim that holds an instance, and destroy the instance if hamid created it and it is idle."""
+    from hamid.engine.steps.restore import release_instance
 
-        return status(self.dest, self.paths)
+    return release_instance(paths, mig_uuid)
 
-    def verify(self) -> "tuple[Drift, ...]":
-        """Every difference between what was installed and what lies there."""
-        from hamid.engine.library.state import verify  # noqa: PLC0415
 
-        return verify(self.dest)
+def repair_plan(paths: Paths, reclaim_idle: Sequence[str]) -> "tuple[list[Finding], Callable[[], list[str]]]":
+    """Where ledger and node disagree, and a function that repairs it."""
+    from hamid.engine.steps.recover import repair_plan
 
-    def selftest(self) -> "tuple[str, tuple[Check, ...]]":
-        """The library that a container gets, and what a client saw under it."""
-        from hamid.engine.library.selftest import selftest  # noqa: PLC0415
-        from hamid.engine.library.state import container_library  # noqa: PLC0415
+    return repair_plan(paths, reclaim_idle=reclaim_idle)
 
-        path = container_library(self.dest)
-        if self._sim is not None:
-            _enter_simulation(self._sim)
-        return path, selftest(path, simulated=self._sim is not None)
 
-    def collect(self, keep: int, *, dry_run: bool) -> "Collection":
-        """Remove what nobody needs."""
-        from hamid.engine.library.state import collect  # noqa: PLC0415
+def restore_preview(paths: Paths, snapshot: "Snapshot") -> "RestoreReport":
+    """What `restore` would find; nothing is changed."""
+    from hamid.engine.steps.restore import preview
 
-        return collect(self.dest, self.paths, keep=keep, dry_run=dry_run)
+    return preview(snapshot, claims(paths))
+
+
+def restore(paths: Paths) -> "RestoreReport":
+    """Create the claims' instances again after a reboot."""
+    from hamid.engine.steps.restore import restore
+
+    return restore(paths)
+
+
+def config_files(paths: Paths, path: str | None) -> "Files":
+    """The configuration files of `path`, or those of the node."""
+    from hamid.node.config.files import files_in, files_of
+
+    return files_in(paths.config_dir) if path is None else files_of(path)
+
+
+def read_config(files: "Files", node_name: str | None) -> "Parsed":
+    """The configuration in these files, as the node of this name reads it; raises ConfigError with every problem."""
+    from hamid.node.config.files import read_files
+
+    return read_files(files, {**os.environ, **({"NODE_NAME": node_name} if node_name else {})})
+
+
+def config_in_force(paths: Paths) -> "InForce | None":
+    """The configuration that the running hamid uses; None when no hamid runs."""
+    from hamid.engine.reload import running
+
+    return running(paths)
+
+
+def library_sync(dest: str, source: str | None, *, dry_run: bool, full: bool) -> "SyncReport":
+    """Install what the source holds."""
+    from hamid.engine.library.sync import sync
+
+    return sync(dest, source, dry_run=dry_run, full=full)
+
+
+def library_rollback(dest: str, version: str, *, dry_run: bool) -> "SyncReport":
+    """Pin an installed version; an empty one removes the pin."""
+    from hamid.engine.library.sync import rollback
+
+    return rollback(dest, version, dry_run=dry_run)
+
+
+def library_status(dest: str, paths: Paths) -> "LibraryState":
+    """What is installed and who uses it."""
+    from hamid.engine.library.state import status
+
+    return status(dest, paths)
+
+
+def library_verify(dest: str) -> "tuple[Drift, ...]":
+    """Every difference between what was installed and what is on the disk."""
+    from hamid.engine.library.state import verify
+
+    return verify(dest)
+
+
+def library_selftest(dest: str, sim: str | None) -> "tuple[str, tuple[Check, ...]]":
+    """The library that a container gets, and what a CUDA client saw under it."""
+    from hamid.engine.library.selftest import selftest
+    from hamid.engine.library.state import container_library
+
+    path = container_library(dest)
+    if sim is not None:
+        _enter_simulation(sim)
+    return path, selftest(path, simulated=sim is not None)
+
+
+def library_collect(dest: str, paths: Paths, *, keep: int, dry_run: bool) -> "Collection":
+    """Remove versions and container directories that are not in use."""
+    from hamid.engine.library.state import collect
+
+    return collect(dest, paths, keep=keep, dry_run=dry_run)
+
+
+def service_plan(paths: Paths, *, install: bool, start: bool = False) -> "ServicePlan":
+    """What installing or removing hamid.service would do."""
+    from hamid.node.system import service
+
+    absolute = Paths(os.path.abspath(paths.root))
+    return service.plan_install(absolute, start=start) if install else service.plan_uninstall(absolute)
+
+
+def change_service(plan: "ServicePlan") -> None:
+    """Apply a plan for hamid.service."""
+    from hamid.node.system.service import carry_out
+
+    carry_out(plan)
 
 
 def read_marked(path: str) -> "Located":
-    """A YAML or JSON file as a marked tree; raises UsageError or ConfigError."""
-    from hamid.node.config.yaml import read_marked as read  # noqa: PLC0415  # yaml costs start-up
+    """A YAML or JSON file with the line of each value; raises UsageError or ConfigError."""
+    from hamid.node.config.yaml import read_marked
 
-    return read(path)
+    return read_marked(path)
 
 
 def read_file(path: str) -> bytes:
-    """A small file from outside; raises UsageError."""
-    from hamid.node.config.yaml import read_bounded  # noqa: PLC0415
+    """A small file of the operator's; raises UsageError."""
+    from hamid.node.config.yaml import read_bounded
 
     return read_bounded(path)
 
 
 def write_file(path: str, content: bytes) -> None:
-    """Write a file of the operator's, whole or not at all; raises UsageError, also for what is no regular file."""
-    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113  # pathlib costs start-up
+    """Write a file of the operator's, whole or not at all; raises UsageError, also when it is not a regular file."""
+    if os.path.exists(path) and not os.path.isfile(path):
         raise UsageError(f"cannot write '{path}': it is no regular file", "name a file, new or to be replaced")
     temporary = f"{path}.{os.getpid()}.new"
     try:
-        with open(temporary, "xb") as file:  # noqa: PTH123  # pathlib costs start-up
+        with open(temporary, "xb") as file:
             file.write(content)
-        os.replace(temporary, path)  # noqa: PTH105  # as above
+        os.replace(temporary, path)
     except OSError as error:
         with suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108  # as above
+            os.unlink(temporary)
         raise UsageError(f"cannot write '{path}': {error.strerror}", "name a writable file") from error
-
-
-def random_name(prefix: str) -> str:
-    """A name that nobody has yet, such as `operator-5d9b3c`."""
-    return f"{prefix}-{os.urandom(3).hex()}"

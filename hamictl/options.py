@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, TypeGuard, get_type_hints
 
 import typer
 from msgspec import Struct
@@ -32,7 +32,7 @@ Gpus = Annotated[
     list[str] | None,
     typer.Option("--gpu", "-i", metavar="GPU", help="A GPU by index, uuid or PCI bus id; repeat for several."),
 ]
-_SHARED: tuple[tuple[str, Any], ...] = (("sim", Sim), ("root", Root), ("output", Form))
+_SHARED: tuple[tuple[str, object], ...] = (("sim", Sim), ("root", Root), ("output", Form))
 _BROKEN_PIPE = 141
 _SPECIAL_FORMS = frozenset({Output.MIG_PARTED})
 _FORMS_HINT = "every command has table, wide, json, yaml and name; 'mig export' also mig-parted"
@@ -71,8 +71,8 @@ def verb(
         groups = {p.name: p.annotation for p in own if _is_group(p.annotation)}
 
         @wraps(function)
-        def command(context: typer.Context, **given: Any) -> None:
-            remember(context, **{key: given.pop(key) for key, _ in _SHARED})
+        def command(context: typer.Context, *, sim: Sim, root: Root, output: Form, **given: object) -> None:
+            remember(context, sim=sim, root=root, output=output)
             for key, group in groups.items():
                 given[key] = group(**{field: given.pop(field) for field in group.__struct_fields__})
             session = Session(context.obj)
@@ -90,7 +90,7 @@ def verb(
     return decorate
 
 
-def _is_group(annotation: Any) -> bool:
+def _is_group(annotation: object) -> TypeGuard[type[Struct]]:
     return isinstance(annotation, type) and issubclass(annotation, Struct)
 
 
@@ -102,11 +102,11 @@ def _expand(parameter: inspect.Parameter) -> list[inspect.Parameter]:
     return [_option(field.name, hints[field.name], field.default) for field in fields(parameter.annotation)]
 
 
-def _option(name: str, kind: Any, default: Any) -> inspect.Parameter:
+def _option(name: str, kind: object, default: object) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 
 
-def run(session: Session, function: Callable[..., int | None], given: dict[str, Any]) -> int:
+def run(session: Session, function: Callable[..., int | None], given: dict[str, object]) -> int:
     """Run a command's function; an error becomes a message, a document where one was asked for, and its code."""
     try:
         code = function(session, **given) or Exit.OK
@@ -125,8 +125,8 @@ def run(session: Session, function: Callable[..., int | None], given: dict[str, 
 def report(session: Session, error: HamiError) -> int:
     """Say what happened and what to do, on stderr; for json and yaml as a document on stdout too."""
     if session.output in {Output.JSON, Output.YAML}:
-        from hamictl.render import documents  # noqa: PLC0415
-        from hamid.core.documents.envelope import error_document  # noqa: PLC0415
+        from hamictl.render import documents
+        from hamid.core.documents.envelope import error_document
 
         sys.stdout.write(documents.render(error_document(error), session.output))
     notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))

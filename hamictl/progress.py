@@ -5,11 +5,15 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Self
 
-from hamictl.render.steps import step_text
+from hamictl.render.change import step_text
 from hamid.core.planner.steps import Step
+
+# What `signal.signal` returns and takes back.
+_Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 class StepLines:
@@ -43,7 +47,7 @@ class FirstInterrupt:
 
     def __init__(self) -> None:
         self._asked = False
-        self._before: Any = None
+        self._before: _Handler = None
 
     def __enter__(self) -> Self:
         self._before = signal.signal(signal.SIGINT, self._interrupt)

@@ -2,17 +2,20 @@
 """plan -> confirm -> apply, once for every command that changes MIG: what is proposed, and how it is carried out."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec import Struct
 
+from hamictl import node_access
 from hamictl.prompt import agreed
-from hamictl.render.change import change_page, plan_as_change
-from hamictl.render.steps import step_text
-from hamid.core.documents.envelope import change_document, outcome_document
+from hamictl.render.change import change_page, plan_as_change, step_text
+from hamid.core.documents.changes import change_document, outcome_document
+from hamid.core.documents.envelope import Document
 from hamid.core.errors import UsageError
 from hamid.core.exits import Exit
+from hamid.core.hardware.profile import Profile
 from hamid.core.planner.plan import Plan
 from hamid.core.planner.steps import Step
 from hamid.core.relayout.change import Change
@@ -51,7 +54,7 @@ class Proposal(Struct, frozen=True, kw_only=True):
     fingerprint: str
     simulated: bool
     page: str
-    document: dict[str, Any]
+    document: Document
     blocked: bool = False
     claim: str | None = None
     seats: tuple[ClaimSeat, ...] = ()
@@ -107,8 +110,8 @@ def propose_saved(saved: SavedPlan) -> Proposal:
     )
 
 
-def _profile_id(profiles: Any, name: str) -> int:
-    return next(int(profile.profile_id) for profile in profiles if profile.name == name)
+def _profile_id(profiles: Iterable[Profile], name: str) -> int:
+    return next(profile.profile_id for profile in profiles if profile.name == name)
 
 
 def carry_out(session: "Session", proposal: Proposal, run: RunOptions) -> int:
@@ -141,8 +144,6 @@ def confirm(run: ConfirmOptions, question: str) -> None:
 
 
 def _save(proposal: Proposal, path: str) -> None:
-    from hamictl import node_access  # noqa: PLC0415  # not every command writes files
-
     plan = SavedPlan(
         simulated=proposal.simulated,
         fingerprint=proposal.fingerprint,
@@ -155,10 +156,11 @@ def _save(proposal: Proposal, path: str) -> None:
 
 
 def _apply(session: "Session", proposal: Proposal, run: RunOptions) -> int:
-    from hamictl.progress import FirstInterrupt, StepLines  # noqa: PLC0415  # only while something changes
+    from hamictl.progress import FirstInterrupt, StepLines
 
     with FirstInterrupt() as interrupt:
-        report = session.node.apply(
+        report = node_access.apply(
+            session.node,
             proposal.steps,
             fingerprint=proposal.fingerprint,
             claim=proposal.claim,

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """One run of hamictl: the options that every command shares, the node behind them, and where output goes."""
 
+import os
 import sys
 from collections.abc import Callable
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from hamictl import node_access
+from hamid.core.documents.envelope import Document
 from hamid.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from hamictl.backend import Backend
     from hamid.core.hardware.snapshot import Snapshot
+    from hamid.node.paths import Paths
 
 
 class Output(StrEnum):
@@ -52,24 +55,25 @@ class Session:
         self.output = shared.output or Output.TABLE
 
     @cached_property
-    def node(self) -> "Backend":
-        """The node that this run is about."""
-        from hamictl.node_access import LocalBackend  # noqa: PLC0415  # not every command needs a node
+    def paths(self) -> "Paths":
+        """Where the files of this node are; for commands that do not ask its driver."""
+        return node_access.paths_of(self.sim, self.root)
 
-        return LocalBackend(sim=self.sim, root=self.root)
+    @cached_property
+    def node(self) -> "Paths":
+        """The same paths once the driver can be asked; with --sim that is the simulated driver."""
+        return node_access.open_node(self.sim, self.root)
 
     def snapshot(self) -> "Snapshot":
         """The node as it is now; what could not be found out is said on stderr."""
-        found = self.node.snapshot()
+        found = node_access.snapshot(self.node)
         for warning in found.warnings:
             sys.stderr.write(f"warning: {warning}\n")
         return found
 
     def state_file(self, state: str | None) -> str:
         """The state file of a lasting simulated node: `--state`, else `--sim`, else HAMI_SIM_STATE."""
-        from hamictl import node_access  # noqa: PLC0415
-
-        found = state or self.sim or node_access.environment("HAMI_SIM_STATE")
+        found = state or self.sim or os.environ.get("HAMI_SIM_STATE")
         if not found:
             raise UsageError("which simulated node?", "name its state file with --state FILE or --sim FILE")
         if node_access.is_spec(found):
@@ -86,15 +90,15 @@ class Session:
         """True when more columns were asked for."""
         return self.output is Output.WIDE
 
-    def emit(self, document: dict[str, Any], text: Callable[[], str]) -> None:
+    def emit(self, document: Document, text: Callable[[], str]) -> None:
         """Print the answer in the form that was asked; `text` makes the one for people."""
         if not self.structured:
             sys.stdout.write(text())
             return
         self.write(document, self.output)
 
-    def write(self, document: dict[str, Any], form: str) -> None:
+    def write(self, document: Document, form: str) -> None:
         """Print a document as json, yaml or names."""
-        from hamictl.render import documents  # noqa: PLC0415
+        from hamictl.render import documents
 
         sys.stdout.write(documents.render(document, form))

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """hamictl alloc: what was promised to whom, as the ledger has it; beside a running hamid too."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from hamictl import node_access
 from hamictl.options import noun, verb
 from hamictl.render import claims as page
 from hamictl.session import Session
 from hamid.core.claims.claim import Claim
 from hamid.core.documents.claims import claims_document
+from hamid.core.documents.envelope import Document
 from hamid.core.errors import HamiError, UsageError
 
 app = noun("alloc", "Show which container or operator holds which part of the GPUs.")
@@ -27,7 +29,7 @@ def list_claims(session: Session) -> None:
       hamictl alloc list
       hamictl alloc list -o json
     """
-    document = _document(session, session.node.claims())
+    document = _document(session, node_access.claims(session.node))
     session.emit(document, lambda: page.claims_table(document, wide=session.wide))
 
 
@@ -43,7 +45,7 @@ def show_claim(
       hamictl alloc show training
       hamictl alloc show default/job
     """
-    known = session.node.claims()
+    known = node_access.claims(session.node)
     found = [each for each in known if claim in _names(each)]
     if not found:
         names = ", ".join(each.name for each in known) or "none"
@@ -59,7 +61,7 @@ def _names(claim: Claim) -> tuple[str, ...]:
     return (claim.name, owner.uid, f"{owner.namespace}/{owner.name}", str(owner))
 
 
-def _document(session: Session, claims: "list[Claim] | tuple[Claim, ...]") -> dict[str, Any]:
+def _document(session: Session, claims: "list[Claim] | tuple[Claim, ...]") -> Document:
     try:
         snapshot = session.snapshot()
     except HamiError:

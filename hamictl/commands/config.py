@@ -2,10 +2,11 @@
 """hamictl config: what hamid is configured to do, and what is wrong with it."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from hamictl import node_access
 from hamictl.options import noun, verb
 from hamictl.render import configuration
 from hamictl.session import Session
@@ -15,9 +16,6 @@ from hamid.core.documents.config import check_document, difference_document, set
 from hamid.core.errors import DaemonMissing, UsageError
 from hamid.core.exits import Exit
 from hamid.core.located import ConfigError
-
-if TYPE_CHECKING:
-    from hamictl.node_access import LocalConfig
 
 app = noun("config", "Show, check and compare the configuration of hamid.")
 
@@ -49,9 +47,8 @@ def show(
     for name in setting or ():
         if name not in BY_NAME:
             raise UsageError(f"'{name[:80]}' is no setting", nearest(name) or "hamictl config show lists every setting")
-    store = _store(session, node)
-    files = store.files(None)
-    document = settings_document(store.read(files), files.names, tuple(setting or ()))
+    files = node_access.config_files(session.paths, None)
+    document = settings_document(node_access.read_config(files, node), files.names, tuple(setting or ()))
 
     _tell(document["notes"])
     session.emit(document, lambda: configuration.settings_page(document, origin=origin, wide=session.wide))
@@ -70,10 +67,9 @@ def check(session: Session, path: Path = None, node: NodeName = None) -> int:
     \b
     Exit code 2 for a configuration that hamid would refuse.
     """
-    store = _store(session, node)
-    files = store.files(path)
+    files = node_access.config_files(session.paths, path)
     try:
-        document = check_document((), files.names, store.read(files).notes)
+        document = check_document((), files.names, node_access.read_config(files, node).notes)
     except ConfigError as error:
         document = check_document(error.problems, files.names, ())
 
@@ -93,15 +89,14 @@ def compare(session: Session, path: Path = None) -> int:
     \b
     Exit codes: 0 no difference, 2 the files are invalid, 3 they differ, 5 no hamid runs here.
     """
-    store = _store(session, None)
-    running = store.running()
+    running = node_access.config_in_force(session.paths)
     if running is None:
         raise DaemonMissing(
             "no hamid runs on this node, so nothing is in force", "start hamid.service, or see: hamictl config show"
         )
     # As the daemon's own environment names the node; ours may have no NODE_NAME.
-    store = _store(session, str(running.settings.get("node_name", "")) or None)
-    wanted = store.read(store.files(path)).config
+    node = str(running.settings.get("node_name", "")) or None
+    wanted = node_access.read_config(node_access.config_files(session.paths, path), node).config
     templates = (running.templates, templates_mark(wanted))
     document = difference_document(
         running.settings, wanted, templates, pid=running.pid, version=running.version, problem=running.problem
@@ -109,12 +104,6 @@ def compare(session: Session, path: Path = None) -> int:
 
     session.emit(document, lambda: configuration.difference_page(document))
     return Exit.PENDING if document["changes"] else Exit.OK
-
-
-def _store(session: Session, node: str | None) -> "LocalConfig":
-    from hamictl.node_access import LocalConfig  # noqa: PLC0415  # engine and node cost start-up
-
-    return LocalConfig(sim=session.sim, root=session.root, node_name=node)
 
 
 def _tell(notes: list[str]) -> None:

@@ -8,7 +8,7 @@ import typer
 from hamictl.options import Gpus, noun, verb
 from hamictl.render import inventory
 from hamictl.session import Session
-from hamid.core.documents.envelope import gpus_document
+from hamid.core.documents.inventory import gpus_document
 from hamid.core.hardware.snapshot import select_gpus
 
 app = noun("gpu", "Show the GPUs of this node.")

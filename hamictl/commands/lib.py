@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """hamictl lib: the libvgpu files on this node's disk."""
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hamictl import node_access
 from hamictl.options import noun, verb
 from hamictl.render import library
 from hamictl.session import Session
@@ -21,7 +23,6 @@ from hamid.core.exits import Exit
 from hamid.core.library.gc import KEEP
 
 if TYPE_CHECKING:
-    from hamictl.node_access import LocalLibrary
     from hamid.engine.library.sync import SyncReport
 
 app = noun("lib", "Install, inspect and collect the libvgpu files that containers get.")
@@ -52,7 +53,7 @@ def sync(
     \b
     Exit codes: 4 not permitted, 7 refused (an unsafe directory, a libvgpu.so that is none, another sync at work).
     """
-    _show_sync(session, _library(session, dest).sync(source, dry_run=dry_run, full=full))
+    _show_sync(session, node_access.library_sync(_dest(session, dest), source, dry_run=dry_run, full=full))
 
 
 @verb(app, "status")
@@ -64,7 +65,7 @@ def show_status(session: Session, dest: Dest = None) -> None:
       hamictl lib status
       hamictl lib status -o json
     """
-    state = _library(session, dest).status()
+    state = node_access.library_status(_dest(session, dest), session.paths)
     document = status_document(
         state.dest,
         current=state.current,
@@ -90,9 +91,9 @@ def verify(session: Session, dest: Dest = None) -> int:
     \b
     Exit code 3 when anything differs: a file that is missing, changed or open to others, or a foreign libvgpu.so.
     """
-    store = _library(session, dest)
-    drifts = store.verify()
-    document = verification_document(store.dest, [(drift.name, drift.code, drift.message) for drift in drifts])
+    folder = _dest(session, dest)
+    drifts = node_access.library_verify(folder)
+    document = verification_document(folder, [(drift.name, drift.code, drift.message) for drift in drifts])
 
     session.emit(document, lambda: library.verification_page(document))
     return Exit.PENDING if drifts else Exit.OK
@@ -116,7 +117,7 @@ def collect(
     A version stays that is current, pinned, mapped, mounted, named by a pod, a container record or a claim; whatever
     cannot be read counts as a user of every version.
     """
-    found = _library(session, dest).collect(keep, dry_run=dry_run)
+    found = node_access.library_collect(_dest(session, dest), session.paths, keep=keep, dry_run=dry_run)
     document = collection_document(found.dest, found.verdicts, dry_run=dry_run, warnings=found.warnings)
 
     _warn(found.warnings)
@@ -140,7 +141,7 @@ def rollback(
     """
     if (version is None) != unpin or version == "":
         raise UsageError("which version?", "give either VERSION or --unpin")
-    report = _library(session, dest).rollback(version or "", dry_run=dry_run)
+    report = node_access.library_rollback(_dest(session, dest), version or "", dry_run=dry_run)
 
     _show_sync(session, report)
     done = f"pinned to {version}" if version else "no version is pinned"
@@ -159,20 +160,20 @@ def selftest(session: Session, dest: Dest = None) -> int:
     \b
     Takes 32 MiB of the first CUDA device for a moment. Exit codes: 1 when a check fails, 6 without a driver.
     """
-    store = _library(session, dest)
-    path, checks = store.selftest()
+    path, checks = node_access.library_selftest(_dest(session, dest), session.sim)
     document = selftest_document(path, checks)
 
     session.emit(document, lambda: library.selftest_page(document))
     return Exit.OK if document["passed"] else Exit.FAILURE
 
 
-def _library(session: Session, dest: str | None) -> "LocalLibrary":
-    from hamictl.node_access import LocalLibrary  # noqa: PLC0415  # the help page needs no node
-
+def _dest(session: Session, dest: str | None) -> str:
+    """The library directory: `--dest`, else where the node's containers take it from."""
     if dest == "":
         raise UsageError("the destination is empty", "name a directory with --dest DIR")
-    return LocalLibrary(sim=session.sim, root=session.root, dest=dest)
+    if dest is None and session.root is None and session.sim is not None and node_access.is_spec(session.sim):
+        raise UsageError("a throw-away simulated node has no disk", "add --root DIR, or name a node of 'sim up'")
+    return os.path.abspath(dest or session.paths.library_dir)
 
 
 def _show_sync(session: Session, report: "SyncReport") -> None:

@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
+from hamictl import node_access
 from hamictl.commands import mig_change, mig_claims
 from hamictl.options import Gpus, noun, verb
 from hamictl.render import inventory
 from hamictl.render.plan import plan_page
 from hamictl.request_options import RequestOptions
 from hamictl.session import Session
-from hamid.core.documents.envelope import instances_document, plan_document, profiles_document, templates_document
+from hamid.core.documents.inventory import instances_document, profiles_document, templates_document
+from hamid.core.documents.plans import plan_document
 from hamid.core.exits import Exit
 from hamid.core.hardware.snapshot import select_gpus
 from hamid.core.planner.decide import decide
@@ -75,7 +77,7 @@ def list_templates(
       hamictl mig templates --all
       hamictl mig templates --templates my-geometries.yaml
     """
-    table = session.node.templates(templates)
+    table = node_access.templates(session.node, templates)
     gpus = () if every else session.snapshot().gpus
     table = fit_table(table, gpus).table
     document = templates_document(table, gpus)
@@ -112,7 +114,7 @@ def plan(
     """
     request = wanted.request()
     snapshot = session.snapshot()
-    fitted = fit_table(session.node.templates(templates), snapshot.gpus)
+    fitted = fit_table(node_access.templates(session.node, templates), snapshot.gpus)
     for layout in occupied or ():
         snapshot = assume_occupied(snapshot, layout)
     outcome = decide(request, snapshot, fitted.table, explain=explain, warnings=fitted.warnings)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """hamictl mig: the commands that change layouts, each of them plan -> confirm -> apply."""
 
+import os
 from collections.abc import Callable
 from typing import Annotated
 
@@ -15,7 +16,8 @@ from hamictl.render.plan import plan_page
 from hamictl.request_options import RequestOptions
 from hamictl.session import Output, Session
 from hamid.core.claims.claim import operator_name
-from hamid.core.documents.envelope import change_document, plan_document
+from hamid.core.documents.changes import change_document
+from hamid.core.documents.plans import plan_document
 from hamid.core.errors import UsageError
 from hamid.core.exits import Exit
 from hamid.core.hardware.geometry import LayoutItem, parse_layout
@@ -112,9 +114,9 @@ def _check_read(form: str, wanted: RequestOptions, target: TargetOptions) -> Non
 
 
 def _apply_request(session: Session, wanted: RequestOptions, name: str | None, run: RunOptions) -> int:
-    claim = node_access.random_name("operator") if name is None else operator_name(name)
+    claim = f"operator-{os.urandom(3).hex()}" if name is None else operator_name(name)
     snapshot = session.snapshot()
-    fitted = fit_table(session.node.templates(None), snapshot.gpus)
+    fitted = fit_table(node_access.templates(session.node, None), snapshot.gpus)
     outcome = decide(wanted.request(), snapshot, fitted.table, warnings=fitted.warnings)
     if isinstance(outcome, Refusal):
         session.emit(plan_document(outcome), lambda: plan_page(outcome))
@@ -150,7 +152,7 @@ def _layout_target(snapshot: Snapshot, text: str) -> GpuTarget:
 def _template_targets(session: Session, snapshot: Snapshot, wanted: RequestOptions, index: int) -> list[GpuTarget]:
     if not wanted.gpu:
         raise UsageError("on which GPU?", "give -i GPU beside --template")
-    table = fit_table(session.node.templates(None), snapshot.gpus).table
+    table = fit_table(node_access.templates(session.node, None), snapshot.gpus).table
     targets = []
     for gpu in select_gpus(snapshot, tuple(wanted.gpu)):
         entry = table.lookup(gpu.name)

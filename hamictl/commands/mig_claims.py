@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hamictl import node_access
 from hamictl.options import Gpus, verb
 from hamictl.proposal import ConfirmOptions, confirm
 from hamictl.render.tables import table
@@ -50,14 +51,20 @@ def release(
         _told(session, snapshot, [f"would release {what}"])
         return
     confirm(run, f"Release {what}?")
-    done = session.node.release(name) if name is not None else session.node.release_instance(instance or "")
+    done = _release(session, name, instance or "")
     _told(session, snapshot, done or [f"{what} is released"])
+
+
+def _release(session: Session, name: str | None, instance: str) -> list[str]:
+    if name is None:
+        return node_access.release_instance(session.node, instance)
+    return node_access.release(session.node, name)
 
 
 def _check_known(session: Session, snapshot: Snapshot, name: str | None, instance: str | None) -> None:
     """Nobody is asked to confirm what cannot be done."""
     if name is not None:
-        known = sorted(claim.name for claim in session.node.claims())
+        known = sorted(claim.name for claim in node_access.claims(session.node))
         if name not in known:
             raise UsageError(f"there is no claim '{name}'", f"claims here: {', '.join(known) or 'none'}")
     elif not any(each.mig_uuid == instance for gpu in snapshot.gpus for each in gpu.instances):
@@ -83,7 +90,7 @@ def repair(
         raise UsageError("reclaim on which GPU?", "give -i GPU beside --reclaim-idle")
     snapshot = session.snapshot()
     uuids = [each.uuid for each in select_gpus(snapshot, tuple(gpu or ()))] if reclaim_idle else []
-    findings, mend = session.node.repair(uuids)
+    findings, mend = node_access.repair_plan(session.node, uuids)
     rows = [(each.gpu, each.kind, "yes" if each.mends else "no", each.text) for each in findings]
     mends = any(each.mends for each in findings)
     done: list[str] = []
@@ -112,10 +119,10 @@ def restore(session: Session, run: ConfirmOptions) -> int:
     """
     snapshot = session.snapshot()
     if run.dry_run:
-        report = session.node.restore_preview(snapshot)
+        report = node_access.restore_preview(session.node, snapshot)
     else:
         confirm(run, "Make the instances of all claims again?")
-        report = session.node.restore()
+        report = node_access.restore(session.node)
     for message in report.messages:
         sys.stderr.write(f"{message}\n")
     rows = [(e.claim, e.profile, e.start, e.before, e.now) for e in report.instances]

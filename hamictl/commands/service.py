@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """hamictl service: hamid under systemd."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hamictl import node_access
 from hamictl.options import noun, verb
 from hamictl.proposal import ConfirmOptions, confirm
 from hamictl.session import Session
-from hamid.core.documents.envelope import envelope
+from hamid.core.documents.envelope import Document, envelope
 from hamid.core.errors import InUse, UsageError
 
 if TYPE_CHECKING:
-    from hamictl.node_access import LocalService
+    from hamid.node.paths import Paths
     from hamid.node.system.service import ServicePlan
 
 app = noun("service", "Install hamid as a service of systemd, or take it away.")
@@ -38,8 +39,8 @@ def install(
     Exit codes: 2 a file of somebody else is in the way, 7 GPUs' device nodes have no links in /dev/char, so that the
     daemon-reload would cut running containers off their GPUs. With --root DIR only files are written.
     """
-    service = _service(session)
-    _carry_out(session, run, service, service.plan_install(start=now), "Install hamid.service?")
+    plan = node_access.service_plan(_paths(session), install=True, start=now)
+    _carry_out(session, run, plan, "Install hamid.service?")
 
 
 @verb(app, "uninstall")
@@ -51,26 +52,22 @@ def uninstall(session: Session, run: ConfirmOptions) -> None:
       hamictl service uninstall --dry-run
       hamictl service uninstall --yes
     """
-    service = _service(session)
-    _carry_out(session, run, service, service.plan_uninstall(), "Stop hamid and remove its service?")
+    plan = node_access.service_plan(_paths(session), install=False)
+    _carry_out(session, run, plan, "Stop hamid and remove its service?")
 
 
-def _service(session: Session) -> "LocalService":
-    from hamictl.node_access import LocalService  # noqa: PLC0415  # only this noun needs it
-
+def _paths(session: Session) -> "Paths":
     if session.sim is not None and session.root is None:
         raise UsageError("a simulated node has no systemd", "add --root DIR to write the files there")
-    return LocalService(sim=session.sim, root=session.root)
+    return session.paths
 
 
-def _carry_out(
-    session: Session, run: ConfirmOptions, service: "LocalService", plan: "ServicePlan", question: str
-) -> None:
+def _carry_out(session: Session, run: ConfirmOptions, plan: "ServicePlan", question: str) -> None:
     document = _document(plan, dry_run=run.dry_run)
     if not run.dry_run:
         _check_links(plan)
         confirm(run, question)
-        service.carry_out(plan)
+        node_access.change_service(plan)
     session.emit(document, lambda: _page(document))
 
 
@@ -81,7 +78,7 @@ def _check_links(plan: "ServicePlan") -> None:
         raise InUse(f"a daemon-reload would cut containers off their GPUs: {named}{more}", _LINKS_HINT)
 
 
-def _document(plan: "ServicePlan", *, dry_run: bool) -> dict[str, Any]:
+def _document(plan: "ServicePlan", *, dry_run: bool) -> Document:
     return {
         **envelope("ServiceChange"),
         "dryRun": dry_run,
@@ -91,7 +88,7 @@ def _document(plan: "ServicePlan", *, dry_run: bool) -> dict[str, Any]:
     }
 
 
-def _page(document: dict[str, Any]) -> str:
+def _page(document: Document) -> str:
     would = "would " if document["dryRun"] else ""
     lines = [f"{would}{each['action']} {each['path']}" for each in document["files"]]
     lines += [f"{would}run {each}" for each in document["commands"]]

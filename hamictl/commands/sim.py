@@ -13,7 +13,8 @@ from hamictl.commands.sim_inject import app as inject
 from hamictl.options import noun, verb
 from hamictl.render import inventory, tables
 from hamictl.session import Session
-from hamid.core.documents.envelope import envelope, gpus_document
+from hamid.core.documents.envelope import envelope
+from hamid.core.documents.inventory import gpus_document
 from hamid.core.errors import UsageError
 from hamid.core.hardware.snapshot import select_gpus
 from hamid.core.units import parse_memory
@@ -53,7 +54,7 @@ def show_node(session: Session, state: State = None) -> None:
       hamictl sim status --state /tmp/node
     """
     path = session.state_file(state)
-    snapshot = node_access.LocalBackend(sim=path, root=session.root).snapshot()
+    snapshot = node_access.snapshot(node_access.open_node(path, session.root))
     found = node_access.sim_control.processes(path)
     processes = [{"pid": p.pid, "name": p.name, "memoryMiB": p.memory_mib, "target": p.target} for p in found]
     document = {
@@ -138,7 +139,7 @@ def start_process(
     if memory_mib is None:
         raise UsageError("a process holds an amount, not a percentage", "write for example --memory 1000")
     if instance is None:
-        snapshot = node_access.LocalBackend(sim=path, root=session.root).snapshot()
+        snapshot = node_access.snapshot(node_access.open_node(path, session.root))
         (chosen,) = select_gpus(snapshot, (gpu or "0",))
         instance = chosen.uuid
     pid = node_access.sim_nodes.start_holder(Path(path), instance, memory_mib)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A change before it happens, for people: what is created, destroyed, kept, switched and blocked on each GPU."""
+"""A change before it is applied, for people: what it does on each GPU, and each step in words."""
 
 from collections.abc import Iterable, Sequence
 
@@ -18,7 +18,7 @@ def plan_as_change(plan: Plan) -> str:
     lines: list[str] = []
     for each in plan.gpus:
         switched = any(isinstance(step, SetMigMode) and step.gpu_index == each.gpu.index for step in plan.steps)
-        lines += _gpu_lines(each.gpu, each.axis, True if switched else None, each.instances)
+        lines += _gpu_lines(each.gpu, each.axis, mode=True if switched else None, instances=each.instances)
     lines += [f"warning: {warning}" for warning in plan.warnings]
     return "\n".join([*lines, summary(plan.steps, [i for each in plan.gpus for i in each.instances], 0)]) + "\n"
 
@@ -27,7 +27,7 @@ def change_page(change: Change) -> str:
     """A change towards layouts, with what stands in its way."""
     lines: list[str] = []
     for each in change.gpus:
-        lines += _gpu_lines(each.gpu, each.axis, each.mode, each.instances)
+        lines += _gpu_lines(each.gpu, each.axis, mode=each.mode, instances=each.instances)
         lines += _obstacles(each)
     lines += [f"warning: {warning}" for warning in change.warnings]
     blocked = sum(len(each.blocked) + bool(each.problem) for each in change.gpus)
@@ -35,7 +35,7 @@ def change_page(change: Change) -> str:
     return "\n".join([*lines, summary(change.steps, instances, blocked)]) + "\n"
 
 
-def _gpu_lines(gpu: Gpu, axis: int, mode: bool | None, instances: Sequence[PlannedInstance]) -> list[str]:  # noqa: FBT001
+def _gpu_lines(gpu: Gpu, axis: int, *, mode: bool | None, instances: Sequence[PlannedInstance]) -> list[str]:
     lines = [f"{gpu.title}  {gpu.uuid}"]
     if mode is not None:
         lines.append(f"  ~ MIG mode {'off -> on' if mode else 'on -> off'}")
@@ -77,3 +77,14 @@ def summary(steps: Sequence[Step], instances: Iterable[PlannedInstance], blocked
         return _NOTHING
     counts = f"{created} to create, {destroyed} to destroy, {kept} kept, {modes} mode changes"
     return f"Plan: {counts}, {blocked} blocked."
+
+
+def step_text(step: Step) -> str:
+    """One step in words."""
+    match step:
+        case SetMigMode():
+            return f"GPU {step.gpu_index}: switch MIG mode {'on' if step.enabled else 'off'}"
+        case DestroyInstance():
+            return f"GPU {step.gpu_index}: destroy {step.profile} at {step.placement} ({step.mig_uuid or 'no device'})"
+        case CreateInstance():
+            return f"GPU {step.gpu_index}: create {step.profile} at {step.placement}"

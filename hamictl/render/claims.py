@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Claims for people, rendered from their document."""
 
-from typing import Any
-
 from hamictl.render.tables import table
+from hamid.core.documents.envelope import Document
 
 
-def claims_table(document: dict[str, Any], *, wide: bool) -> str:
+def claims_table(document: Document, *, wide: bool) -> str:
     """A line for each claim."""
     columns = ["CLAIM", "HOLDER", "STANDING", "HOLDS", "SINCE"] + (["DEVICES", "POD UID"] if wide else [])
     return table(columns, [_row(claim, wide=wide) for claim in document["claims"]])
 
 
-def claim_page(claim: dict[str, Any]) -> str:
+def claim_page(claim: Document) -> str:
     """One claim in full."""
     pod = claim["pod"] or {}
     lines = [
@@ -28,33 +27,33 @@ def claim_page(claim: dict[str, Any]) -> str:
     return f"{head}\n{_instances(claim)}{_shares(claim)}"
 
 
-def _row(claim: dict[str, Any], *, wide: bool) -> list[object]:
+def _row(claim: Document, *, wide: bool) -> list[object]:
     cells: list[object] = [claim["name"], _holder(claim), claim["standing"], _holds(claim), claim["grantedAt"]]
     return [*cells, " ".join(claim["deviceIds"]), (claim["pod"] or {}).get("uid")] if wide else cells
 
 
-def _holder(claim: dict[str, Any]) -> str:
+def _holder(claim: Document) -> str:
     pod = claim["pod"]
     if pod is not None:
         return f"{pod['namespace']}/{pod['name']}/{pod['container']}"
     return "an operator" if claim["standing"] == "operator" else "unknown"
 
 
-def _holds(claim: dict[str, Any]) -> str:
+def _holds(claim: Document) -> str:
     instances = [f"{each['profile']}@{each['start']} on {_gpu(each)}" for each in claim["instances"]]
     shares = [f"{each['memoryMiB']} MiB{_cores(each)} of {_gpu(each)}" for each in claim["shares"]]
     return ", ".join([*instances, *shares])
 
 
-def _gpu(part: dict[str, Any]) -> str:
+def _gpu(part: Document) -> str:
     return part["gpuUUID"] if part["gpuIndex"] is None else f"GPU {part['gpuIndex']}"
 
 
-def _cores(share: dict[str, Any]) -> str:
+def _cores(share: Document) -> str:
     return f" {share['coresPercent']}% cores" if share["coresPercent"] else ""
 
 
-def _instances(claim: dict[str, Any]) -> str:
+def _instances(claim: Document) -> str:
     rows = [
         [each["migUUID"], each["profile"], f"{each['start']}:{each['size']}", each["gpuIndex"], each["gpuUUID"]]
         for each in claim["instances"]
@@ -62,7 +61,7 @@ def _instances(claim: dict[str, Any]) -> str:
     return table(["INSTANCE", "PROFILE", "PLACEMENT", "GPU", "GPU UUID"], rows) if rows else ""
 
 
-def _shares(claim: dict[str, Any]) -> str:
+def _shares(claim: Document) -> str:
     rows = [
         [each["gpuIndex"], each["gpuUUID"], each["memoryMiB"], each["coresPercent"] or "no limit"]
         for each in claim["shares"]

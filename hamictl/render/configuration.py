@@ -2,13 +2,13 @@
 """Configuration for people. Rendered from the documents."""
 
 import json
-from typing import Any
 
 from hamictl.render.tables import table
+from hamid.core.documents.envelope import Document
 from hamid.core.located import Problem, printable
 
 
-def settings_page(document: dict[str, Any], *, origin: bool, wide: bool) -> str:
+def settings_page(document: Document, *, origin: bool, wide: bool) -> str:
     """A line a setting; `origin` shows where each value comes from, `wide` also what it means."""
     columns = ["SETTING", "VALUE"] + (["ORIGIN"] if origin or wide else []) + (["MEANING"] if wide else [])
     keys = ["origin"] * (origin or wide) + ["text"] * wide
@@ -16,7 +16,7 @@ def settings_page(document: dict[str, Any], *, origin: bool, wide: bool) -> str:
     return table(columns, rows)
 
 
-def check_page(document: dict[str, Any]) -> str:
+def check_page(document: Document) -> str:
     """One line a problem, as compilers write them."""
     problems = [f"{Problem(**each)}\n" for each in document["problems"]]
     notes = [f"note: {each}\n" for each in document["notes"]]
@@ -26,7 +26,7 @@ def check_page(document: dict[str, Any]) -> str:
     return "".join([*notes, *problems, f"{end}\n"])
 
 
-def difference_page(document: dict[str, Any]) -> str:
+def difference_page(document: Document) -> str:
     """A line a setting that differs, and what it needs."""
     head = f"hamid {document['pid']} has configuration {document['version']} in force\n"
     if document["problem"]:
@@ -40,7 +40,7 @@ def difference_page(document: dict[str, Any]) -> str:
     return f"{head}\n{table(['SETTING', 'IN FORCE', 'FILES', 'NEEDS'], rows)}"
 
 
-def written(value: Any) -> str:
+def written(value: object) -> str:
     """A value as one would write it in hamid.yaml."""
     if isinstance(value, str):
         return printable(value) or '""'

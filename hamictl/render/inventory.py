@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The inventory for people: GPUs, profiles, instances, templates."""
 
-from typing import Any
-
 from hamictl.render.axis import Box, draw
 from hamictl.render.tables import table
+from hamid.core.documents.envelope import Document
 from hamid.core.hardware.board import board_of
 from hamid.core.hardware.geometry import format_geometry
 from hamid.core.hardware.gpu import Gpu, Instance
@@ -119,7 +118,7 @@ def profile_table(gpus: tuple[Gpu, ...], *, wide: bool) -> str:
     return table(columns, rows)
 
 
-def template_table(document: dict[str, Any]) -> str:
+def template_table(document: Document) -> str:
     """Templates in order of preference, from their document."""
     rows: list[list[object]] = [
         [

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The library store for people, in HAMi's words where HAMi has some. Rendered from the documents."""
 
-from typing import Any, Final
+from typing import Final
 
 from hamictl.render.tables import table
+from hamid.core.documents.envelope import Document
 
 _MIB: Final = 1024 * 1024
 _DONE: Final = {"write": "Copied", "folder": "Created", "mode": "Mode set", "preload": "Updated"}
@@ -17,7 +18,7 @@ _SKIPPED: Final = {"managed file": "Skipped managed file", "same MD5": "Skipped 
 _FEW_USERS: Final = 3
 
 
-def sync_page(document: dict[str, Any], *, empty: bool) -> str:
+def sync_page(document: Document, *, empty: bool) -> str:
     """One line a file; `empty` says that the source held none."""
     lines = [_sync_line(row, document) for row in document["files"]]
     if empty:
@@ -25,7 +26,7 @@ def sync_page(document: dict[str, Any], *, empty: bool) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _sync_line(row: dict[str, Any], document: dict[str, Any]) -> str:
+def _sync_line(row: Document, document: Document) -> str:
     name, action, reason = row["name"], row["action"], row["reason"]
     source, target = f"{document['source']}/{name}", f"{document['dest']}/{name}"
     if action == "skip":
@@ -39,7 +40,7 @@ def _sync_line(row: dict[str, Any], document: dict[str, Any]) -> str:
     return f"{verb}: {target}" + (f" ({reason})" if action == "mode" else "")
 
 
-def status_page(document: dict[str, Any], *, wide: bool) -> str:
+def status_page(document: Document, *, wide: bool) -> str:
     """What a container gets, and every installed version."""
     head = f"Containers get: {document['current'] or 'nothing, no library is installed for them'}\n"
     if document["pinned"]:
@@ -50,35 +51,35 @@ def status_page(document: dict[str, Any], *, wide: bool) -> str:
     return f"{head}\n{table(columns, [_version_row(row, wide=wide) for row in document['versions']])}"
 
 
-def _version_row(row: dict[str, Any], *, wide: bool) -> list[object]:
+def _version_row(row: Document, *, wide: bool) -> list[object]:
     current = "pinned" if row["current"] and row["pinned"] else "yes" if row["current"] else None
     size = None if row["size"] is None else f"{row['size'] / _MIB:.1f} MiB"
     cells: list[object] = [row["version"], current, size, row["installedAt"], _users(row["users"], wide=wide)]
     return [*cells, row["sha256"], row["source"]] if wide else cells
 
 
-def _users(users: list[dict[str, Any]], *, wide: bool) -> str:
+def _users(users: list[Document], *, wide: bool) -> str:
     shown = users if wide else users[:_FEW_USERS]
     words = [f"{u['kind']} {u['name']}" + ("" if u["pid"] is None else f" ({u['pid']})") for u in shown]
     more = len(users) - len(shown)
     return ", ".join(words) + (f" and {more} more" if more else "")
 
 
-def verification_page(document: dict[str, Any]) -> str:
+def verification_page(document: Document) -> str:
     """One line for everything that differs."""
     if document["intact"]:
         return f"Intact: {document['dest']}\n"
     return "".join(f"Differs ({row['code']}): {row['name']}: {row['message']}\n" for row in document["drifts"])
 
 
-def selftest_page(document: dict[str, Any]) -> str:
+def selftest_page(document: Document) -> str:
     """One line a check, and the verdict."""
     rows = [f"{'ok  ' if row['passed'] else 'FAIL'}  {row['name']}: {row['seen']}\n" for row in document["checks"]]
     verdict = "limits clients" if document["passed"] else "does not do what it promises"
     return "".join(rows) + f"'{document['library']}' {verdict}.\n"
 
 
-def collection_page(document: dict[str, Any]) -> str:
+def collection_page(document: Document) -> str:
     """One line for each version and each directory of a container."""
     gone = "Would remove" if document["dryRun"] else "Removed"
     lines = [f"{gone if row['removed'] else 'Kept'}: {row['name']} ({row['reason']})" for row in document["entries"]]

@@ -2,7 +2,7 @@
 """A plan or a refusal for people: the axis of each chosen GPU, the steps, what stays, and what to mind."""
 
 from hamictl.render.axis import Box, draw
-from hamictl.render.steps import step_text
+from hamictl.render.change import step_text
 from hamid.core.hardware.geometry import format_geometry, sum_counts
 from hamid.core.planner.plan import Action, Consideration, GpuPlan, Plan
 from hamid.core.planner.refusal import PlanRefusal
@@ -58,5 +58,5 @@ def _considered_line(each: Consideration) -> str:
     """A GPU's own verdict stands out; what was looked at on it is indented below the GPU's number."""
     what = each.what if each.template is None else f"template {each.template}: {each.what}"
     code = f" ({each.code})" if each.code else ""
-    where = "" if each.what.startswith("GPU ") else f"GPU {each.gpu}, "
+    where = "" if each.whole_gpu else f"GPU {each.gpu}, "
     return f"  {where}{what}: {verdict(each)}{code}"

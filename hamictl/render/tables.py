@@ -15,8 +15,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     if not body:
         return "nothing to show\n"
     # Late, because rich costs start-up and a script asks for json.
-    from rich import box  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich import box
+    from rich.table import Table
 
     grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for column in columns:
@@ -28,7 +28,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def _to_text(grid: object) -> str:
     """A renderable as the text that fits this terminal."""
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
     terminal = sys.stdout.isatty()
     buffer = io.StringIO()

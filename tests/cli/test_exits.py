@@ -6,9 +6,9 @@ import re
 import pytest
 from support import REPOSITORY
 
-import hamid.core.located  # noqa: F401  # brings its error class into the tree
 from hamid.core.errors import DriverMissing, GpuLost, HamiError, NodeError, NotPermitted, NvmlFailed, UsageError
 from hamid.core.exits import exit_code
+from hamid.core.located import ConfigError
 
 DOCUMENT = REPOSITORY / "docs" / "errors.md"
 
@@ -33,6 +33,7 @@ def test_every_error_class_is_documented_with_its_exit_code():
     ("error", "code"),
     [
         (UsageError("x"), 2),
+        (ConfigError(()), 2),
         (NotPermitted("x"), 4),
         (DriverMissing("x"), 6),
         (NodeError("x"), 1),

@@ -3,6 +3,7 @@
 
 import os
 
+import pynvml
 import pytest
 
 
@@ -44,8 +45,6 @@ def test_an_absent_driver_is_exit_code_6(hamictl, inject):
 @pytest.mark.parametrize("function", ["nvmlDeviceGetGpuInstances", "nvmlInit*", "nvmlDeviceGetGpuInstancePossible*"])
 def test_a_driver_that_refuses_this_user_is_exit_code_4_with_what_to_do(hamictl, inject, function):
     """NO_PERMISSION becomes NotPermitted with sudo, the group and --sim as ways out."""
-    import pynvml  # noqa: PLC0415  # only here, beside the simulator that the command has loaded
-
     hamictl.run("--sim", inject.state, "gpu", "list")
     os.environ["HAMI_SIM_STATE"] = str(inject.state)
     pynvml.nvmlInit()

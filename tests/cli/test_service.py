@@ -6,12 +6,15 @@ import os
 import stat
 
 import jsonschema
+import msgspec
 import pytest
 from support import REPOSITORY
 
+from hamictl.commands.service import _check_links
+from hamid.core.errors import InUse
 from hamid.core.exits import Exit
 from hamid.node.paths import Paths
-from hamid.node.system.service import missing_links
+from hamid.node.system.service import ServicePlan, missing_links
 
 SCHEMA = REPOSITORY / "docs" / "json" / "ServiceChange.schema.json"
 UNIT = "etc/systemd/system/hamid.service"
@@ -78,12 +81,6 @@ def test_device_nodes_without_links_are_found(tmp_path):
 
 def test_a_daemon_reload_that_would_harm_is_refused():
     """With missing links and a reload to come the command ends with 7 before anything is written."""
-    import msgspec  # noqa: PLC0415  # one value of a plan
-
-    from hamictl.commands.service import _check_links  # noqa: PLC0415
-    from hamid.core.errors import InUse  # noqa: PLC0415
-    from hamid.node.system.service import ServicePlan  # noqa: PLC0415
-
     plan = ServicePlan(
         files=(), commands=(("systemctl", "daemon-reload"),), missing_links=(("/dev/nvidia0", "/dev/char/195:0"),)
     )

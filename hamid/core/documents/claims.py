@@ -3,19 +3,18 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from hamid.core.claims.claim import Claim, PodOwner, status_of
-from hamid.core.documents.envelope import envelope
+from hamid.core.documents.envelope import Document, envelope
 
 
-def claims_document(claims: Iterable[Claim], indexes: Mapping[str, int], *, simulated: bool) -> dict[str, Any]:
+def claims_document(claims: Iterable[Claim], indexes: Mapping[str, int], *, simulated: bool) -> Document:
     """A `ClaimList`, oldest grant first, operators' claims before; `indexes` are the GPUs' by uuid, where known."""
     ordered = sorted(claims, key=lambda claim: (claim.number, claim.name))
     return {**envelope("ClaimList", simulated=simulated), "claims": [_claim(claim, indexes) for claim in ordered]}
 
 
-def _claim(claim: Claim, indexes: Mapping[str, int]) -> dict[str, Any]:
+def _claim(claim: Claim, indexes: Mapping[str, int]) -> Document:
     owner = claim.owner
     return {
         "name": claim.name,
@@ -48,7 +47,7 @@ def _claim(claim: Claim, indexes: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def _pod(owner: PodOwner) -> dict[str, str]:
+def _pod(owner: PodOwner) -> Document:
     return {"uid": owner.uid, "namespace": owner.namespace, "name": owner.name, "container": owner.container}
 
 

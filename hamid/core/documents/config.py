@@ -5,7 +5,6 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from enum import EnumMeta
-from typing import Any
 
 from msgspec import Struct
 
@@ -16,7 +15,7 @@ from hamid.core.config.settings import RESOURCE_KEYS, SETTINGS, Setting, TakesEf
 from hamid.core.documents.envelope import Document, envelope
 from hamid.core.located import Problem, printable
 
-_KINDS: dict[Any, str] = {str: "text", bool: "true or false", int: "whole number", float: "number"}
+_KINDS: dict[object, str] = {str: "text", bool: "true or false", int: "whole number", float: "number"}
 _DEFAULT = "default"
 
 
@@ -64,7 +63,7 @@ def check_document(problems: Sequence[Problem], files: Sequence[str], notes: Seq
 
 
 def difference_document(
-    running: Mapping[str, Any], wanted: Config, templates: tuple[str, str], *, pid: int, version: int, problem: str
+    running: Mapping[str, object], wanted: Config, templates: tuple[str, str], *, pid: int, version: int, problem: str
 ) -> Document:
     """A `ConfigDifference`: what the files say otherwise than the hamid that runs, and what each change needs.
 
@@ -105,7 +104,7 @@ def _row(setting: Setting) -> str:
     return f"| `{setting.name}` | {_values(setting)} | {shown} | {names} | {needs} | {setting.text} |\n"
 
 
-def _written(default: Any) -> str:
+def _written(default: object) -> str:
     if isinstance(default, dict):
         return ", ".join(f"`{name}: {value}`" for name, value in default.items())
     return f"`{str(default).lower() if isinstance(default, bool) else default}`" if default != "" else ""

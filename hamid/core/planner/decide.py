@@ -183,4 +183,4 @@ def _considered(
 
 
 def _on_gpu(gpu: Gpu, code: ReasonCode | None, verdict: GpuFacts | str) -> Consideration:
-    return Consideration(gpu=gpu.index, template=None, what=gpu.title, code=code, verdict=verdict)
+    return Consideration(gpu=gpu.index, template=None, what=gpu.title, code=code, verdict=verdict, whole_gpu=True)

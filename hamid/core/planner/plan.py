@@ -26,7 +26,8 @@ class Action(StrEnum):
 class Consideration(Struct, frozen=True, kw_only=True):
     """One thing that the planner looked at on a GPU: a template (by index) or a placement.
 
-    `verdict` is the GPU's reason, or in words what became of it; `code` is None for what could serve.
+    `verdict` is the GPU's reason, or in words what became of it; `code` is None for what could serve. `whole_gpu` is
+    True for the verdict on the GPU itself, which follows what was looked at on it.
     """
 
     gpu: int
@@ -34,6 +35,7 @@ class Consideration(Struct, frozen=True, kw_only=True):
     what: str
     code: ReasonCode | None
     verdict: GpuFacts | str
+    whole_gpu: bool = False
 
 
 class PlannedInstance(Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from hamid.core.documents.envelope import plan_document
+from hamid.core.documents.plans import plan_document
 from hamid.core.errors import UsageError
 from hamid.core.hardware.board import board_of
 from hamid.core.hardware.geometry import Seat, count_names
