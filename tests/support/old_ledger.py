@@ -76,7 +76,7 @@ class Release:
         return self.ask("run", name, "--limit", f"nvidia.com/gpu={count}", *words, check=check)
 
     def start(self, devices: int, **settings: object) -> None:
-        """hamid runs and offers so many devices."""
+        """Hamid runs and offers so many devices."""
         told = {
             "mode": "mig",
             "policy": "packed",
@@ -99,7 +99,7 @@ class Release:
         self.ask("wait", str(devices))
 
     def kill(self) -> None:
-        """hamid is killed, unless it died already."""
+        """Hamid is killed, unless it died already."""
         assert self.hamid is not None
         with contextlib.suppress(ProcessLookupError):
             self.hamid.send_signal(signal.SIGKILL)
