@@ -36,7 +36,7 @@ This page is printed by `tools/metrics_page.py`; a test compares it with what ha
 
 
 # Of the claim with a share below.
-USES = {"b:2": ContainerUse(devices=(Use(total_bytes=1 << 20),), tells_cores=True, last_kernel_at=990)}
+USES = {2: ContainerUse(devices=(Use(total_bytes=1 << 20),), tells_cores=True, last_kernel_at=990)}
 LOAD = Load(memory_used_bytes=1 << 30, utilization_percent=50, memory_controller_percent=20)
 
 
@@ -115,8 +115,8 @@ def _view(legacy: LegacyMetrics) -> View:
     split = Gpu(index=0, uuid="GPU-0", name="NVIDIA A100", memory_mib=40960, mig_enabled=True, instances=(instance,))
     shared = Gpu(index=1, uuid="GPU-1", name="NVIDIA A100", memory_mib=40960)
     claims = (
-        Claim(name="a:1", owner=_owner(), seats=(ClaimedSeat(seat=seat, profile="1g.5gb", size=1, made=True),)),
-        Claim(name="b:2", owner=_owner(), shares=(ClaimedShare(gpu_uuid="GPU-1", memory_mib=4000, sm_percent=30),)),
+        Claim(id=1, owner=_owner(), seats=(ClaimedSeat(seat=seat, profile="1g.5gb", size=1, made=True),)),
+        Claim(id=2, owner=_owner(), shares=(ClaimedShare(gpu_uuid="GPU-1", memory_mib=4000, sm_percent=30),)),
     )
     return View(
         snapshot=Snapshot(gpus=(split, shared)),

@@ -46,6 +46,10 @@ class View(Struct, frozen=True, kw_only=True):
     observed_at: float = 0.0
     notes: Mapping[str, str] = {}
 
+    def claim_name(self, claim_id: int) -> str:
+        """What people call the claim with this id, or the id itself where there is none."""
+        return next((claim.name for claim in self.claims if claim.id == claim_id), str(claim_id))
+
     def with_notes(self, **notes: str) -> "View":
         """The same with facts of the daemon; an empty one is taken out."""
         merged = {key: value for key, value in {**self.notes, **notes}.items() if value}

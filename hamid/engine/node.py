@@ -119,9 +119,13 @@ class Node:
         """Give these ids to the container that waits for them, all within the deadline."""
         return self._allocator.allocate(tuple(device_ids), deadline_seconds)
 
-    def undo(self, claim: str) -> None:
-        """Take back a grant that nobody received."""
+    def undo(self, claim: int) -> None:
+        """Take back a grant that nobody received, by the id of its claim."""
         self._allocator.undo(claim)
+
+    def claim_name(self, claim: int) -> str:
+        """What people call the claim with this id, or the id itself where there is none."""
+        return self.view.claim_name(claim)
 
     def prestart(self, device_ids: Sequence[str]) -> Refusal | None:
         """What these ids stand for is there, or the start is refused; within kubelet's 30 s."""

@@ -25,7 +25,7 @@ class OnDisk(Struct, frozen=True):
     """The version of libvgpu that containers get, or nothing, and by claim what its container uses."""
 
     library: str = ""
-    uses: Mapping[str, ContainerUse] = {}
+    uses: Mapping[int, ContainerUse] = {}
 
 
 class DiskReader:

@@ -40,7 +40,7 @@ def test_a_container_gets_an_instance_that_did_not_exist(make_node):
     assert isinstance(grant, Grant), grant
     (instance,) = node.view.snapshot.gpus[0].instances
     assert grant.envs == {"NVIDIA_VISIBLE_DEVICES": instance.mig_uuid}
-    assert instance.claim == grant.claim
+    assert instance.claim == node.view.claim_name(grant.claim)
     capabilities = [each.container_path for each in grant.devices if "nvidia-caps" in each.container_path]
     assert len(capabilities) == 2
     agree(node)
@@ -119,9 +119,9 @@ def test_mixed_sizes_to_saturation_and_refill(make_node):
                 break
         agree(node)
         assert len(set(held.values())) == len(held) == len(node.scene.instances())
-        for name in list(held)[::2]:
-            node.undo(name)
-            del held[name]
+        for claim in list(held)[::2]:
+            node.undo(claim)
+            del held[claim]
         there = {each.mig_uuid for gpu in node.view.snapshot.gpus for each in gpu.instances}
         assert there == set(held.values())
 

@@ -10,6 +10,7 @@ from contextlib import closing
 import pytest
 from msgspec.structs import replace
 from support.crash_cases import reach, towards
+from support.ledgers import release_claim
 from support.scene import apart
 
 from hamid.core.claims.claim import InstanceKey
@@ -208,7 +209,7 @@ def test_instances_are_told_apart_by_seat_and_generation(make_scene, knob, value
         }
         assert {(s.gpu_uuid, s.profile_id, s.start): uuid for s, uuid in claimed.items()} == found
         with closing(Ledger.open(scene.paths)) as ledger:
-            ledger.release_claim("job")
+            release_claim(ledger, "job")
         reach({0: ""})(scene)
     assert generations[0] < generations[1] < generations[2]
 
@@ -285,6 +286,6 @@ def test_a_claim_that_names_a_seat_twice_stops_nobody(make_scene):
         apply(scene.paths, steps, fingerprint=fingerprint, claim="job", claim_instances=[seat, seat])
     assert scene.observe().fingerprint() == fingerprint
     with closing(Ledger.open(scene.paths)) as ledger:
-        ledger.begin_run((), goal=Goal.ALL, claim="job", claim_seats=[InstanceKey(*seat)] * 2)
+        ledger.begin_run((), goal=Goal.ALL, operator_name="job", claim_seats=[InstanceKey(*seat)] * 2)
     assert "its claim 'job' holds" in recover(scene.paths)[0]
     assert recover(scene.paths) == []

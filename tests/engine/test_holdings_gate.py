@@ -90,7 +90,7 @@ def test_what_others_gave_is_known_and_what_we_gave_is_not_taken_for_it(source):
         granted_at=1.0,
         boot_id="boot",
     )
-    for claims, others in (((), LISTED.holdings), ((Claim(name="ours", owner=owner),), ())):
+    for claims, others in (((), LISTED.holdings), ((Claim(id=1, owner=owner),), ())):
         moments = iter([claims, ()])
         polite = HoldingsGate(source, lambda moments=moments: next(moments))
         assert polite.holdings() == LISTED

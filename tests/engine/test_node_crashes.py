@@ -56,7 +56,7 @@ def undo(scene, **settings):
     def work():
         with running(scene, **settings) as node:
             for claim in node.view.claims:
-                node.undo(claim.name)
+                node.undo(claim.id)
 
     return work
 

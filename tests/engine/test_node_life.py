@@ -83,13 +83,13 @@ class Life(RuleBasedStateMachine):
             return
         assert not claim.pending
         self.world.hold(name, [chosen])
-        self.told[name] = (pod.uid, "main", (chosen,), self.granted(claim.name))
+        self.told[name] = (pod.uid, "main", (chosen,), self.granted(claim.id))
         self.kubelet_writes()
 
-    def granted(self, name):
+    def granted(self, claim_id):
         ledger = Ledger.open(self.scene.paths)
         try:
-            return ledger.granted(name)
+            return ledger.granted(claim_id)
         finally:
             ledger.close()
 

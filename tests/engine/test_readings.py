@@ -39,10 +39,12 @@ OWN = st.builds(
     mig_uuid=st.sampled_from([None, "MIG-1", "MIG-2"]),
 )
 CLAIMS = st.builds(
-    lambda name, seats: Claim(
-        name=name, seats=tuple(ClaimedSeat(seat=each, profile="1g.5gb", size=1, made=True) for each in seats)
+    lambda number, seats: Claim(
+        id=number,
+        operator_name=f"job-{number}",
+        seats=tuple(ClaimedSeat(seat=each, profile="1g.5gb", size=1, made=True) for each in seats),
     ),
-    st.sampled_from(["a", "b"]),
+    st.integers(1, 2),
     st.lists(st.sampled_from(SEATS), unique=True, max_size=2),
 )
 FACTS = st.builds(
@@ -72,7 +74,7 @@ def test_a_gpu_whose_entries_did_not_change_is_not_merged_again():
     for index in range(2):
         readings.take(gpu(index, ("MIG-1", "")))
     before = readings.merged(LedgerFacts())
-    claimed = Claim(name="a", seats=(ClaimedSeat(seat=SEATS[0], profile="1g.5gb", size=1, made=True),))
+    claimed = Claim(id=1, operator_name="a", seats=(ClaimedSeat(seat=SEATS[0], profile="1g.5gb", size=1, made=True),))
     after = readings.merged(LedgerFacts(claims=(claimed,)))
     assert after[0].instances[0].claim == "a"
     assert after[1] is before[1]

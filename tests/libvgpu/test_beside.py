@@ -166,7 +166,7 @@ def test_hamid_counts_both_kinds(beside, tmp_path):
     folder = Path(share_folders.path_of(paths, config, owner))
     folder.parent.mkdir(parents=True)
     folder.symlink_to(place.cache.parent)
-    (use,) = in_use(paths, config, [Claim(name="c", owner=owner, shares=(share,))])["c"].devices
+    (use,) = in_use(paths, config, [Claim(id=1, owner=owner, shares=(share,))])[1].devices
     assert use.total_bytes == 40 * MIB
     client.kill()
 

@@ -12,7 +12,7 @@ from hamid.testing.kubelet_devices import HeldDevices
 from hamid.testing.kubelet_files import checkpoint
 
 GRANT = Grant(
-    claim="",
+    claim=0,
     envs={"NVIDIA_VISIBLE_DEVICES": "MIG-1"},
     mounts=(Mount(container_path="/a", host_path="/b", read_only=False),),
     devices=(DeviceNode(container_path="/dev/nvidiactl", host_path="/dev/nvidiactl"),),

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.ledgers import add_claim, release_claim
 
 from hamid.core.claims.claim import ClaimedSeat, InstanceKey
 from hamid.core.claims.journal import Goal
@@ -39,7 +40,7 @@ def paths(tmp_path):
 def filled(paths):
     """A ledger with one claim, closed."""
     with closing(Ledger.open(paths)) as ledger:
-        ledger.add_claim("job", [SEAT])
+        add_claim(ledger, "job", [SEAT])
     return paths
 
 
@@ -121,7 +122,7 @@ def test_a_damaged_ledger_never_loses_a_claim_in_silence(tmp_path_factory, where
     """One byte changed or the tail cut off: the claim is there as it was, or the ledger is not trusted."""
     paths = Paths(str(tmp_path_factory.mktemp("damaged")))
     with closing(Ledger.open(paths)) as ledger:
-        ledger.add_claim("job", [SEAT])
+        add_claim(ledger, "job", [SEAT])
         ledger._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     with Path(paths.ledger).open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
@@ -136,7 +137,7 @@ def test_a_damaged_ledger_never_loses_a_claim_in_silence(tmp_path_factory, where
     assert whole or not facts.trusted or _says_something_else(facts)
     try:
         with closing(Ledger.open(paths)) as ledger:
-            ledger.add_claim("next", [])
+            add_claim(ledger, "next", [])
             ledger.facts()
     except HamiError:
         return
@@ -148,9 +149,9 @@ def _says_something_else(facts):
 
 
 def test_a_seat_of_no_claim_is_damage(filled):
-    """A claim's own name is damaged, so that its seats are nobody's: the ledger is not trusted and kept aside."""
+    """A claim's own id is damaged, so that its seats are nobody's: the ledger is not trusted and kept aside."""
     with closing(sqlite3.connect(filled.ledger)) as connection, connection:
-        connection.execute("UPDATE claims SET name = 'jo'")
+        connection.execute("UPDATE claims SET id = id + 1")
     assert not read_facts(filled).trusted
     with closing(Ledger.open(filled)) as ledger:
         assert not ledger.facts().trusted
@@ -180,7 +181,7 @@ def test_an_added_table_of_a_later_release_does_not_stop_this_one(filled):
     assert names(filled) == ["job"]
     with closing(Ledger.open(filled)) as ledger:
         assert ledger.facts().trusted
-        ledger.add_claim("next", [])
+        add_claim(ledger, "next", [])
     assert sorted(names(filled)) == ["job", "next"]
     with closing(sqlite3.connect(filled.ledger)) as connection:
         assert connection.execute("SELECT * FROM later").fetchall() == [("job", 1)]
@@ -217,12 +218,12 @@ def test_a_full_disk_loses_nothing(filled):
             for number in range(5000)
         ]
         with pytest.raises(LedgerFailed) as caught:
-            ledger.add_claim("large", many)
+            add_claim(ledger, "large", many)
         assert "full" in str(caught.value)
         assert "space" in caught.value.hint
         assert [claim.name for claim in ledger.facts().claims] == ["job"]
         ledger._connection.execute(f"PRAGMA max_page_count = {pages + 10_000}")
-        ledger.add_claim("large", many)
+        add_claim(ledger, "large", many)
     assert sorted(names(filled)) == ["job", "large"]
 
 
@@ -235,7 +236,7 @@ def test_a_file_that_may_not_grow_loses_nothing(filled):
         code = 1
         try:
             ledger = Ledger.open(filled)
-            ledger.add_claim("next", [])
+            add_claim(ledger, "next", [])
         except HamiError:
             code = 0
         finally:
@@ -295,9 +296,9 @@ def test_a_claim_is_whole_or_not_at_all(filled):
     free = ClaimedSeat(seat=InstanceKey("GPU-a", 14, 4), profile="2g.10gb", size=2, made=True)
     with closing(Ledger.open(filled)) as ledger:
         with pytest.raises(UsageError):
-            ledger.add_claim("next", [free, SEAT])
+            add_claim(ledger, "next", [free, SEAT])
         with pytest.raises(UsageError):
-            ledger.add_claim("job", [free])
+            add_claim(ledger, "job", [free])
     (claim,) = read_facts(filled).claims
     assert claim.name == "job"
     assert claim.seats == (SEAT,)
@@ -333,8 +334,8 @@ def test_readers_beside_a_writer_see_whole_changes(filled):
         reader.start()
     with closing(Ledger.open(filled)) as ledger:
         for _ in range(100):
-            ledger.add_claim("pair", pair)
-            ledger.release_claim("pair")
+            add_claim(ledger, "pair", pair)
+            release_claim(ledger, "pair")
     ended.set()
     for reader in readers:
         reader.join()
@@ -345,7 +346,7 @@ def test_readers_beside_a_writer_see_whole_changes(filled):
 def test_threads_share_one_writer(filled):
     """Many threads of one process change the ledger at once; every change is there."""
     with closing(Ledger.open(filled)) as ledger:
-        threads = [threading.Thread(target=ledger.add_claim, args=(f"job-{n}", [])) for n in range(32)]
+        threads = [threading.Thread(target=add_claim, args=(ledger, f"job-{n}")) for n in range(32)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -369,14 +370,14 @@ def test_a_run_is_in_the_journal_before_its_first_step(filled):
     child = os.fork()
     if child == 0:
         ledger = Ledger.open(filled)
-        ledger.begin_run([STEP], goal=Goal.ALL, claim="next", claim_seats=[InstanceKey("GPU-a", 14, 0)])
+        ledger.begin_run([STEP], goal=Goal.ALL, operator_name="next", claim_seats=[InstanceKey("GPU-a", 14, 0)])
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     with closing(Ledger.open(filled)) as ledger:
         (run,) = ledger.open_runs()
     assert run.pid == child
     assert run.steps == (STEP,)
-    assert run.claim == "next"
+    assert (run.claim, run.operator_name) == (run.run, "next")
     assert run.entries == ()
     assert run.boot_id == ledger.boot
 

@@ -6,6 +6,7 @@ from contextlib import closing, suppress
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from support.ledgers import add_claim, release_claim
 
 from hamid.core.claims.claim import ClaimedSeat, ClaimedShare, InstanceKey, OwnInstance, PodOwner
 from hamid.core.claims.container_request import ContainerRequest
@@ -65,24 +66,24 @@ class Writer:
 
     def grant(self, number):
         """Begin, make, finish: as an Allocate does; the claim's run stays open for an odd number."""
-        run, name = self.ledger.begin_grant(owner(number), [step(number)], seats=[claimed(number)])
+        run = self.ledger.begin_grant(owner(number), [step(number)], seats=[claimed(number)]).id
         generation = self.ledger.begin_step(run, 0, Prior())
         own = OwnInstance(seat=seat(number), profile="2g.10gb", size=2, generation=generation, mig_uuid=f"MIG-{run}")
         self.ledger.end_step(run, 0, EntryState.DONE, seat=seat(number), own=own, made=True)
         if number % 2 == 0:
-            self.ledger.finish_grant(run, name, Grant(claim=name), {seat(number): f"MIG-{run}"})
-            self.grants[number] = name
+            self.ledger.finish_grant(run, Grant(claim=run), {seat(number): f"MIG-{run}"})
+            self.grants[number] = run
 
     def share(self, number):
         shares = [ClaimedShare(gpu_uuid="GPU-b", memory_mib=100 + number, sm_percent=0)]
-        run, name = self.ledger.begin_grant(owner(number), [], shares=shares)
-        self.ledger.finish_grant(run, name, Grant(claim=name), {})
-        self.grants[number] = name
+        run = self.ledger.begin_grant(owner(number), [], shares=shares).id
+        self.ledger.finish_grant(run, Grant(claim=run), {})
+        self.grants[number] = run
 
     def regrant(self, number):
         if number in self.grants:
             other = replace(owner(number), name=f"q{number}")
-            self.grants[number] = self.ledger.regrant(self.grants[number], other, Grant(claim="x"), {})
+            self.ledger.regrant(self.grants[number], other, Grant(claim=self.grants[number]), {})
 
     def undo(self, number):
         run = self.ledger.begin_run([step(number)], goal=Goal.ALL)
@@ -91,10 +92,10 @@ class Writer:
         self.ledger.end_run(run, "undone", drops=self.grants.pop(number, None))
 
     def claim(self, number):
-        self.ledger.add_claim(f"job{number}", [claimed(number)])
+        add_claim(self.ledger, f"job{number}", [claimed(number)])
 
     def release(self, number):
-        self.ledger.release_claim(f"job{number}")
+        release_claim(self.ledger, f"job{number}")
 
     def release_seat(self, number):
         self.ledger.release_seat(seat(number))

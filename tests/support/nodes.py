@@ -125,8 +125,8 @@ def remember(scene, *told):
 def told(node):
     """What kubelet's checkpoint has of every claim."""
     return [
-        (claim.owner.uid, claim.owner.container, claim.owner.device_ids, node.parts.ledger.granted(claim.name))
-        for claim in sorted(node.view.claims, key=lambda claim: claim.number)
+        (claim.owner.uid, claim.owner.container, claim.owner.device_ids, node.parts.ledger.granted(claim.id))
+        for claim in sorted(node.view.claims, key=lambda claim: claim.id)
     ]
 
 

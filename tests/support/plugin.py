@@ -2,6 +2,7 @@
 """A device plugin over a node of plain values, on a thread of its own."""
 
 import asyncio
+import itertools
 import threading
 
 from hamid.core.claims.device_ids import PluginDevice
@@ -18,6 +19,7 @@ class PlainNode:
         self.granted = {}
         self.started = []
         self.undone = []
+        self.numbers = itertools.count(1)
         self.refused = {}
         self.delay = threading.Event()
         self.slow = False
@@ -36,9 +38,12 @@ class PlainNode:
             if each in self.refused:
                 return self.refused[each]
         with self.lock:
-            claim = "+".join(device_ids)
+            claim = next(self.numbers)
             self.granted[claim] = device_ids
         return Grant(claim=claim, envs={"NVIDIA_VISIBLE_DEVICES": ",".join(device_ids)})
+
+    def claim_name(self, claim):
+        return f"pod:{claim}"
 
     def undo(self, claim):
         with self.lock:

@@ -49,7 +49,10 @@ MOST_POINTS = 3000
 # Where the simulated driver's state file has its lock, which remembers who held it (native/simulator/store.c).
 DRIVER_LOCK = slice(64, 104)
 # Of these tables what does not name a process or a time.
-COLUMNS = {"runs": "run, boot_id, goal, claim, claim_seats, steps, ended", "claims": "name"}
+COLUMNS = {
+    "runs": "run, boot_id, goal, claim, operator_name, claim_seats, steps, ended",
+    "claims": "id, operator_name, owner, pending, granted",
+}
 
 
 class Scene:

@@ -9,7 +9,7 @@ from hamid.core.claims.grant import Grant
 
 
 class Remembered(Struct, frozen=True, kw_only=True):
-    """An answer of ours that kubelet keeps for one container; its `granted` names no claim."""
+    """An answer of ours that kubelet keeps for one container; its `granted` knows no claim."""
 
     pod_uid: str
     container: str

@@ -118,22 +118,27 @@ class PodOwner(Struct, frozen=True, kw_only=True):
         return f"{self.namespace}/{who}/{self.container}" if who else "an unknown container"
 
 
-class Claim(Struct, frozen=True, kw_only=True):
-    """What somebody was promised, by name: a container of a pod (`owner`), or an operator.
+class Claim(Struct, frozen=True, kw_only=True, dict=True):
+    """What a container of a pod (`owner`) was promised, or an operator, who gave the claim its `operator_name`.
 
+    `id` identifies the claim as long as it lasts, whoever its owner turns out to be, and later claims have higher ids.
     `pending` while it is being made: nobody has received it yet, and what is made for it is taken back if that fails.
     """
 
-    name: str
+    id: int
+    operator_name: str = ""
     seats: tuple[ClaimedSeat, ...] = ()
     shares: tuple[ClaimedShare, ...] = ()
     owner: PodOwner | None = None
     pending: bool = False
 
-    @property
-    def number(self) -> int:
-        """Containers' claims are numbered in the order of their grants; an operator's has no number."""
-        return int(self.name.rpartition(":")[2]) if self.owner is not None else 0
+    # Every table and message about the node says it.
+    @cached_property
+    def name(self) -> str:
+        """What people read: no operator's name has a slash or a colon, so that no two claims share one."""
+        if self.owner is None:
+            return self.operator_name
+        return f"{self.owner if self.owner.name or self.owner.uid else 'unidentified'}:{self.id}"
 
     @property
     def gpu_uuids(self) -> tuple[str, ...]:
@@ -164,13 +169,13 @@ class LedgerFacts(Struct, frozen=True, kw_only=True, dict=True):
         """The name of the claim that holds a seat, or nothing."""
         return self._claimed.get(seat, "")
 
-    def claim(self, name: str) -> Claim | None:
-        """The claim of that name."""
-        return next((claim for claim in self.claims if claim.name == name), None)
+    def claim(self, claim_id: int | None) -> Claim | None:
+        """The claim with that id."""
+        return next((claim for claim in self.claims if claim.id == claim_id), None)
 
-    def without(self, name: str) -> "LedgerFacts":
+    def without(self, claim_id: int | None) -> "LedgerFacts":
         """The same without one claim, for what is done on behalf of it."""
-        return msgspec.structs.replace(self, claims=tuple(claim for claim in self.claims if claim.name != name))
+        return msgspec.structs.replace(self, claims=tuple(claim for claim in self.claims if claim.id != claim_id))
 
     def own_at(self, seat: InstanceKey) -> OwnInstance | None:
         """Our instance on a seat."""

@@ -23,9 +23,9 @@ class DeviceNode(Struct, frozen=True, kw_only=True):
 
 
 class Grant(Struct, frozen=True, kw_only=True):
-    """What the container of `claim` receives; `cdi` are fully qualified CDI names."""
+    """What the container of `claim` (its id; 0 where it is not known) receives; `cdi` are qualified CDI names."""
 
-    claim: str
+    claim: int
     envs: Mapping[str, str] = {}
     mounts: tuple[Mount, ...] = ()
     devices: tuple[DeviceNode, ...] = ()

@@ -53,13 +53,15 @@ class Entry(Struct, frozen=True, kw_only=True):
 class Run(Struct, frozen=True, kw_only=True):
     """One plan on its way: all its steps, and those that were begun, in order.
 
-    `claim` is what a run of goal `all` makes, and what one of goal `each` ends.
+    `claim` is the id of the claim that a run of goal `all` makes, and of the one that a run of goal `each` ends.
+    `operator_name` is what an operator calls the claim that the run makes.
     """
 
     run: int
     boot_id: str
     goal: Goal
-    claim: str | None
+    claim: int | None
+    operator_name: str
     claim_seats: tuple[InstanceKey, ...]
     pid: int
     command: str

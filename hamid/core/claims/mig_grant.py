@@ -13,7 +13,7 @@ MOUNTED: Final = "/var/run/nvidia-container-devices"
 
 
 def mig_grant(
-    claim: str, mig_uuids: Sequence[str], nodes: Iterable[DeviceNode], *, strategy: ListStrategy = ListStrategy.ENVVAR
+    claim: int, mig_uuids: Sequence[str], nodes: Iterable[DeviceNode], *, strategy: ListStrategy = ListStrategy.ENVVAR
 ) -> Grant:
     """The grant of these instances, in the order in which the container numbers them."""
     devices = tuple(dict.fromkeys(nodes))

@@ -28,13 +28,13 @@ class EndReason(StrEnum):
 
 
 class Verdicts(Struct, frozen=True, kw_only=True):
-    """Claims (by name) whose pod is over; since when others are missing (on the caller's clock).
+    """Claims (by id) whose pod is over; since when others are missing (on the caller's clock).
 
     `leaving` are the pods (by uid) of claims that a list has shown as deleted.
     """
 
-    over: Mapping[str, EndReason] = {}
-    missing: Mapping[str, float] = {}
+    over: Mapping[int, EndReason] = {}
+    missing: Mapping[int, float] = {}
     leaving: frozenset[str] = frozenset()
 
 
@@ -56,8 +56,8 @@ def judge(
 ) -> Verdicts:
     """The verdicts of now; `before` are those of the judgement before."""
     by_uid = {pod.uid: pod for pod in seen.pods.pods}
-    over: dict[str, EndReason] = {}
-    missing: dict[str, float] = {}
+    over: dict[int, EndReason] = {}
+    missing: dict[int, float] = {}
     known = tuple(claims)
     newest = newest_of(known)
     leaving = _leaving(known, by_uid, before)
@@ -67,16 +67,16 @@ def judge(
             continue
         pod = by_uid.get(owner.uid) if owner.known else None
         why = _listed_and_over(owner, pod, known, seen) if pod is not None else _gone(owner, leaving, seen)
-        since = before.missing.get(claim.name)
+        since = before.missing.get(claim.id)
         if why is not None:
-            over[claim.name] = why
+            over[claim.id] = why
         elif pod is None and not _proves_absence(owner, seen):
             # Neither here nor gone: the first complete list goes on counting.
-            missing |= {} if since is None else {claim.name: since}
+            missing |= {} if since is None else {claim.id: since}
         elif pod is None and since is not None and now - since >= absent_seconds:
-            over[claim.name] = EndReason.ABSENT
+            over[claim.id] = EndReason.ABSENT
         elif pod is None:
-            missing[claim.name] = now if since is None else since
+            missing[claim.id] = now if since is None else since
     return Verdicts(over=over, missing=missing, leaving=leaving)
 
 
@@ -168,20 +168,20 @@ def _may_be(entry: Remembered, owner: PodOwner) -> bool:
     return not owner.known or entry.pod_uid == owner.uid
 
 
-def newest_of(claims: Iterable[Claim]) -> dict[str, str]:
-    """The claim (by name) to which each device id was given last: kubelet may give an id anew before we release it."""
-    ordered = sorted((claim for claim in claims if claim.owner is not None), key=lambda claim: claim.number)
-    return {each: claim.name for claim in ordered if claim.owner is not None for each in claim.owner.device_ids}
+def newest_of(claims: Iterable[Claim]) -> dict[str, int]:
+    """The claim (by id) to which each device id was given last: kubelet may give an id anew before we release it."""
+    ordered = sorted((claim for claim in claims if claim.owner is not None), key=lambda claim: claim.id)
+    return {each: claim.id for claim in ordered if claim.owner is not None for each in claim.owner.device_ids}
 
 
 def _held(
-    claim: Claim, owner: PodOwner, newest: Mapping[str, str], by_uid: Mapping[str, Pod], holdings: Sequence[Holding]
+    claim: Claim, owner: PodOwner, newest: Mapping[str, int], by_uid: Mapping[str, Pod], holdings: Sequence[Holding]
 ) -> bool:
     """True when kubelet says that a container holds these ids, unless that is the owner and its pod is over.
 
     Ids that were given anew speak for the newer claim alone.
     """
-    ids = {each for each in owner.device_ids if newest[each] == claim.name}
+    ids = {each for each in owner.device_ids if newest[each] == claim.id}
     own = by_uid.get(owner.uid)
     own_is_over = own is not None and ending(own) is not None
     for each in holdings:

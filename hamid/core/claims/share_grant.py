@@ -37,7 +37,7 @@ class HostPaths(Struct, frozen=True, kw_only=True):
 
 
 def share_grant(
-    claim: str,
+    claim: int,
     shares: Sequence[ClaimedShare],
     nodes: Iterable[DeviceNode],
     *,

@@ -228,7 +228,7 @@ def started_by(claims: Iterable[Claim], device_ids: Sequence[str]) -> tuple[Clai
     """The claims behind the start of a container with these ids: the one that got them last, if they match."""
     found = [claim for claim in of_claim(claims, device_ids) if not claim.pending]
     same = [claim for claim in found if claim.owner and set(claim.owner.device_ids) == set(device_ids)]
-    return (max(same, key=lambda claim: claim.number),) if same else tuple(found)
+    return (max(same, key=lambda claim: claim.id),) if same else tuple(found)
 
 
 def of_claim(claims: Iterable[Claim], device_ids: Sequence[str]) -> tuple[Claim, ...]:

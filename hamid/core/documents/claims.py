@@ -10,7 +10,7 @@ from hamid.core.documents.envelope import Document, envelope
 
 def claims_document(claims: Iterable[Claim], indexes: Mapping[str, int], *, simulated: bool) -> Document:
     """A `ClaimList`, oldest grant first, operators' claims before; `indexes` are the GPUs' by uuid, where known."""
-    ordered = sorted(claims, key=lambda claim: (claim.number, claim.name))
+    ordered = sorted(claims, key=lambda claim: (0 if claim.owner is None else claim.id, claim.name))
     return {**envelope("ClaimList", simulated=simulated), "claims": [_claim(claim, indexes) for claim in ordered]}
 
 

@@ -26,7 +26,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     config_problem: bool = False
     config_waiting: int = 0
     library: str = ""
-    uses: Mapping[str, ContainerUse] = {}
+    uses: Mapping[int, ContainerUse] = {}
 
 
 def own_families(view: View, tallies: Sequence[Tally], facts: Facts) -> Iterator[Family]:

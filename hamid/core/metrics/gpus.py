@@ -223,7 +223,7 @@ class _Node:
 
     def _container(self, claim: Claim, owner: PodOwner) -> ContainerHoldings:
         instances = tuple((gpu, each, self._percent(gpu, each)) for gpu, each in self._held(claim))
-        use = self._facts.uses.get(claim.name)
+        use = self._facts.uses.get(claim.id)
         return ContainerHoldings(owner, self._node, claim.shares, instances, use, now=self._facts.now)
 
     def _percent(self, gpu: Gpu, instance: Instance) -> int:

@@ -58,8 +58,8 @@ class Adopter:
             now=self._clock(),
         )
         for each in found.claims:
-            name = self._ledger.adopt_claim(each.owner, each.granted, seats=each.seats, shares=each.shares)
-            self._log.info("claim_adopted", claim=name, pod_uid=each.owner.uid)
+            claim = self._ledger.adopt_claim(each.owner, each.granted, seats=each.seats, shares=each.shares)
+            self._log.info("claim_adopted", claim=claim.name, pod_uid=each.owner.uid)
         doubts = [*found.doubts, *self._open()]
         if not doubts:
             self._ledger.end_adoption(self._ledger.facts().unexplained)

@@ -58,12 +58,16 @@ _TRANSIENT = frozenset({19, 23})
 class Begun(Struct, frozen=True):
     """A claim that is written down and now has to be made."""
 
-    run: int
-    claim: str
+    claim: Claim
     choice: Choice
     identified: Identified
     owner: PodOwner
     config: Config
+
+    @property
+    def run(self) -> int:
+        """The run that makes it."""
+        return self.claim.id
 
 
 class Call(Struct, kw_only=True):
@@ -133,9 +137,9 @@ class Allocator:
         """Call this when an Allocate waits for what a reconciliation may give back; it must not block."""
         self._hurried.append(listener)
 
-    def undo(self, claim_name: str) -> None:
+    def undo(self, claim_id: int) -> None:
         """Take back a grant that nobody received; raises the first error where it could not be done now."""
-        claim = self._ledger.facts().claim(claim_name)
+        claim = self._ledger.facts().claim(claim_id)
         errors = [] if claim is None else self._ender.end(claim)
         self._parts.counters.add("hamid_undo_total", result=type(errors[0]).__name__ if errors else "ok")
         if errors:
@@ -231,7 +235,7 @@ class Allocator:
     ) -> Grant | Refusal:
         """The answer of before, once more or to the container that comes after."""
         if how is Again.REPEAT:
-            granted = self._ledger.granted(claim.name)
+            granted = self._ledger.granted(claim.id)
         else:
             granted = self._granting.hand_on(claim, identified, owner, config)
         self._publisher.publish()
@@ -245,9 +249,9 @@ class Allocator:
                 self._granting.check_library(config)
             except LibraryMissing as error:
                 return refusal_of(error)
-        run, name = self._ledger.begin_grant(owner, choice.steps, seats=choice.seats, shares=choice.shares)
-        self._parts.runs.begin(run, choice.steps)
-        return Begun(run, name, choice, identified, owner, config)
+        claim = self._ledger.begin_grant(owner, choice.steps, seats=choice.seats, shares=choice.shares)
+        self._parts.runs.begin(claim.id, choice.steps)
+        return Begun(claim, choice, identified, owner, config)
 
     def _worth_waiting(self, refusal: Refusal, call: Call, pods: PodList, waited: float) -> bool:
         """True when what stands in the way may pass by itself before the deadline."""
@@ -269,7 +273,7 @@ class Allocator:
     def _carry_out(self, begun: Begun, call: Call) -> Grant | Refusal | None:
         """Make what was decided; None when it is to be decided anew."""
         until = call.until
-        running = Running(self._parts.session, begun.run, claim=begun.claim, until=until)
+        running = Running(self._parts.session, begun.run, claim=begun.run, until=until)
         try:
             running.go(enumerate(begun.choice.steps))
             if not running.errors:
@@ -286,17 +290,15 @@ class Allocator:
     def _grant(self, begun: Begun, made: Made) -> Grant:
         if begun.choice.shares:
             share_folders.make(self._parts.paths, begun.config, begun.owner)
-        grant = self._granting.render(
-            begun.claim, begun.choice, begun.identified, begun.owner, made, config=begun.config
-        )
-        self._ledger.finish_grant(begun.run, begun.claim, grant, made.uuids)
+        grant = self._granting.render(begun.run, begun.choice, begun.identified, begun.owner, made, config=begun.config)
+        self._ledger.finish_grant(begun.run, grant, made.uuids)
         self._parts.runs.end(begun.run)
         return grant
 
     def _give_up(self, begun: Begun, until: float) -> None:
         """Take everything back: on a thread of its own, for which nobody waits longer than there is time."""
         parts = self._parts
-        claim = self._ledger.facts().claim(begun.claim)
+        claim = self._ledger.facts().claim(begun.run)
 
         def work() -> None:
             try:
@@ -308,7 +310,7 @@ class Allocator:
             finally:
                 parts.runs.end(begun.run)
             for each in errors:
-                parts.log.warning("allocate_not_undone_yet", claim=begun.claim, run=begun.run, error=str(each))
+                parts.log.warning("allocate_not_undone_yet", claim=begun.claim.name, run=begun.run, error=str(each))
 
         thread = Thread(target=work, name=f"undo {begun.run}", daemon=True)
         thread.start()
@@ -330,7 +332,12 @@ class Allocator:
     def _log(self, ids: Sequence[str], outcome: Grant | Refusal, seconds: float) -> None:
         log = self._parts.log
         if isinstance(outcome, Grant):
-            log.info("allocated", claim=outcome.claim, devices=len(ids), seconds=round(seconds, 4))
+            log.info(
+                "allocated",
+                claim=self._publisher.view.claim_name(outcome.claim),
+                devices=len(ids),
+                seconds=round(seconds, 4),
+            )
         else:
             words = for_pod(outcome)
             log.warning(

@@ -3,6 +3,8 @@
 
 from collections.abc import Callable, Mapping
 
+from msgspec.structs import replace
+
 from hamid.core.claims.claim import Claim
 from hamid.core.claims.release import confirmed, newest_of
 from hamid.engine.pods.parts import NodeParts
@@ -21,36 +23,37 @@ class Confirmer:
         self._publisher = parts.publisher
         self._log = parts.log
         self._clock = clock
-        self._first_seen: dict[str, float] = {}
+        self._first_seen: dict[int, float] = {}
 
     def run(self, found: Round) -> None:
         """Confirm every claim of which kubelet's answers tell who holds it."""
         claims = self._ledger.facts().claims
         newest = newest_of(claims)
-        self._first_seen = {claim.name: self._first_seen.get(claim.name, self._clock()) for claim in claims}
+        self._first_seen = {claim.id: self._first_seen.get(claim.id, self._clock()) for claim in claims}
         changed = [self._confirm(claim, found) for claim in claims if _may_confirm(claim, found, newest)]
         if any(changed):
             self._publisher.publish()
 
     def _confirm(self, claim: Claim, found: Round) -> bool:
-        settled = self._clock() - self._first_seen[claim.name] >= _SETTLED_SECONDS
+        settled = self._clock() - self._first_seen[claim.id] >= _SETTLED_SECONDS
         if claim.owner is None:
             return False
         remembered = found.remembered if settled else NOT_ASKED
         owner = confirmed(claim.owner, found.pods, found.holdings.holdings, remembered)
-        granted = self._ledger.granted(claim.name) if owner is not None else None
+        granted = self._ledger.granted(claim.id) if owner is not None else None
         if owner is None or granted is None:
             return False
-        with self._turns.alone(claim.name) as mine:
+        with self._turns.alone(f"claim {claim.id}") as mine:
             if mine:
                 uuids = {each.seat: each.mig_uuid for each in claim.seats}
-                name = self._ledger.regrant(claim.name, owner, granted, uuids)
+                self._ledger.regrant(claim.id, owner, granted, uuids)
+                name = replace(claim, owner=owner).name
                 self._log.info("claim_confirmed", claim=name, was=claim.name, pod_uid=owner.uid)
         return mine
 
 
-def _may_confirm(claim: Claim, found: Round, newest: Mapping[str, str]) -> bool:
+def _may_confirm(claim: Claim, found: Round, newest: Mapping[str, int]) -> bool:
     """What kubelet says of ids that were granted again is about the newer claim."""
-    if claim.owner is None or claim.number not in found.claims:
+    if claim.owner is None or claim.id not in found.claims:
         return False
-    return all(newest[each] == claim.name for each in claim.owner.device_ids)
+    return all(newest[each] == claim.id for each in claim.owner.device_ids)

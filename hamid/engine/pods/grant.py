@@ -51,7 +51,7 @@ class Granting:
         """Raises LibraryMissing when no container could get libvgpu."""
         container_library(share_folders.library_dir(self._paths, config))
 
-    def look(self, choice: Choice, claim: str, until: float | None = None, *, idle: bool = True) -> Made:
+    def look(self, choice: Choice, claim: Claim, until: float | None = None, *, idle: bool = True) -> Made:
         """Every instance of a choice as it is now, on its GPU's worker. Raises NodeError, InUse or DriverHung.
 
         With `idle` nobody may use them yet.
@@ -62,7 +62,7 @@ class Granting:
         outcomes = self._session.workers.run(tasks, until=until)
         return self._made(choice, [outcome.get() for outcome in outcomes.values()])
 
-    def gather(self, choice: Choice, claim: str, until: float) -> Made:
+    def gather(self, choice: Choice, claim: Claim, until: float) -> Made:
         """As `look` with `idle`, of instances that lie where this process has just acted for the claim.
 
         A GPU on which it made something was read after that; only those that it did not touch are read now.
@@ -97,14 +97,16 @@ class Granting:
             nodes=(*nodes, *self.nodes_of_shares(choice.shares)),
         )
 
-    def _looker(self, index: int, seats: Sequence[ClaimedSeat], claim: str, *, idle: bool) -> Callable[[Worker], Found]:
+    def _looker(
+        self, index: int, seats: Sequence[ClaimedSeat], claim: Claim, *, idle: bool
+    ) -> Callable[[Worker], Found]:
         def task(worker: Worker) -> Found:
-            gpu = self._session.read_healthy(worker, index, self._ledger.facts().without(claim))
+            gpu = self._session.read_healthy(worker, index, self._ledger.facts().without(claim.id))
             return self._found(index, gpu, seats, claim, idle=idle)
 
         return task
 
-    def _found(self, index: int, gpu: Gpu, seats: Sequence[ClaimedSeat], claim: str, *, idle: bool) -> Found:
+    def _found(self, index: int, gpu: Gpu, seats: Sequence[ClaimedSeat], claim: Claim, *, idle: bool) -> Found:
         common = self._nodes_of(gpu)
         found = {}
         for each in seats:
@@ -116,7 +118,7 @@ class Granting:
                 raise InUse(f"{name} is used by {', '.join(map(str, there.holders))} already", "try again")
             own = device_nodes.of_instance(self._paths, gpu.minor, there.gi_id, there.ci_id)
             if own.problem:
-                self._log.warning("device_nodes_missing", claim=claim, gpu=gpu.uuid, text=own.problem)
+                self._log.warning("device_nodes_missing", claim=claim.name, gpu=gpu.uuid, text=own.problem)
             found[each.seat] = (there.mig_uuid, (*common, *own.nodes))
         return found
 
@@ -133,7 +135,7 @@ class Granting:
         return device_nodes.of_gpu(self._paths, gpu.minor)
 
     def render(
-        self, claim: str, choice: Choice, identified: Identified, owner: PodOwner, made: Made, *, config: Config
+        self, claim: int, choice: Choice, identified: Identified, owner: PodOwner, made: Made, *, config: Config
     ) -> Grant:
         """The grant, which for shares names the container's directory. Raises LibraryMissing."""
         nodes = made.nodes if config.pass_device_specs else ()
@@ -169,7 +171,7 @@ class Granting:
 
         None when the claim carries no grant.
         """
-        before = self._ledger.granted(claim.name)
+        before = self._ledger.granted(claim.id)
         if before is None:
             return None
         uuids = {each.seat: each.mig_uuid for each in claim.seats}
@@ -178,9 +180,9 @@ class Granting:
             owner = replace(owner, earlier=claim.owner.folders)
             choice = Choice(mode=Mode.HAMI_CORE, shares=claim.shares)
             made = Made(uuids={}, nodes=tuple(self.nodes_of_shares(claim.shares)))
-            grant = self.render(claim.name, choice, identified, owner, made, config=config)
-        name = self._ledger.regrant(claim.name, owner, grant, uuids)
+            grant = self.render(claim.id, choice, identified, owner, made, config=config)
+        self._ledger.regrant(claim.id, owner, grant, uuids)
         if claim.shares:
             # The claim knows of it first, so that it goes with the claim; a start makes it where this could not.
             share_folders.make(self._paths, config, owner)
-        return replace(grant, claim=name)
+        return grant

@@ -98,7 +98,7 @@ class Prestart:
             tuple(self._granting.nodes_of_shares(claim.shares))
             return None, share_folders.ensure(self._paths, self._config.value, claim.owner)
         # One start at a time restores a claim; the other ones then find it there.
-        with self._turns.in_turn(claim.name):
+        with self._turns.in_turn(f"claim {claim.id}"):
             return self._check_instances(claim, until)
 
     def _check_instances(self, claim: Claim, until: float) -> tuple[Refusal | None, bool]:
@@ -137,8 +137,8 @@ class Prestart:
 
     def _told_otherwise(self, claim: Claim, until: float) -> Refusal | None:
         choice = Choice(mode=Mode.MIG, seats=claim.seats)
-        made = self._granting.look(choice, claim.name, until, idle=False)
-        granted = self._ledger.granted(claim.name)
+        made = self._granting.look(choice, claim, until, idle=False)
+        granted = self._ledger.granted(claim.id)
         if granted is None:
             return None
         # Another capability may be another container's instance by now.

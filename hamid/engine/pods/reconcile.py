@@ -95,7 +95,7 @@ class Reconciler:
         """Ask for pods and holdings; the claims are read first, as Round says."""
         parts = self._parts
         claims = frozenset(
-            each.number for each in parts.ledger.facts().claims if each.owner is not None and not each.pending
+            each.id for each in parts.ledger.facts().claims if each.owner is not None and not each.pending
         )
         pods, holdings = self._pods.pods(), self._holdings.holdings()
         self._note_pods(pods)

@@ -41,13 +41,13 @@ class ClaimEnder:
 
         Nothing is done while another thread ends it.
         """
-        with self._turns.alone(claim.name) as mine:
+        with self._turns.alone(f"claim {claim.id}") as mine:
             if not mine:
                 return [NodeError(f"claim '{claim.name}' is being ended already")]
             share_folders.remove(self._paths, self._config.value, claim)
             indices = {gpu.uuid: gpu.index for gpu in self._readings.gpus()}
             steps = tuple(ending_steps(claim, indices))
-            run = self._ledger.begin_run(steps, goal=Goal.EACH, claim=claim.name)
+            run = self._ledger.begin_run(steps, goal=Goal.EACH, ends=claim.id)
             return self._runs.finish(self._ledger.run(run))
 
     def take_up(self, run: Run) -> list[Exception]:
@@ -97,12 +97,12 @@ class Releaser:
         before, seconds = self._verdicts, self._config.value.absent_seconds
         verdicts = judge(facts.claims, seen, before, now=self._clock(), absent_seconds=seconds)
         # A claim that is over stays so until it is released; one whose pod is absent goes on being counted.
-        absent = {name: before.missing[name] for name, why in verdicts.over.items() if why is EndReason.ABSENT}
+        absent = {each: before.missing[each] for each, why in verdicts.over.items() if why is EndReason.ABSENT}
         self._verdicts = replace(verdicts, missing=dict(verdicts.missing) | absent)
-        for name, why in verdicts.over.items():
-            claim = facts.claim(name)
-            if claim is not None and claim.number in found.claims:
-                self._tasks.begin(name, partial(self._release, claim, why))
+        for each, why in verdicts.over.items():
+            claim = facts.claim(each)
+            if claim is not None and each in found.claims:
+                self._tasks.begin(claim.name, partial(self._release, claim, why))
 
     def _cgroup_gone(self, claims: Iterable[Claim], pods: PodList) -> dict[str, bool]:
         uids = {claim.owner.uid for claim in claims if claim.owner is not None and claim.owner.known}

@@ -10,7 +10,7 @@ NOT_ASKED = RememberedList(complete=False)
 
 
 class Round(Struct, frozen=True, kw_only=True):
-    """The answers of one round, and the numbers of the claims that were granted before anything was asked.
+    """The answers of one round, and the ids of the claims that were granted before anything was asked.
 
     An answer says nothing about a claim that was granted while it was on its way.
     """

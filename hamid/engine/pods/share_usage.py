@@ -11,9 +11,9 @@ from hamid.node.library.region import find_regions, is_held, read_region
 from hamid.node.paths import Paths
 
 
-def in_use(paths: Paths, config: Config, claims: Iterable[Claim]) -> Mapping[str, ContainerUse]:
-    """What the container of each claim uses; without any use of CUDA it has none."""
-    found: dict[str, ContainerUse] = {}
+def in_use(paths: Paths, config: Config, claims: Iterable[Claim]) -> Mapping[int, ContainerUse]:
+    """What the container of each claim (by id) uses; without any use of CUDA it has none."""
+    found: dict[int, ContainerUse] = {}
     for claim in claims:
         if claim.owner is None or not claim.shares:
             continue
@@ -21,7 +21,7 @@ def in_use(paths: Paths, config: Config, claims: Iterable[Claim]) -> Mapping[str
         known = [(path, region) for path in files if isinstance(region := read_region(path), Region)]
         if known:
             living = [each for path, region in known for each in _living(path, region)]
-            found[claim.name] = ContainerUse(
+            found[claim.id] = ContainerUse(
                 devices=tuple(sum((each.used[n] for each in living), Use()) for n in range(len(claim.shares))),
                 tells_cores=any(each.foreign for each in living),
                 last_kernel_at=max(region.last_kernel_at for _, region in known),

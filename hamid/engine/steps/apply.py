@@ -61,7 +61,7 @@ def apply(
             raise _told(StalePlan("the node changed since this plan was made; nothing was done", _AGAIN), messages)
         seats = tuple(InstanceKey(*each) for each in claim_instances)
         _check(session, before, steps, claim, seats)
-        run = session.ledger.begin_run(steps, goal=Goal.ALL, claim=claim, claim_seats=seats)
+        run = session.ledger.begin_run(steps, goal=Goal.ALL, operator_name=claim or "", claim_seats=seats)
         running = Running(session, run, progress=progress, stop=stop, keep_pending=keep_pending)
         running.go(enumerate(steps))
         return _end(session, running, run, messages)
@@ -109,12 +109,12 @@ def _end(session: DriverSession, running: Running, run: int, messages: list[str]
         running.errors += _verify(snapshot, [step for _, step in running.done])
     journal = session.ledger.run(run)
     seats: list[ClaimedSeat] = []
-    if whole and not running.errors and journal.claim is not None:
+    if whole and not running.errors and journal.operator_name:
         seats = _claimed(running, snapshot, journal.claim_seats, newly_made(journal))
     if running.errors:
         raise _failure(session, running, run, messages)
-    claim = journal.claim if whole else None
-    session.ledger.end_run(run, "done" if whole else "stopped", claim=claim, seats=seats)
+    claim = (journal.operator_name or None) if whole else None
+    session.ledger.end_run(run, "done" if whole else "stopped", seats=None if claim is None else seats)
     if not whole:
         running.note(f"stopped after {len(running.done)} of {len(journal.steps)} steps; what is done stays")
     return ApplyReport(

@@ -65,7 +65,7 @@ def _recover_run(session: DriverSession, snapshot: Snapshot, run: Run) -> list[s
 
 
 def _go_on(session: DriverSession, run: Run, who: str) -> list[str]:
-    running = Running(session, run.run, goal=Goal.EACH, claim=run.claim or "")
+    running = Running(session, run.run, goal=Goal.EACH, claim=run.claim)
     finish_each(session, running, run)
     done = [f"finished: {describe(step)}" for _, step in running.done]
     return [f"{who} was finished", *done, *running.messages, *map(str, running.errors)]
@@ -74,12 +74,13 @@ def _go_on(session: DriverSession, run: Run, who: str) -> list[str]:
 def _finish(session: DriverSession, snapshot: Snapshot, run: Run, who: str) -> list[str]:
     """Only the last line was not written; the claim holds if its instances are still there and free."""
     seats = _claimable(session, snapshot, run)
-    if run.claim is None or seats is None:
+    name = run.operator_name
+    if not name or seats is None:
         session.ledger.end_run(run.run, "done")
-        lost = f"; its claim '{run.claim}' was dropped" if run.claim else ""
+        lost = f"; its claim '{name}' was dropped" if name else ""
         return [f"{who} was complete{lost}"]
-    session.ledger.end_run(run.run, "done", claim=run.claim, seats=seats)
-    return [f"{who} was complete; its claim '{run.claim}' holds"]
+    session.ledger.end_run(run.run, "done", seats=seats)
+    return [f"{who} was complete; its claim '{name}' holds"]
 
 
 def _claimable(session: DriverSession, snapshot: Snapshot, run: Run) -> list[ClaimedSeat] | None:
@@ -99,11 +100,11 @@ def _claimable(session: DriverSession, snapshot: Snapshot, run: Run) -> list[Cla
                 mig_uuid=instance.mig_uuid,
             )
         )
-    return None if any(claim.name == run.claim for claim in facts.claims) else found
+    return None if any(claim.name == run.operator_name for claim in facts.claims) else found
 
 
 def _undo(session: DriverSession, snapshot: Snapshot, run: Run, who: str) -> list[str]:
-    running = Running(session, run.run, claim=run.claim or "")
+    running = Running(session, run.run, claim=run.claim)
     _drop_gone(session, snapshot, run)
     over = roll_back(session, running, run.run)
     first = f"{who} was undone" if over else f"{who} could not be undone everywhere yet"

@@ -46,7 +46,7 @@ class Running:
         progress: Progress | None = None,
         stop: Callable[[], bool] = lambda: False,
         keep_pending: bool = False,
-        claim: str = "",
+        claim: int | None = None,
         until: float | None = None,
     ) -> None:
         self._session = session
@@ -212,10 +212,10 @@ def close_if_over(session: DriverSession, run: int, outcome: str) -> bool:
     return True
 
 
-def pending_claim(session: DriverSession, run: Run) -> str | None:
-    """The claim that a run was to make for a container, and which nobody has received."""
-    claim = session.ledger.facts().claim(run.claim or "")
-    return claim.name if claim is not None and claim.pending else None
+def pending_claim(session: DriverSession, run: Run) -> int | None:
+    """The claim (its id) that a run was to make for a container, and which nobody has received."""
+    claim = session.ledger.facts().claim(run.claim)
+    return claim.id if claim is not None and claim.pending else None
 
 
 def finish_each(session: DriverSession, running: Running, run: Run) -> None:

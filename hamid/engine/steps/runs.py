@@ -60,19 +60,21 @@ class Runs:
 
     def finish(self, run: Run) -> list[Exception]:
         """Do what is left of a run whose steps are independent; what kept it open."""
+        name = self._claim_name(run)
         running = self._go(run)
-        self._log_messages(run, running.messages)
+        self._log_messages(run, name, running.messages)
         return list(running.errors)
 
     def undo(self, run: Run, until: float | None = None) -> list[Exception]:
         """Undo all of a run and drop the claim that it was to make; what kept it open, and then it stays so."""
-        running = Running(self._session, run.run, claim=run.claim or "", until=until)
+        running = Running(self._session, run.run, claim=run.claim, until=until)
+        name = self._claim_name(run)
         self.begin(run.run, run.steps)
         try:
             over = roll_back(self._session, running, run.run)
         finally:
             self.end(run.run)
-        self._log_messages(run, running.messages)
+        self._log_messages(run, name, running.messages)
         return [] if over else list(running.errors) or [NodeError(f"run {run.run} is not undone yet")]
 
     def take_up(self, run: Run) -> list[Exception]:
@@ -80,7 +82,7 @@ class Runs:
         return self.finish(run) if run.goal is Goal.EACH else self.undo(run)
 
     def _go(self, run: Run, until: float | None = None) -> Running:
-        running = Running(self._session, run.run, goal=Goal.EACH, claim=run.claim or "", until=until)
+        running = Running(self._session, run.run, goal=Goal.EACH, claim=run.claim, until=until)
         self.begin(run.run, run.steps)
         try:
             finish_each(self._session, running, run)
@@ -88,9 +90,14 @@ class Runs:
             self.end(run.run)
         return running
 
-    def _log_messages(self, run: Run, messages: Iterable[str]) -> None:
+    def _claim_name(self, run: Run) -> str | None:
+        """The name of the claim that a run makes or ends; asked before the run is over, and the claim with it."""
+        claim = self._session.ledger.facts().claim(run.claim)
+        return run.operator_name or None if claim is None else claim.name
+
+    def _log_messages(self, run: Run, claim: str | None, messages: Iterable[str]) -> None:
         for message in messages:
-            self._log.warning("run_left_something", run=run.run, claim=run.claim, text=message)
+            self._log.warning("run_left_something", run=run.run, claim=claim, text=message)
 
 
 def messages_of(running: Running) -> list[str]:

@@ -23,7 +23,8 @@ _MODE_HINT = "end these processes (monitors such as dcgm too) and try again, or 
 class StepRunner:
     """Acts on one GPU, on its worker's thread; `note` takes what is to be told besides.
 
-    What is done is done on behalf of `claim`, which therefore keeps nothing from being taken back or destroyed.
+    What is done is done on behalf of `claim` (an id), which therefore keeps nothing from being taken back or
+    destroyed.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class StepRunner:
         gpu_uuid: str,
         note: Callable[[str], None],
         *,
-        claim: str,
+        claim: int | None,
     ) -> None:
         self._session = session
         self._ledger = session.ledger

@@ -79,7 +79,7 @@ def _entries(data: bytes) -> Iterator[Remembered]:
 def _grant(data: bytes) -> Grant:
     answer = deviceplugin_pb2.ContainerAllocateResponse.FromString(data)
     return Grant(
-        claim="",
+        claim=0,
         envs=dict(answer.envs),
         mounts=tuple(
             Mount(container_path=each.container_path, host_path=each.host_path, read_only=each.read_only)

@@ -18,15 +18,15 @@ class FactsCache:
 
     def __init__(self) -> None:
         self._facts: LedgerFacts | None = None
-        self._claims: dict[str, Claim] = {}
+        self._claims: dict[int, Claim] = {}
         self._own: tuple[OwnInstance, ...] | None = None
-        self._stale: set[str] | None = None
+        self._stale: set[int] | None = None
 
     def touch_all(self) -> None:
         """Anything may be another."""
         self._facts = self._own = self._stale = None
 
-    def touch(self, *claims: str, own: bool = False) -> None:
+    def touch(self, *claims: int, own: bool = False) -> None:
         """These claims may be others, or be there no more; with `own` our instances too."""
         self._facts = None
         if own:
@@ -43,7 +43,7 @@ class FactsCache:
         if self._stale is None:
             self._claims = rows.claims(connection)
         elif self._stale:
-            kept = {name: claim for name, claim in self._claims.items() if name not in self._stale}
+            kept = {each: claim for each, claim in self._claims.items() if each not in self._stale}
             self._claims = kept | rows.claims(connection, self._stale)
         if self._own is None:
             self._own = rows.instances(connection)

@@ -11,7 +11,7 @@ import time
 from urllib.parse import quote
 
 from hamid.core.errors import HamiError, LedgerFailed, NotPermitted
-from hamid.node.ledger import schema
+from hamid.node.ledger import migration, schema
 
 _TAILS = ("", "-wal", "-shm")
 _MARKER = ".made"
@@ -78,6 +78,9 @@ def connect_writer(path: str, rebuilt: str = "") -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         _prepare(connection, was_there)
+    except migration.Inconsistent as error:
+        connection.close()
+        raise Unusable("corrupt") from error
     except (sqlite3.Error, UnicodeError) as error:
         connection.close()
         if _is_corrupt(error):
@@ -97,14 +100,25 @@ def _prepare(connection: sqlite3.Connection, was_there: str) -> None:
     _check_whole(connection)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    # A migration needs them off, and within a transaction they cannot be switched.
+    connection.execute("PRAGMA foreign_keys = OFF")
+    _make_tables(connection, was_there)
     connection.execute("PRAGMA foreign_keys = ON")
-    if schema.version(connection) < schema.VERSION:
-        connection.execute("BEGIN IMMEDIATE")
-        empty = schema.version(connection) == 0
-        schema.migrate(connection)
-        if empty and was_there:
+
+
+def _make_tables(connection: sqlite3.Connection, was_there: str) -> None:
+    """Today's tables, in one transaction: a process that dies leaves an empty file empty and an old one old."""
+    found = schema.version(connection)
+    if found >= schema.VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    if found:
+        migration.migrate(connection)
+    else:
+        schema.create(connection)
+        if was_there:
             _note_rebuilt(connection, was_there)
-        connection.execute("COMMIT")
+    connection.execute("COMMIT")
 
 
 def _check_whole(connection: sqlite3.Connection) -> None:
@@ -120,14 +134,16 @@ def _note_rebuilt(connection: sqlite3.Connection, why: str) -> None:
 
 
 def connect_reader(path: str) -> sqlite3.Connection:
-    """A connection that only reads; raises Unusable or sqlite3.Error."""
+    """A connection that only reads; raises Unusable or sqlite3.Error.
+
+    The ledger of an earlier release is not changed: what is read is a copy of it in memory, with today's tables.
+    """
     connection = _open_reader(path)
     try:
-        if schema.is_newer(connection):
-            raise Unusable("newer")  # noqa: TRY301  # the connection is closed below
-        if schema.version(connection) == 0:
-            raise Unusable("empty")  # noqa: TRY301  # as above
-        _check_whole(connection)
+        return _readable(connection)
+    except migration.Inconsistent as error:
+        connection.close()
+        raise Unusable("corrupt") from error
     except (sqlite3.Error, UnicodeError) as error:
         connection.close()
         if _is_corrupt(error):
@@ -136,7 +152,28 @@ def connect_reader(path: str) -> sqlite3.Connection:
     except BaseException:
         connection.close()
         raise
-    return connection
+
+
+def _readable(connection: sqlite3.Connection) -> sqlite3.Connection:
+    if schema.is_newer(connection):
+        raise Unusable("newer")
+    version = schema.version(connection)
+    if version == 0:
+        raise Unusable("empty")
+    _check_whole(connection)
+    if version >= schema.VERSION:
+        return connection
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        connection.backup(copy)
+        # A writer may have been faster.
+        if schema.version(copy) < schema.VERSION:
+            migration.migrate(copy)
+    except BaseException:
+        copy.close()
+        raise
+    connection.close()
+    return copy
 
 
 def _open_reader(path: str) -> sqlite3.Connection:

@@ -15,7 +15,7 @@ from typing import Self
 import msgspec
 from msgspec.structs import replace
 
-from hamid.core.claims.claim import ClaimedSeat, ClaimedShare, InstanceKey, LedgerFacts, OwnInstance, PodOwner
+from hamid.core.claims.claim import Claim, ClaimedSeat, ClaimedShare, InstanceKey, LedgerFacts, OwnInstance, PodOwner
 from hamid.core.claims.grant import Grant
 from hamid.core.claims.journal import EntryState, Goal, Prior, Run
 from hamid.core.errors import LedgerFailed
@@ -101,16 +101,6 @@ class Ledger:
 
     # -- claims --
 
-    def add_claim(self, name: str, seats: Sequence[ClaimedSeat]) -> None:
-        """Promise seats to a name that nobody has; raises UsageError if one of them is promised already."""
-        with self._changing() as connection:
-            rows.add_claim(connection, name, seats)
-
-    def release_claim(self, name: str) -> None:
-        """End a claim; its instances stay."""
-        with self._changing() as connection:
-            connection.execute("DELETE FROM claims WHERE name = ?", (name,))
-
     def release_seat(self, seat: InstanceKey) -> None:
         """Take one instance from the claim that holds it; a claim without any ends."""
         with self._changing() as connection:
@@ -144,20 +134,18 @@ class Ledger:
         *,
         seats: Sequence[ClaimedSeat] = (),
         shares: Sequence[ClaimedShare] = (),
-    ) -> str:
-        """A claim that was granted before the ledger was lost holds again; its name. What was `made` for it is ours."""
+    ) -> Claim:
+        """A claim that was granted before the ledger was lost holds again. What was `made` for it is ours."""
         with self._changing() as connection:
-            run = self._add_run(connection, (), Goal.ALL, None, ())
+            run = self._add_run(connection, (), Goal.ALL)
             self._end_run(connection, run, "adopted")
-            name = pod_claim_name(owner, run)
-            rows.add_claim(connection, name, seats)
-            rows.add_owner(connection, name, owner, shares, pending=False)
-            rows.set_granted(connection, name, replace(granted, claim=name), {})
+            claim = Claim(id=run, owner=owner, seats=tuple(seats), shares=tuple(shares))
+            rows.add_claim(connection, claim, replace(granted, claim=run))
             for each in seats:
                 rows.delete(connection, "unexplained", each.seat)
                 if each.made:
                     rows.set_own(connection, each.seat, _own(each, rows.next_generation(connection)))
-            return name
+            return claim
 
     def end_adoption(self, seats: Iterable[InstanceKey]) -> None:
         """These are nobody's, and all that was promised is known."""
@@ -179,15 +167,22 @@ class Ledger:
         steps: Sequence[Step],
         *,
         goal: Goal,
-        claim: str | None = None,
+        operator_name: str = "",
         claim_seats: Sequence[InstanceKey] = (),
+        ends: int | None = None,
         releases: Sequence[InstanceKey] = (),
     ) -> int:
-        """Write down a whole plan before its first step; `releases` leave their claims at the same moment."""
+        """Write down a whole plan before its first step; `releases` leave their claims at the same moment.
+
+        It makes a claim for the operator who gave a name to it, or `ends` the claim with that id.
+        """
         with self._changing() as connection:
             for seat in releases:
                 rows.release_seat(connection, seat)
-            return self._add_run(connection, steps, goal, claim, claim_seats)
+            run = self._add_run(connection, steps, goal, operator_name=operator_name, seats=claim_seats)
+            if operator_name or ends is not None:
+                self._set_claim(connection, run, run if ends is None else ends)
+            return run
 
     def begin_step(self, run: int, position: int, prior: Prior) -> int:
         """Write down that a step begins; the generation of what it makes."""
@@ -223,20 +218,18 @@ class Ledger:
                 rows.set_own(connection, seat, own, made=made)
 
     def end_run(
-        self,
-        run: int,
-        outcome: str,
-        *,
-        claim: str | None = None,
-        seats: Sequence[ClaimedSeat] = (),
-        drops: str | None = None,
+        self, run: int, outcome: str, *, seats: Sequence[ClaimedSeat] | None = None, drops: int | None = None
     ) -> None:
-        """The plan is over; from the same moment its `claim` holds, and the one that it `drops` is no more."""
+        """The plan is over, and from the same moment the claim that it `drops` is no more.
+
+        With `seats` the operator's claim that it was to make holds them from that moment.
+        """
         with self._changing() as connection:
-            if claim is not None:
-                rows.add_claim(connection, claim, seats)
+            if seats is not None:
+                (name,) = connection.execute("SELECT operator_name FROM runs WHERE run = ?", (run,)).fetchone()
+                rows.add_operators_claim(connection, Claim(id=run, operator_name=name, seats=tuple(seats)))
             if drops is not None:
-                connection.execute("DELETE FROM claims WHERE name = ?", (drops,))
+                rows.release_claim(connection, drops)
             self._end_run(connection, run, outcome)
 
     def open_runs(self) -> tuple[Run, ...]:
@@ -260,42 +253,36 @@ class Ledger:
         *,
         seats: Sequence[ClaimedSeat] = (),
         shares: Sequence[ClaimedShare] = (),
-    ) -> tuple[int, str]:
-        """Write down a pending claim of a container with the plan that makes it: the run and the claim's name.
+    ) -> Claim:
+        """Write down a pending claim of a container with the plan that makes it; its id is also the run's number.
 
         Raises UsageError for a seat that is promised already.
         """
         with self._changing(anything=False) as connection:
-            run = self._add_run(connection, steps, Goal.ALL, None, [each.seat for each in seats])
-            name = pod_claim_name(owner, run)
-            self._cache.touch(name)
-            connection.execute("UPDATE runs SET claim = ? WHERE run = ?", (name, run))
-            rows.add_claim(connection, name, seats)
-            rows.add_owner(connection, name, owner, shares, pending=True)
-            return run, name
+            run = self._add_run(connection, steps, Goal.ALL, seats=[each.seat for each in seats])
+            self._cache.touch(run)
+            self._set_claim(connection, run, run)
+            claim = Claim(id=run, owner=owner, pending=True, seats=tuple(seats), shares=tuple(shares))
+            rows.add_claim(connection, claim)
+            return claim
 
-    def finish_grant(self, run: int, claim: str, granted: Grant, uuids: Mapping[InstanceKey, str | None]) -> None:
-        """The plan is done, and from the same moment its claim holds."""
+    def finish_grant(self, claim: int, granted: Grant, uuids: Mapping[InstanceKey, str | None]) -> None:
+        """The plan that makes the claim is done, and from the same moment the claim holds."""
         with self._changing(anything=False) as connection:
             self._cache.touch(claim)
             rows.set_granted(connection, claim, granted, uuids)
-            self._end_run(connection, run, "done")
+            self._end_run(connection, claim, "done")
 
-    def regrant(self, claim: str, owner: PodOwner, granted: Grant, uuids: Mapping[InstanceKey, str | None]) -> str:
-        """A claim that holds is another container's or carries another grant now; its name, which tells the owner."""
+    def regrant(self, claim: int, owner: PodOwner, granted: Grant, uuids: Mapping[InstanceKey, str | None]) -> None:
+        """A claim that holds is another container's or carries another grant now."""
         with self._changing() as connection:
-            name = pod_claim_name(owner, int(claim.rpartition(":")[2]))
-            if name != claim:
-                rows.rename_claim(connection, claim, name)
-            connection.execute("UPDATE owners SET owner = ? WHERE claim = ?", (msgspec.json.encode(owner), name))
-            rows.set_granted(connection, name, granted, uuids)
-            return name
+            rows.set_owner(connection, claim, owner)
+            rows.set_granted(connection, claim, granted, uuids)
 
-    def granted(self, claim: str) -> Grant | None:
+    def granted(self, claim: int) -> Grant | None:
         """What the container of a claim received; None for one that is pending, an operator's or unknown."""
         with self._reading() as connection:
-            row = connection.execute("SELECT granted FROM owners WHERE claim = ? AND pending = 0", (claim,)).fetchone()
-            return None if row is None else msgspec.json.decode(row[0], type=Grant)
+            return rows.granted(connection, claim)
 
     # -- inside --
 
@@ -304,22 +291,27 @@ class Ledger:
         connection: sqlite3.Connection,
         steps: Sequence[Step],
         goal: Goal,
-        claim: str | None,
-        claim_seats: Sequence[InstanceKey],
+        *,
+        operator_name: str = "",
+        seats: Sequence[InstanceKey] = (),
     ) -> int:
         row = (
             self.boot,
             goal.value,
-            claim,
-            msgspec.json.encode(tuple(claim_seats)),
+            operator_name or None,
+            msgspec.json.encode(tuple(seats)),
             msgspec.json.encode(tuple(steps)),
             os.getpid(),
             self._command,
             rows.now(),
         )
-        columns = "boot_id, goal, claim, claim_seats, steps, pid, command, begun_at"
+        columns = "boot_id, goal, operator_name, claim_seats, steps, pid, command, begun_at"
         cursor = connection.execute(f"INSERT INTO runs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608
         return int(cursor.lastrowid or 0)
+
+    @staticmethod
+    def _set_claim(connection: sqlite3.Connection, run: int, claim: int) -> None:
+        connection.execute("UPDATE runs SET claim = ? WHERE run = ?", (claim, run))
 
     @staticmethod
     def _end_run(connection: sqlite3.Connection, run: int, outcome: str) -> None:
@@ -374,11 +366,6 @@ def _connect(path: str) -> sqlite3.Connection:
         return files.connect_writer(path, why)
     except files.Unusable as error:
         raise LedgerFailed(f"'{path}' cannot be made anew", "see the directory and its file system") from error
-
-
-def pod_claim_name(owner: PodOwner, number: int) -> str:
-    """What a container's claim is called: no operator's name has a slash or a colon."""
-    return f"{owner if owner.name or owner.uid else 'unidentified'}:{number}"
 
 
 def _own(each: ClaimedSeat, generation: int) -> OwnInstance:

@@ -15,14 +15,14 @@ from hamid.core.claims.grant import Grant
 from hamid.core.claims.journal import Entry, EntryState, Goal, Prior, Run
 from hamid.core.errors import UsageError
 from hamid.core.planner.steps import CreateInstance, Step
-from hamid.node.ledger import schema
 
 _STEPS = msgspec.json.Decoder(tuple[Step, ...])
 _SEATS = msgspec.json.Decoder(tuple[InstanceKey, ...])
 _PRIOR = msgspec.json.Decoder(Prior)
 _OWNER = msgspec.json.Decoder(PodOwner)
+_GRANT = msgspec.json.Decoder(Grant)
 _SEAT_COLUMNS = "gpu_uuid, profile_id, start, profile, size"
-RUN_COLUMNS = "run, boot_id, goal, claim, claim_seats, steps, pid, command"
+RUN_COLUMNS = "run, boot_id, goal, claim, operator_name, claim_seats, steps, pid, command"
 
 
 def facts(connection: sqlite3.Connection, boot: str, anew: str) -> LedgerFacts:
@@ -35,7 +35,7 @@ def facts_with(
     boot: str,
     anew: str,
     *,
-    claims: Mapping[str, Claim],
+    claims: Mapping[int, Claim],
     own: tuple[OwnInstance, ...],
 ) -> LedgerFacts:
     """`facts` of these claims and instances, which were read before."""
@@ -48,7 +48,7 @@ def facts_with(
     rebuilt = meta.get("rebuilt")
     return LedgerFacts(
         own=own if here else (),
-        claims=tuple(claims[name] for (name,) in connection.execute("SELECT name FROM claims")),
+        claims=tuple(sorted(claims.values(), key=lambda claim: claim.name)),
         unexplained=frozenset(unexplained) if here else frozenset(),
         adopting=meta.get("adopting", ""),
         trusted=rebuilt is None,
@@ -66,44 +66,48 @@ def instances(connection: sqlite3.Connection) -> tuple[OwnInstance, ...]:
     )
 
 
-def claims(connection: sqlite3.Connection, names: Collection[str] | None = None) -> dict[str, Claim]:
-    """Claims by name: all, or those of these names that there are."""
-    seats: dict[str, list[ClaimedSeat]] = defaultdict(list)
-    for name, made, mig_uuid, *row in _of(connection, f"claim, made, mig_uuid, {_SEAT_COLUMNS} FROM seats", names):
+def claims(connection: sqlite3.Connection, ids: Collection[int] | None = None) -> dict[int, Claim]:
+    """Claims by id: all, or those of these ids that there are."""
+    seats: dict[int, list[ClaimedSeat]] = defaultdict(list)
+    for claim, made, mig_uuid, *row in _of(connection, f"claim, made, mig_uuid, {_SEAT_COLUMNS} FROM seats", ids):
         seat = InstanceKey(*row[:3])
-        seats[name].append(ClaimedSeat(seat=seat, profile=row[3], size=row[4], made=bool(made), mig_uuid=mig_uuid))
-    shares: dict[str, list[ClaimedShare]] = defaultdict(list)
-    owners: dict[str, tuple[PodOwner, bool]] = {}
-    # A reader may meet the file of an earlier release.
-    if schema.version(connection) >= schema.OWNERS:
-        for name, encoded, pending in _of(connection, "claim, owner, pending FROM owners", names):
-            owners[name] = (_owner(encoded), bool(pending))
-        columns = "claim, gpu_uuid, memory_mib, sm_percent FROM shares"
-        for name, *share in _of(connection, columns, names, order="ORDER BY claim, position"):
-            shares[name].append(ClaimedShare(gpu_uuid=share[0], memory_mib=share[1], sm_percent=share[2]))
+        seats[claim].append(ClaimedSeat(seat=seat, profile=row[3], size=row[4], made=bool(made), mig_uuid=mig_uuid))
+    shares: dict[int, list[ClaimedShare]] = defaultdict(list)
+    columns = "claim, gpu_uuid, memory_mib, sm_percent FROM shares"
+    for claim, *share in _of(connection, columns, ids, order="ORDER BY claim, position"):
+        shares[claim].append(ClaimedShare(gpu_uuid=share[0], memory_mib=share[1], sm_percent=share[2]))
     return {
-        name: Claim(name=name, seats=tuple(seats[name]), shares=tuple(shares[name]), **_owned(owners.get(name)))
-        for (name,) in _of(connection, "name FROM claims", names, column="name")
+        claim: Claim(
+            id=claim,
+            operator_name=operator_name or "",
+            owner=None if owner is None else _owner(owner),
+            pending=bool(pending),
+            seats=tuple(seats[claim]),
+            shares=tuple(shares[claim]),
+        )
+        for claim, operator_name, owner, pending in _of(
+            connection, "id, operator_name, owner, pending FROM claims", ids, column="id"
+        )
     }
 
 
 def _of(
     connection: sqlite3.Connection,
     what: str,
-    names: Collection[str] | None,
+    ids: Collection[int] | None,
     *,
     column: str = "claim",
     order: str = "",
 ) -> list[Any]:
     """The rows of all claims, or of these; words of ours alone are in the statement."""
-    where = "" if names is None else f"WHERE {column} IN ({', '.join('?' * len(names))})"
-    return connection.execute(f"SELECT {what} {where} {order}", tuple(names or ())).fetchall()
+    where = "" if ids is None else f"WHERE {column} IN ({', '.join('?' * len(ids))})"
+    return connection.execute(f"SELECT {what} {where} {order}", tuple(ids or ())).fetchall()
 
 
-def claims_on(connection: sqlite3.Connection, seat: InstanceKey) -> list[str]:
+def claims_on(connection: sqlite3.Connection, seat: InstanceKey) -> list[int]:
     """Whose this seat is."""
     found = connection.execute("SELECT claim FROM seats WHERE (gpu_uuid, profile_id, start) = (?, ?, ?)", key(seat))
-    return [name for (name,) in found]
+    return [claim for (claim,) in found]
 
 
 # Every write reads all claims anew, and owners hardly change.
@@ -112,13 +116,9 @@ def _owner(encoded: bytes) -> PodOwner:
     return _OWNER.decode(encoded)
 
 
-def _owned(owner: tuple[PodOwner, bool] | None) -> Mapping[str, Any]:
-    return {} if owner is None else {"owner": owner[0], "pending": owner[1]}
-
-
 def run(connection: sqlite3.Connection, row: Sequence[Any]) -> Run:
     """A plan with its journal, from a row of RUN_COLUMNS."""
-    number, boot, goal, claim, claim_seats, encoded, pid, command = row
+    number, boot, goal, claim, operator_name, claim_seats, encoded, pid, command = row
     steps = _STEPS.decode(encoded)
     found = connection.execute(
         "SELECT position, prior, generation, state, mig_uuid FROM journal WHERE run = ? ORDER BY position", (number,)
@@ -140,6 +140,7 @@ def run(connection: sqlite3.Connection, row: Sequence[Any]) -> Run:
         boot_id=boot,
         goal=Goal(goal),
         claim=claim,
+        operator_name=operator_name or "",
         claim_seats=_SEATS.decode(claim_seats),
         pid=pid,
         command=command,
@@ -148,54 +149,66 @@ def run(connection: sqlite3.Connection, row: Sequence[Any]) -> Run:
     )
 
 
-def add_claim(connection: sqlite3.Connection, name: str, seats: Sequence[ClaimedSeat]) -> None:
-    """Promise seats to a name that nobody has; raises UsageError if one of them is promised already."""
-    if connection.execute("SELECT 1 FROM claims WHERE name = ?", (name,)).fetchone():
+def add_operators_claim(connection: sqlite3.Connection, claim: Claim) -> None:
+    """Promise seats to a name that no other claim has; raises UsageError if the name or a seat is taken."""
+    if connection.execute("SELECT 1 FROM claims WHERE operator_name = ?", (claim.name,)).fetchone():
         raise UsageError(
-            f"there is a claim '{name}' already", f"choose another name, or: hamictl mig release --name {name}"
+            f"there is a claim '{claim.name}' already",
+            f"choose another name, or: hamictl mig release --name {claim.name}",
         )
-    connection.execute("INSERT INTO claims (name, made_at) VALUES (?, ?)", (name, now()))
-    for each in seats:
+    add_claim(connection, claim)
+
+
+def add_claim(connection: sqlite3.Connection, claim: Claim, granted: Grant | None = None) -> None:
+    """Write down a claim, and what its container received; raises UsageError if one of its seats is taken."""
+    owner = None if claim.owner is None else msgspec.json.encode(claim.owner)
+    connection.execute(
+        "INSERT INTO claims (id, operator_name, owner, pending, granted, made_at) VALUES (?, ?, ?, ?, ?, ?)",
+        (claim.id, claim.operator_name or None, owner, claim.pending, _encoded(granted), now()),
+    )
+    for each in claim.seats:
         try:
             connection.execute(
                 "INSERT INTO seats (gpu_uuid, profile_id, start, claim, profile, size, made, mig_uuid) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (*key(each.seat), name, each.profile, each.size, each.made, each.mig_uuid),
+                (*key(each.seat), claim.id, each.profile, each.size, each.made, each.mig_uuid),
             )
         except sqlite3.IntegrityError as error:
             raise UsageError(f"{each.profile}@{each.seat.start} belongs to another claim", "plan anew") from error
-
-
-def add_owner(
-    connection: sqlite3.Connection, name: str, owner: PodOwner, shares: Sequence[ClaimedShare], *, pending: bool
-) -> None:
-    """Whose claim it is, and its shares."""
-    connection.execute(
-        "INSERT INTO owners (claim, owner, pending) VALUES (?, ?, ?)", (name, msgspec.json.encode(owner), pending)
-    )
     connection.executemany(
         "INSERT INTO shares (claim, position, gpu_uuid, memory_mib, sm_percent) VALUES (?, ?, ?, ?, ?)",
-        [(name, place, each.gpu_uuid, each.memory_mib, each.sm_percent) for place, each in enumerate(shares)],
+        [(claim.id, n, each.gpu_uuid, each.memory_mib, each.sm_percent) for n, each in enumerate(claim.shares)],
     )
 
 
 def set_granted(
-    connection: sqlite3.Connection, name: str, granted: Grant, uuids: Mapping[InstanceKey, str | None]
+    connection: sqlite3.Connection, claim: int, granted: Grant, uuids: Mapping[InstanceKey, str | None]
 ) -> None:
     """The claim holds; what its container received, and what its instances are called."""
-    connection.execute(
-        "UPDATE owners SET pending = 0, granted = ? WHERE claim = ?", (msgspec.json.encode(granted), name)
-    )
+    connection.execute("UPDATE claims SET pending = 0, granted = ? WHERE id = ?", (_encoded(granted), claim))
     for seat, mig_uuid in uuids.items():
         rename_seat(connection, seat, mig_uuid)
 
 
-def rename_claim(connection: sqlite3.Connection, old: str, new: str) -> None:
-    """The same claim under another name."""
-    connection.execute("INSERT INTO claims (name, made_at) SELECT ?, made_at FROM claims WHERE name = ?", (new, old))
-    for table in ("seats", "owners", "shares"):
-        connection.execute(f"UPDATE {table} SET claim = ? WHERE claim = ?", (new, old))  # noqa: S608
-    connection.execute("DELETE FROM claims WHERE name = ?", (old,))
+def set_owner(connection: sqlite3.Connection, claim: int, owner: PodOwner) -> None:
+    """The claim is another container's now, or more is known of its owner."""
+    connection.execute("UPDATE claims SET owner = ? WHERE id = ?", (msgspec.json.encode(owner), claim))
+
+
+def granted(connection: sqlite3.Connection, claim: int) -> Grant | None:
+    """What the container of a claim received; None for one that is pending, an operator's or unknown."""
+    where = "WHERE id = ? AND pending = 0 AND granted IS NOT NULL"
+    row = connection.execute(f"SELECT granted FROM claims {where}", (claim,)).fetchone()  # noqa: S608
+    return None if row is None else _GRANT.decode(row[0])
+
+
+def _encoded(granted: Grant | None) -> bytes | None:
+    return None if granted is None else msgspec.json.encode(granted)
+
+
+def release_claim(connection: sqlite3.Connection, claim: int) -> None:
+    """End a claim; its instances stay."""
+    connection.execute("DELETE FROM claims WHERE id = ?", (claim,))
 
 
 def rename_seat(connection: sqlite3.Connection, seat: InstanceKey, mig_uuid: str | None) -> None:
@@ -211,7 +224,7 @@ def release_seat(connection: sqlite3.Connection, seat: InstanceKey) -> None:
     row = connection.execute(f"SELECT claim FROM seats {where}", key(seat)).fetchone()  # noqa: S608
     if row is not None:
         delete(connection, "seats", seat)
-        connection.execute("DELETE FROM claims WHERE name = ? AND name NOT IN (SELECT claim FROM seats)", row)
+        connection.execute("DELETE FROM claims WHERE id = ? AND id NOT IN (SELECT claim FROM seats)", row)
 
 
 def set_own(connection: sqlite3.Connection, seat: InstanceKey, own: OwnInstance | None, *, made: bool = False) -> None:

@@ -1,65 +1,76 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ledger's tables and how they grow.
+"""The ledger's tables, and which releases may open a file.
 
-Migrations only add: user_version counts them, and `meta.opens_from` is the lowest version whose code may still open
-the file. A release raises it only when an older one could do harm.
+`user_version` counts the schemas, and `meta.opens_from` is the lowest version whose code may still open the file. A
+release that only adds tables or columns leaves `opens_from` as it is; a release that changes existing ones raises it,
+so that an earlier release keeps the file aside instead of misreading it.
 """
 
 import sqlite3
 from typing import Final
 
-VERSION: Final = 2
-# From here on claims have owners and shares.
-OWNERS: Final = 2
-_OPENS_FROM: Final = 1
+VERSION: Final = 3
+_OPENS_FROM: Final = 3
 
-_MIGRATIONS: Final = (
-    """
-    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-    CREATE TABLE claims (name TEXT PRIMARY KEY, made_at TEXT NOT NULL) WITHOUT ROWID;
+# A claim's id is the number of the run that made it: SQLite's AUTOINCREMENT never gives one twice. Its name is derived
+# from the id and the owner, or is what an operator gave.
+TABLES: Final = {
+    "meta": "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "claims": """
+    CREATE TABLE claims (
+        id INTEGER PRIMARY KEY, operator_name TEXT UNIQUE, owner BLOB,
+        pending INTEGER NOT NULL, granted BLOB, made_at TEXT NOT NULL,
+        CHECK ((operator_name IS NULL) <> (owner IS NULL))
+    )
+    """,
+    "seats": """
     CREATE TABLE seats (
         gpu_uuid TEXT NOT NULL, profile_id INTEGER NOT NULL, start INTEGER NOT NULL,
-        claim TEXT NOT NULL REFERENCES claims (name) ON DELETE CASCADE,
+        claim INTEGER NOT NULL REFERENCES claims (id) ON DELETE CASCADE,
         profile TEXT NOT NULL, size INTEGER NOT NULL, made INTEGER NOT NULL, mig_uuid TEXT,
         PRIMARY KEY (gpu_uuid, profile_id, start)
-    ) WITHOUT ROWID;
+    ) WITHOUT ROWID
+    """,
+    "shares": """
+    CREATE TABLE shares (
+        claim INTEGER NOT NULL REFERENCES claims (id) ON DELETE CASCADE, position INTEGER NOT NULL,
+        gpu_uuid TEXT NOT NULL, memory_mib INTEGER NOT NULL, sm_percent INTEGER NOT NULL,
+        PRIMARY KEY (claim, position)
+    ) WITHOUT ROWID
+    """,
+    "instances": """
     CREATE TABLE instances (
         gpu_uuid TEXT NOT NULL, profile_id INTEGER NOT NULL, start INTEGER NOT NULL,
         profile TEXT NOT NULL, size INTEGER NOT NULL, generation INTEGER NOT NULL, mig_uuid TEXT,
         PRIMARY KEY (gpu_uuid, profile_id, start)
-    ) WITHOUT ROWID;
+    ) WITHOUT ROWID
+    """,
+    "unexplained": """
     CREATE TABLE unexplained (
         gpu_uuid TEXT NOT NULL, profile_id INTEGER NOT NULL, start INTEGER NOT NULL,
         PRIMARY KEY (gpu_uuid, profile_id, start)
-    ) WITHOUT ROWID;
+    ) WITHOUT ROWID
+    """,
+    # `claim` is the claim that the run makes or ends; it is there only between the two.
+    "runs": """
     CREATE TABLE runs (
         run INTEGER PRIMARY KEY AUTOINCREMENT, boot_id TEXT NOT NULL, goal TEXT NOT NULL,
-        claim TEXT, claim_seats BLOB NOT NULL, steps BLOB NOT NULL,
+        claim INTEGER, operator_name TEXT, claim_seats BLOB NOT NULL, steps BLOB NOT NULL,
         pid INTEGER NOT NULL, command TEXT NOT NULL, begun_at TEXT NOT NULL, ended TEXT
-    );
+    )
+    """,
+    "journal": """
     CREATE TABLE journal (
         run INTEGER NOT NULL REFERENCES runs (run) ON DELETE CASCADE, position INTEGER NOT NULL,
         prior BLOB NOT NULL, generation INTEGER NOT NULL, state TEXT NOT NULL, mig_uuid TEXT,
         PRIMARY KEY (run, position)
-    ) WITHOUT ROWID;
-    INSERT INTO meta VALUES ('generation', '0');
+    ) WITHOUT ROWID
     """,
-    """
-    CREATE TABLE owners (
-        claim TEXT PRIMARY KEY REFERENCES claims (name) ON DELETE CASCADE,
-        owner BLOB NOT NULL, pending INTEGER NOT NULL, granted BLOB
-    ) WITHOUT ROWID;
-    CREATE TABLE shares (
-        claim TEXT NOT NULL REFERENCES claims (name) ON DELETE CASCADE, position INTEGER NOT NULL,
-        gpu_uuid TEXT NOT NULL, memory_mib INTEGER NOT NULL, sm_percent INTEGER NOT NULL,
-        PRIMARY KEY (claim, position)
-    ) WITHOUT ROWID;
-    """,
-)
+}
 
 
 def version(connection: sqlite3.Connection) -> int:
-    """How many migrations the file has had; 0 for an empty one."""
+    """The version of the file's schema; 0 for an empty one."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
@@ -71,14 +82,15 @@ def is_newer(connection: sqlite3.Connection) -> bool:
     return row is None or int(row[0]) > VERSION
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the file to our version, within the caller's transaction; a newer file stays as it is."""
-    done = version(connection)
-    if done >= VERSION:
-        return
-    for migration in _MIGRATIONS[done:]:
-        # executescript would end the caller's transaction.
-        for statement in filter(str.strip, migration.split(";")):
-            connection.execute(statement)
+def create(connection: sqlite3.Connection) -> None:
+    """Make the tables, within the caller's transaction."""
+    for statement in TABLES.values():
+        connection.execute(statement)
+    connection.execute("INSERT INTO meta VALUES ('generation', '0')")
+    stamp(connection)
+
+
+def stamp(connection: sqlite3.Connection) -> None:
+    """Write down that the file has these tables, within the caller's transaction."""
     connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('opens_from', ?)", (str(_OPENS_FROM),))
     connection.execute(f"PRAGMA user_version = {VERSION}")

@@ -50,8 +50,12 @@ class GpuNode(Protocol):
         """Give these ids to the container that waits for them."""
         ...
 
-    def undo(self, claim: str) -> None:
-        """Take back a grant that nobody received."""
+    def undo(self, claim: int) -> None:
+        """Take back a grant that nobody received, by the id of its claim."""
+        ...
+
+    def claim_name(self, claim: int) -> str:
+        """What people call the claim with this id."""
         ...
 
     def prestart(self, device_ids: tuple[str, ...]) -> Refusal | None:
@@ -134,12 +138,13 @@ class PluginCalls:
     def _undo_logged(self, grants: tuple[Grant, ...]) -> None:
         """As `_undo`, where nobody is left to hear of a failure; reconciliation will try again."""
         for grant in reversed(grants):
+            name = self.node.claim_name(grant.claim)
             try:
                 self.node.undo(grant.claim)
             except HamiError as error:
-                self.log.warning("undo_failed", claim=grant.claim, error=error.message, hint=error.hint)
+                self.log.warning("undo_failed", claim=name, error=error.message, hint=error.hint)
             else:
-                self.log.info("allocate_undone", claim=grant.claim)
+                self.log.info("allocate_undone", claim=name)
 
     def close(self) -> None:
         """No further call starts; those at work end on their own deadlines."""

@@ -32,7 +32,9 @@ BUSY = replace(WHOLE, used=True, holders=(Holder(pid=7, name="job", memory_mib=1
 OTHERS = replace(WHOLE, mig_uuid="MIG-b")
 BIG = replace(WHOLE, profile="4g.24gb", profile_id=0, placement=Placement(start=0, size=4))
 NO_FACTS = LedgerFacts()
-CLAIMED = LedgerFacts(claims=(Claim(name="job", seats=(ClaimedSeat(seat=SEAT, profile="1g.6gb", size=1, made=True),)),))
+CLAIMED = LedgerFacts(
+    claims=(Claim(id=1, operator_name="job", seats=(ClaimedSeat(seat=SEAT, profile="1g.6gb", size=1, made=True),)),)
+)
 LOST = LedgerFacts(unexplained=frozenset({SEAT}))
 EXISTED, WAS_WHOLE, WAS_HALF = Prior(existed=True), Prior(existed=True, whole=True), Prior(existed=True)
 

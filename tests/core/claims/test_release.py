@@ -25,7 +25,7 @@ OWNER = PodOwner(
     granted_at=0.0,
     boot_id="boot",
 )
-CLAIM = Claim(name="ns/job/main:1", owner=OWNER)
+CLAIM = Claim(id=1, owner=OWNER)
 POD = Pod(uid="u", namespace="ns", name="job", phase="Running", containers=(Container(name="main", running=True),))
 HOLDING = Holding(namespace="ns", pod="job", container="main", resource=RESOURCE, device_ids=("GPU-1-0",))
 EVENTS = st.lists(
@@ -52,7 +52,7 @@ def test_absence_takes_two_complete_lists_and_none_between_that_has_the_pod(even
         elif complete and since is None:
             since = now
         absent = complete and not present and not held and since is not None and now - since >= 30.0
-        assert dict(found.over) == ({CLAIM.name: EndReason.ABSENT} if absent else {})
+        assert dict(found.over) == ({CLAIM.id: EndReason.ABSENT} if absent else {})
         if absent:
             return
 
@@ -78,15 +78,15 @@ def test_held_by_another_keeps_and_held_by_its_own_ended_pod_does_not():
     others = HoldingList(holdings=(replace(HOLDING, pod="other"),), complete=True)
     assert over(ended, mine).over
     assert not over(ended, others).over
-    newer = Claim(name="ns/other/main:2", owner=replace(OWNER, uid="o", name="other"))
-    assert dict(over(ended, others, claims=(newer, CLAIM)).over) == {CLAIM.name: EndReason.TERMINAL}
+    newer = Claim(id=2, owner=replace(OWNER, uid="o", name="other"))
+    assert dict(over(ended, others, claims=(newer, CLAIM)).over) == {CLAIM.id: EndReason.TERMINAL}
 
 
 def test_operators_and_pending_claims_are_nobodys_to_judge():
     """Neither an operator's claim nor one that is being made ends by lists of pods."""
     gone = PodList(complete=True)
-    for claim in (Claim(name="training"), replace(CLAIM, pending=True)):
-        assert over(gone, claims=(claim,), before=Verdicts(missing={claim.name: -100.0})) == over(gone, claims=())
+    for claim in (Claim(id=1, operator_name="training"), replace(CLAIM, pending=True)):
+        assert over(gone, claims=(claim,), before=Verdicts(missing={claim.id: -100.0})) == over(gone, claims=())
 
 
 @given(st.lists(st.sampled_from(["job", "twin", "third"]), unique=True), st.booleans())
@@ -140,4 +140,4 @@ def test_a_pod_ends_before_its_absence_is_proven_only_when_kubelet_has_freed_its
             expected = freed and seen.pods.complete and seen.cgroup_gone.get("u", deleted)
         else:
             expected = freed and listed.deleted and seen.cgroup_gone.get("u", not listed.containers[0].running)
-        assert dict(before.over) == ({claim.name: EndReason.DELETED} if expected else {})
+        assert dict(before.over) == ({claim.id: EndReason.DELETED} if expected else {})

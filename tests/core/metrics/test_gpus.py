@@ -104,7 +104,7 @@ def container(name, index, *shares):
         boot_id="boot",
     )
     parts = tuple(ClaimedShare(gpu_uuid=uuid, memory_mib=mib, sm_percent=percent) for uuid, mib, percent in shares)
-    return Claim(name=name, owner=owner, shares=parts)
+    return Claim(id=1 if name == "main" else 2, owner=owner, shares=parts)
 
 
 def test_what_a_container_holds_is_summed_by_gpu_and_told_by_its_place_in_the_pod():
@@ -131,7 +131,7 @@ def test_cores_are_told_where_hami_core_tells_them_alone():
     view = View(claims=(container("main", 0, ("GPU-0", 100, 10)),))
     for tells, last, names in ((True, 990, {"99", "10.0"}), (False, 0, set())):
         use = ContainerUse(devices=(Use(total_bytes=5, sm_percent=99),), tells_cores=tells, last_kernel_at=last)
-        answer = metrics(families(view, (), Facts(now=1000.0, version="1", node="n", uses={"main": use})))
+        answer = metrics(families(view, (), Facts(now=1000.0, version="1", node="n", uses={1: use})))
         wanted = ("hami_container_device_utilization_ratio{", "hami_container_last_kernel_elapsed_seconds{")
         lines = [line for line in answer.body.decode().splitlines() if line.startswith(wanted)]
         assert {f"{float(line.split()[-1]):g}" for line in lines} == {f"{float(each):g}" for each in names}

@@ -58,7 +58,7 @@ def owner(name, container="main", *, ids=("a",), confirmed=True):
 
 def who(*pods, ids=("a",), claims=(), holdings=(), complete=True, refused=(), **config):
     """The container that an Allocate of these ids is for."""
-    claimed = [Claim(name=f"c:{number}", owner=each) for number, each in enumerate(claims)]
+    claimed = [Claim(id=number, owner=each) for number, each in enumerate(claims)]
     found = identify(
         PodList(pods=pods, complete=complete, refused=frozenset(f"uid-{each}" for each in refused)),
         HoldingList(holdings=holdings, complete=True),
