@@ -61,7 +61,7 @@ def process():
 @pytest.fixture
 def node(hamictl, tmp_path):
     """Makes lasting simulated nodes; all of them are ended after the test."""
-    made = []
+    made: list[Path] = []
 
     def up(spec):
         state = tmp_path / f"node{len(made)}"

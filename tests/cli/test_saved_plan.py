@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hamid.core.exits import Exit
 
 # Numbers and texts that break what takes them for granted.
-POISON = st.one_of(
+POISON: st.SearchStrategy[object] = st.one_of(
     st.sampled_from([-1, 0, 7, 2**31, 2**32, 2**63, 2**64, 10**30, 1.5, True, None, "", "x", "\0", "\n", [], {}]),
     st.text(max_size=20),
 )

@@ -193,7 +193,7 @@ def test_the_manager_is_told(hamid, tmp_path):
         manager.bind(address)
         manager.settimeout(10)
         node = hamid().start(NOTIFY_SOCKET=address, WATCHDOG_USEC="30000000")
-        said = []
+        said: list[str] = []
 
         def heard(word):
             while not any(word in each for each in said):
@@ -309,7 +309,8 @@ def test_mixed_sizes_to_saturation_and_refill(hamid, spec):
     """
     node = hamid(spec).start()
     node.kubelet.wait_for(10)
-    held, kept = {}, {}
+    held: dict[str, str] = {}
+    kept: dict[str, str] = {}
     for turn, sizes in enumerate(((4000, 17000, 9000, 4900), (11000, 4000), (19000, 5000, 4000))):
         fill(node, turn, sizes, held)
         given = settle(node, held)

@@ -274,14 +274,14 @@ def test_a_pin_is_respected_by_every_program(install, store, hamictl, libraries)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user for a moment")
-def test_somebody_who_may_not_write_gets_exit_4(install, store, look):
+def test_somebody_who_may_not_write_gets_exit_4(kind, install, store, look):
     """Not permitted is told apart from failure, and nothing changes."""
-    if install.kind == "hamictl":
+    if kind == "hamictl":
         pytest.skip("runs within this process, which is root; test_faults becomes another user")
     shutil.copytree(store.first, store.base / "open", copy_function=shutil.copy2)
     store.dest.mkdir()
     store.base.chmod(0o755)
-    shell = {"dash": ["dash"], "ash": ["busybox", "ash"]}[install.kind]
+    shell = {"dash": ["dash"], "ash": ["busybox", "ash"]}[kind]
     with SCRIPT.open("rb") as text:
         command = [*shell, "-s", str(store.dest), str(store.base / "open")]
         done = subprocess.run(command, stdin=text, user=65534, group=65534, capture_output=True, text=True, check=False)

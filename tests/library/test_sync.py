@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -260,14 +259,19 @@ def test_a_file_that_changes_after_its_copy_is_copied_again(store, look):
     assert look.content(store.dest)["license"] == b"late"
 
 
+def changed_at(moment_ns):
+    """A file's status with this time of its last change."""
+    return os.stat_result(range(10), {"st_ctime_ns": moment_ns})
+
+
 def test_times_are_believed_only_when_a_later_write_must_show():
     """A change in the present tick of the kernel's clock, or a time in whole seconds, may hide another change."""
     tick = time.clock_gettime_ns(5)
     for age, settled in ((-1_000_000_000, False), (50_000_001, True), (3_000_000_001, True)):
-        assert is_settled(SimpleNamespace(st_ctime_ns=tick - age)) == settled
+        assert is_settled(changed_at(tick - age)) == settled
     second = tick - tick % 1_000_000_000
-    assert not is_settled(SimpleNamespace(st_ctime_ns=second))
-    assert is_settled(SimpleNamespace(st_ctime_ns=second - 3_000_000_000))
+    assert not is_settled(changed_at(second))
+    assert is_settled(changed_at(second - 3_000_000_000))
 
 
 def test_a_source_that_never_keeps_still_is_an_error(store, look):

@@ -198,7 +198,7 @@ def come_and_go():
 def test_a_threshold_that_two_threads_set_at_once_counts_once(place, tmp_path):
     """As clients do that begin in every thread: two thousand pools, each counted once and then not at all."""
     program = tmp_path / "thresholds"
-    source = Path(__file__).with_name("thresholds.c")
+    source = Path(__file__).parent / "programs/thresholds.c"
     subprocess.run(["cc", "-std=gnu11", "-O1", "-pthread", "-o", program, source, "-ldl"], check=True)
     done = place.run(program, "2000")
     assert (done.returncode, done.stdout) == (0, "0 0\n"), done.stderr

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.narrow import present
 
 from hamid.core.claims.claim import ClaimedSeat, InstanceKey
 from hamid.core.claims.journal import Goal
@@ -195,7 +196,7 @@ def test_the_second_writer_is_told_who_holds_the_lock(filled):
     )
     command = [sys.executable, "-c", program, filled.root]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout.readline() == "held\n"
+        assert present(holder.stdout).readline() == "held\n"
         with pytest.raises(LedgerBusy) as caught:
             Ledger.open(filled)
         assert str(holder.pid) in str(caught.value)

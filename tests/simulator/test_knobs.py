@@ -11,6 +11,7 @@ import time
 import pynvml
 import pytest
 from support import migtools
+from support.narrow import present
 
 from hamid.core.errors import UsageError
 from hamid.node.paths import native_file
@@ -77,7 +78,7 @@ def test_a_hang_holds_nobody_else_up(mig_gpu):
     code = f"import ctypes; l = ctypes.CDLL({LIBRARY!r}); l.nvmlInit_v2(); b = b'x' * 99; print(1, flush=True)\n"
     code += "l.nvmlSystemGetNVMLVersion(ctypes.create_string_buffer(99), 99)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
-        process.stdout.readline()
+        present(process.stdout).readline()
         time.sleep(0.1)
         assert process.poll() is None
         pynvml.nvmlGpuInstanceDestroy(migtools.create(device, 19))

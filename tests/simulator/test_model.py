@@ -25,7 +25,7 @@ class GpuMachine(RuleBasedStateMachine):
     """Drives one GPU of a board through nvidia-ml-py and through the model."""
 
     key = ""
-    board: ClassVar[dict] = {}
+    board: ClassVar[dict[str, object]] = {}
 
     def __init__(self):
         super().__init__()

@@ -16,6 +16,7 @@ from hamid.node.ledger.ledger import read_facts
 from hamid.node.paths import Paths
 from hamid.node.simulation import control, persistent
 from hamid.testing.kubelet import ContainerSpec, Kubelet, PodSpec
+from support.narrow import present
 
 HAMID = Path(sys.executable).with_name("hamid")
 RESOURCE = "nvidia.com/gpu"
@@ -78,8 +79,8 @@ class Hamid:
 
     def stop(self, number=signal.SIGTERM, seconds=15):
         """Ends it; the exit status, once kubelet too has seen that it is gone."""
-        self.process.send_signal(number)
-        status = self.process.wait(seconds)
+        present(self.process).send_signal(number)
+        status = present(self.process).wait(seconds)
         until(lambda: not self.kubelet.healthy)
         return status
 

@@ -45,7 +45,7 @@ def layouts(name):
     """Every legal layout of a board, by trying every subset of its seats that is still legal."""
     profiles = profiles_of(name)
     seats = [Seat(profile, place) for profile in profiles for place in profile.placements]
-    found = [()]
+    found: list[tuple[Seat, ...]] = [()]
     for seat in seats:
         found += [(*layout, seat) for layout in found if legal(profiles, (*layout, seat))]
     return [frozenset(layout) for layout in found]
@@ -54,7 +54,7 @@ def layouts(name):
 @cache
 def by_geometry(name):
     """The layouts of a board by their profiles."""
-    found = {}
+    found: dict[frozenset[tuple[str, int]], list[frozenset[Seat]]] = {}
     for layout in layouts(name):
         found.setdefault(frozenset(Counter(seat.profile.name for seat in layout).items()), []).append(layout)
     return found

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """When kubelet is asked what it holds: a List beside a call that it waits for has made real kubelets panic."""
 
+import functools
 import threading
 import time
 
@@ -91,8 +92,7 @@ def test_what_others_gave_is_known_and_what_we_gave_is_not_taken_for_it(source):
         boot_id="boot",
     )
     for claims, others in (((), LISTED.holdings), ((Claim(name="ours", owner=owner),), ())):
-        moments = iter([claims, ()])
-        polite = HoldingsGate(source, lambda moments=moments: next(moments))
+        polite = HoldingsGate(source, functools.partial(next, iter([claims, ()])))
         assert polite.holdings() == LISTED
         assert polite.foreign().holdings == others
     assert len(source.asked) == 2

@@ -3,6 +3,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -272,9 +273,21 @@ def test_ids_that_are_given_anew_speak_for_the_newer_claim(make_node):
     assert instance.mig_uuid == new.envs["NVIDIA_VISIBLE_DEVICES"]
 
 
+class Overtaken(World):
+    """A kubelet whose next list of holdings arrives after something else happened."""
+
+    meanwhile: Callable[[], HoldingList] | None = None
+
+    def holdings(self):
+        if self.meanwhile is None:
+            return super().holdings()
+        happen, self.meanwhile = self.meanwhile, None
+        return happen()
+
+
 def test_an_answer_says_nothing_of_what_was_granted_while_it_was_on_its_way(make_node):
     """Kubelet gives the ids of an ended pod anew while an older list still names that one: the new pod keeps all."""
-    world = World()
+    world = Overtaken()
     node = make_node("1xA100-SXM4-40GB", world=world)
     world.add("a")
     taken = ids(node)
@@ -288,12 +301,11 @@ def test_an_answer_says_nothing_of_what_was_granted_while_it_was_on_its_way(make
 
     def late():
         """The list is read, and before it arrives kubelet asks for the next pod."""
-        del world.holdings
         world.add("b")
         assert isinstance(node.allocate(taken), Grant)
         return stale
 
-    world.holdings = late
+    world.meanwhile = late
     node.reconcile()
     world.hold("b", taken)
     for _ in range(3):

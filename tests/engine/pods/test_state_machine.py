@@ -182,7 +182,7 @@ class Life(RuleBasedStateMachine):
         if not hasattr(self, "scene"):
             return
         claims = {each.owner.uid: each for each in self.scene.facts().claims}
-        taken = {}
+        taken: dict[str, int] = {}
         for uid, _, chosen, _ in self.told.values():
             assert not claims[uid].pending
             assert claims[uid].owner.device_ids == chosen
@@ -214,16 +214,15 @@ class Life(RuleBasedStateMachine):
         del self.told[name]
 
 
-TestNodeLife = Life.TestCase
-TestNodeLife.settings = settings(
-    max_examples=25, stateful_step_count=16, deadline=None, suppress_health_check=list(HealthCheck)
-)
-
-
-@pytest.mark.full
-class TestLongNodeLife(Life.TestCase):
+class LongLife(Life):
     """The same for longer."""
 
-    settings = settings(
-        max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-    )
+
+TestLife = Life.TestCase
+TestLife.settings = settings(
+    max_examples=25, stateful_step_count=16, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestLongLife = pytest.mark.full(LongLife.TestCase)
+TestLongLife.settings = settings(
+    max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)

@@ -3,6 +3,7 @@
 
 import os
 import stat
+import subprocess
 import threading
 import time
 from contextlib import closing
@@ -158,7 +159,7 @@ def test_a_process_that_comes_between_plan_and_step_keeps_its_instance(make_scen
     steps, fingerprint = planned(scene, {0: "7g.40gb@0"})
     before = scene.picture()
     uuid = next(each.mig_uuid for each in scene.observe().gpus[0].instances if each.profile == "2g.10gb")
-    came = []
+    came: list[subprocess.Popen[bytes]] = []
 
     def come(step, state):
         if state == "begin" and not came:

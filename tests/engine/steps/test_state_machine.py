@@ -220,14 +220,11 @@ SHORT = settings(
 )
 
 
-class TestLife(Life.TestCase):
-    """Any life of 20 events."""
-
-    settings = SHORT
+class LongLife(Life):
+    """The same for longer."""
 
 
-@pytest.mark.full
-class TestLongLife(Life.TestCase):
-    """Any life of 60 events."""
-
-    settings = settings(SHORT, max_examples=300, stateful_step_count=60)
+TestLife = Life.TestCase
+TestLife.settings = SHORT
+TestLongLife = pytest.mark.full(LongLife.TestCase)
+TestLongLife.settings = settings(SHORT, max_examples=300, stateful_step_count=60)

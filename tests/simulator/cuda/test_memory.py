@@ -204,7 +204,7 @@ def test_the_end_of_a_context_frees_what_was_made_in_it(client):
 @given(steps=st.lists(st.tuples(st.booleans(), st.integers(1, 5 * MIB)), max_size=40))
 def test_any_order_of_taking_and_freeing_counts_exactly(client, steps):
     """After every step the device holds the sum of the live blocks, in units of 512 bytes, and blocks never overlap."""
-    live = {}
+    live: dict[int, int] = {}
     for take, number in steps:
         if take or not live:
             live[client(f"d.alloc({number})")] = number
