@@ -7,10 +7,9 @@ import grpc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.waiting import until
 
 from hamid.node.kubelet.api import deviceplugin_pb2 as messages
-
-from support.running import until  # isort: skip
 
 # What a node may refuse and a caller get wrong: never an unexpected exception, never a dead hamid.
 EXPECTED = {

@@ -6,10 +6,10 @@ import signal
 import threading
 import time
 
+from support.waiting import until
+
 from hamid.node.simulation import control
 from hamid.testing.kubelet_devices import AdmissionError
-
-from support.running import until  # isort: skip
 
 
 def test_a_mode_is_changed_gpu_by_gpu_as_they_are_drained(hamid):

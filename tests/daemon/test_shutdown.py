@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from support.running import until
+from support.waiting import until
 
 from hamid.node.simulation import control
 from hamid.testing.kubelet import AdmissionError

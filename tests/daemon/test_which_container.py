@@ -5,7 +5,8 @@ import json
 import time
 
 import pytest
-from support.running import RESOURCE, until
+from support.running import RESOURCE
+from support.waiting import until
 
 from hamid.testing.kubelet import ContainerSpec, Kubelet
 from hamid.testing.kubelet_http import PodServer

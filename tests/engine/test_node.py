@@ -2,13 +2,13 @@
 """What was promised stays true: starts of containers, reboots, changed modes, lost drivers, the end of hamid."""
 
 import os
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from msgspec.structs import replace
 from support.nodes import World, grant, ids, install_library, names, open_node
 from support.scene import apart
+from support.waiting import inside, until
 
 from hamid.core.claims.grant import Grant
 from hamid.core.claims.pod_text import for_pod
@@ -237,7 +237,7 @@ def test_a_start_waits_until_promises_are_restored(make_node):
     again = open_node(node.scene, world)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(again.prestart, chosen)
-        time.sleep(0.3)
+        until(lambda: inside(Publisher.wait, "seconds"))
         assert not waiting.done()
         again.start()
         assert waiting.result() is None
@@ -253,7 +253,7 @@ def test_closing_ends_what_is_on_its_way_and_leaves_nothing(make_node):
     control.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement#1=latency:1000", state=node.scene.state)
     with ThreadPoolExecutor(1) as pool:
         outcome = pool.submit(node.allocate, ids(node))
-        time.sleep(0.3)
+        until(node.parts.runs.any_in_progress)
         node.close()
         granted = outcome.result()
     assert len(node.scene.instances()) == (1 if isinstance(granted, Grant) else 0)
@@ -282,10 +282,12 @@ def test_a_gpu_that_answers_late_is_taken_back_into_service(make_scene):
         control.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement#1=latency:1500", state=scene.state)
         outcome = node.allocate(ids(node))
         assert isinstance(outcome, Refusal), outcome
-        time.sleep(2)
-        for _ in range(5):
+
+        def served_again():
             node.reconcile()
-        assert node.parts.ledger.open_runs() == ()
+            return node.parts.ledger.open_runs() == () and node.view.gpus[0].healthy
+
+        until(served_again)
         assert node.view.claims == ()
         assert scene.instances() == []
         assert isinstance(node.allocate(ids(node)), Grant)

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -17,21 +16,12 @@ from hamid.node.paths import Paths
 from hamid.node.simulation import control, persistent
 from hamid.testing.kubelet import ContainerSpec, Kubelet, PodSpec
 from support.narrow import present
+from support.waiting import until
 
 HAMID = Path(sys.executable).with_name("hamid")
 RESOURCE = "nvidia.com/gpu"
 SETTINGS = {"mode": "mig", "pods_source": "file", "kubelet_settle_seconds": 0, "reconcile_seconds": 0.2}
 control.preload()
-
-
-def until(condition, seconds=10.0):
-    """The first value that counts as true; fails after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    raise AssertionError(f"not true within {seconds} s: {condition}")
 
 
 class Hamid:

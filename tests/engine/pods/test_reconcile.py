@@ -2,7 +2,7 @@
 """Who keeps and who loses a claim: pods that go, lists that lie, reboots, starts of containers."""
 
 import os
-import time
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -239,14 +239,16 @@ def test_without_a_source_of_pods_an_init_container_keeps_its_claim(make_node):
 def test_a_pod_that_is_over_makes_room_for_one_that_waits(make_node):
     """On a full GPU with a pod that just ended an Allocate waits for the release instead of failing."""
     world = World()
-    node = make_node("1xA100-SXM4-40GB", world=world, allocate_deadline_seconds=8.0)
+    node = make_node("1xA100-SXM4-40GB", world=world, allocate_deadline_seconds=60.0)
     for name in "abcdefg":
         grant(node, world, name)
     world.end("c")
     world.add("new")
+    hurried = threading.Event()
+    node.listen_for_hurry(hurried.set)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(node.allocate, ids(node))
-        time.sleep(0.3)
+        assert hurried.wait(60)
         assert not waiting.done()
         node.reconcile()
         assert isinstance(waiting.result(), Grant)
