@@ -6,7 +6,7 @@ import json
 import os
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hamid.core.exits import Exit
@@ -171,7 +171,6 @@ def test_a_claim_that_names_an_instance_twice_is_refused(a30, saved, tmp_path):
     assert a30.run("mig", "repair", "--dry-run").stdout == "ledger and node agree\n"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_change_of_a_plan_is_all_or_nothing(a30, saved, tmp_path, data):
     """One value poisoned anywhere: a documented exit code, and the node is as before or as the whole plan says."""

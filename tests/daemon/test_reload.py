@@ -4,8 +4,8 @@
 import random
 import signal
 import threading
-import time
 
+from support.running import figure
 from support.waiting import until
 
 from hamid.node.simulation import control
@@ -41,7 +41,8 @@ def test_a_reload_while_the_driver_is_awaited_says_nothing_of_the_driver(hamid):
     node.configure(split_count=3)
     node.process.send_signal(signal.SIGHUP)
     until(lambda: node.events("config_reloaded"))
-    time.sleep(0.3)
+    tried = figure(node, "hamid_observe_errors_total")
+    until(lambda: figure(node, "hamid_observe_errors_total") > tried)
     assert not node.events("node_goes_on")
     assert node.get("/readyz")[0] == 503
     control.clear_faults(state=str(node.state))

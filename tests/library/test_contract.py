@@ -258,9 +258,8 @@ def test_a_dead_owner_without_flock_is_known_by_its_pid(install, store, look):
     install(store.dest, store.first)
     (store.dest / ".hami/lock.d").mkdir()
     (store.dest / ".hami/lock.d/owner").write_text(f"mkdir 4194305 1 {NAMESPACE}\n")
-    started = time.monotonic()
+    # One that does not know it waits a minute and fails.
     assert install(store.dest, store.second).code == 0
-    assert time.monotonic() - started < 10
 
 
 def test_a_pin_is_respected_by_every_program(install, store, hamictl, libraries):

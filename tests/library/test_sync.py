@@ -6,18 +6,20 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jsonschema
 import pytest
 from support import REPOSITORY
+from support.waiting import inside, until
 
 from hamid.core.errors import LibraryBusy, LibraryFailed, LibraryMissing
 from hamid.engine.library.state import container_library, verify
 from hamid.engine.library.sync import sync
 from hamid.node.files.tree import REAL, Calls
+from hamid.node.library.lock import Lock
 from hamid.node.library.stat_cache import is_settled
 from hamid.testing.file_steps import CountingCalls
 
@@ -165,12 +167,12 @@ def test_two_syncs_exclude_each_other(store):
         fcntl.flock(lock, fcntl.LOCK_SH)
         with pytest.raises(LibraryBusy):
             sync(str(store.dest), str(store.second), wait=0.1)
-        timer = threading.Timer(0.2, lambda: fcntl.flock(lock, fcntl.LOCK_UN))
-        timer.start()
-        started = time.monotonic()
-        sync(str(store.dest), str(store.second))
-        assert time.monotonic() - started > 0.1
-        timer.join()
+        with ThreadPoolExecutor(1) as pool:
+            second = pool.submit(sync, str(store.dest), str(store.second))
+            until(lambda: inside(Lock._pause, "deadline"))
+            assert not second.done()
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            second.result()
 
 
 def test_a_script_without_flock_and_a_sync_exclude_each_other(store):

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.sharing import MIB, close
 
@@ -163,7 +163,7 @@ class Pools:
             assert self.client(f"d.code('cuMemPoolDestroy', ctypes.c_void_p({pool}))") == 0
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)  # each starts a client of its own
 @given(operations=st.lists(OPERATION, min_size=1, max_size=25))
 def test_whatever_pools_do_the_driver_never_holds_more_than_the_limit(container, operations):
     """Three pools of changing thresholds beside linear memory; when all is given back nothing is left counted."""

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.narrow import present
 
@@ -116,7 +116,6 @@ def test_a_file_that_is_no_ledger_is_kept_aside(filled, content):
         assert kept.read_bytes() == content
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(where=st.floats(0, 1), byte=st.integers(0, 255), cut=st.booleans())
 def test_a_damaged_ledger_never_loses_a_claim_in_silence(tmp_path_factory, where, byte, cut):
     """One byte changed or the tail cut off: the claim is there as it was, or the ledger is not trusted."""

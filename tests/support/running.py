@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,12 @@ HAMID = Path(sys.executable).with_name("hamid")
 RESOURCE = "nvidia.com/gpu"
 SETTINGS = {"mode": "mig", "pods_source": "file", "kubelet_settle_seconds": 0, "reconcile_seconds": 0.2}
 control.preload()
+
+
+def figure(node, name):
+    """The sum of a metric's series, as hamid serves it now; None where there is none."""
+    lines = [line for line in node.get("/metrics")[1].splitlines() if re.match(rf"{name}[{{ ]", line)]
+    return sum(float(line.rpartition(" ")[2]) for line in lines) if lines else None
 
 
 class Hamid:
@@ -87,6 +94,13 @@ class Hamid:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
+
+    def reconciled(self, times=2):
+        """Waits until so many reconciliations that began after this moment have ended."""
+        name = "hamid_reconcile_duration_seconds_count"
+        ended = figure(self, name) or 0
+        # One may have begun before.
+        until(lambda: (figure(self, name) or 0) > ended + times)
 
     def add(self, name, *, memory=4000, count=1, containers=None):
         """A pod that asks for so many devices with so much memory each; its uid."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Waiting for events: a test waits for what it needs, and a limit only ends one that would wait for ever."""
 
+import sys
 import threading
 import time
 
@@ -21,3 +22,17 @@ def is_waited_for(condition: threading.Condition) -> bool:
     """True while a thread waits for this condition."""
     with condition:
         return bool(condition._waiters)  # type: ignore[attr-defined]  # the only place that knows
+
+
+def inside(function, variable):
+    """How many threads are in a call of this function in which that variable has its value already."""
+    return sum(
+        any(each.f_code is function.__code__ and variable in each.f_locals for each in _stack(frame))
+        for frame in sys._current_frames().values()
+    )
+
+
+def _stack(frame):
+    while frame is not None:
+        yield frame
+        frame = frame.f_back

@@ -153,7 +153,7 @@ def test_an_instance_of_an_unlisted_profile_is_only_in_the_way(situation, start,
         assert legal(board, [*seats, *found])
 
 
-@settings(max_examples=20)
+@settings(max_examples=20)  # each tries every seating
 @given(situations())
 def test_a_search_that_gives_up_on_the_best_still_finds_a_place(situation):
     """On a board with too many states the answer may be less than best, but is there whenever one exists."""

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.scene import MUTATIONS, PLACE, Scene, at_call, in_child, under
@@ -215,9 +215,7 @@ def some_layout(gpu, picks):
     return tuple(layout)
 
 
-SHORT = settings(
-    max_examples=80, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
-)
+SHORT = settings(max_examples=80, stateful_step_count=20)
 
 
 class LongLife(Life):
