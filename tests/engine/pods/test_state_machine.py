@@ -219,6 +219,6 @@ class LongLife(Life):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=25, stateful_step_count=16)
+TestLife.settings = settings(max_examples=12, stateful_step_count=16)  # a second each
 TestLongLife = pytest.mark.full(LongLife.TestCase)
-TestLongLife.settings = settings(max_examples=100, stateful_step_count=30)
+TestLongLife.settings = settings(max_examples=100, stateful_step_count=30)  # as long as the full tests have time

@@ -215,7 +215,7 @@ def some_layout(gpu, picks):
     return tuple(layout)
 
 
-SHORT = settings(max_examples=80, stateful_step_count=20)
+SHORT = settings(max_examples=20, stateful_step_count=20)  # half a second each
 
 
 class LongLife(Life):
@@ -225,4 +225,4 @@ class LongLife(Life):
 TestLife = Life.TestCase
 TestLife.settings = SHORT
 TestLongLife = pytest.mark.full(LongLife.TestCase)
-TestLongLife.settings = settings(SHORT, max_examples=300, stateful_step_count=60)
+TestLongLife.settings = settings(SHORT, max_examples=300, stateful_step_count=60)  # as long as the full tests have time
