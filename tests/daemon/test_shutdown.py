@@ -5,7 +5,6 @@ import socket
 import threading
 
 import pytest
-from support.running import figure
 from support.waiting import until
 
 from hamid.node.simulation import control
@@ -36,7 +35,7 @@ def test_a_driver_that_hangs_starves_no_watchdog_and_delays_no_end(hamid, manage
     node.start(NOTIFY_SOCKET=manager.getsockname(), WATCHDOG_USEC="30000000")
     node.kubelet.wait_for(20)
     control.add_fault("nvmlDeviceGetMigMode=hang", state=str(node.state))
-    until(lambda: figure(node, "hamid_snapshot_age_seconds") > 2)
+    node.reconciled(1)  # what has begun since then hangs
     heard(manager)
     for _ in range(3):
         until(lambda: any("WATCHDOG=1" in each for each in heard(manager)))
