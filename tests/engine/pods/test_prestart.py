@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from support.nodes import World, grant, ids, open_node
 from support.waiting import inside, until
 
-from hamid.core.claims.grant import Refusal, RefusalCode
 from hamid.core.claims.pod_text import for_pod
+from hamid.core.planner.refusal import Refusal, RefusalCode
 from hamid.engine.driver.publisher import Publisher
 from hamid.node.driver import mutations
 from hamid.node.simulation import control
