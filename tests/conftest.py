@@ -2,16 +2,29 @@
 """Fixtures for tests that run hamictl on simulated nodes, within this process and as a process of its own."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support.library_files import build
 from typer.testing import CliRunner
 
 from hamictl.app import app
+
+# The only profile. In CI a run repeats itself, elsewhere each run tries something else and prints how to repeat it. How
+# long an example takes says nothing of what it proves, and a fixture that all examples share is meant so.
+settings.register_profile(
+    "hami",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("hami")
 
 SIM_VARIABLES = ("HAMI_SIM_STATE", "HAMI_SIM_NODE", "HAMI_SIM_FAULTS", "HAMI_ROOT", "NO_COLOR", "FORCE_COLOR")
 
@@ -61,7 +74,7 @@ def process():
 @pytest.fixture
 def node(hamictl, tmp_path):
     """Makes lasting simulated nodes; all of them are ended after the test."""
-    made = []
+    made: list[Path] = []
 
     def up(spec):
         state = tmp_path / f"node{len(made)}"

@@ -79,7 +79,7 @@ class Kubelet:
         self.stop()
         self.start()
 
-    def wait_for(self, healthy: int, timeout_seconds: float = 10.0) -> float:
+    def wait_for(self, healthy: int, timeout_seconds: float = 60.0) -> float:
         """Seconds until the plugin offered at least so many healthy devices. Raises TimeoutError."""
         began = time.monotonic()
         with self._news:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The CUDA driver's binary interface, in our own words: result codes, constants and structures that callers pass in.
  * Shared by the simulated driver and by libvgpu. Names differ from NVIDIA's, so that one file can include both:
- * tests/simulator/cuda_abi_check.c asserts every size, offset and value where NVIDIA's header is installed.
+ * tests/simulator/cuda/abi_check.c asserts every size, offset and value where NVIDIA's header is installed.
  * Handles are `void *`; a result is `int`; a device is `int`. Structures are those of the newest version (_v2 and
  * later), which every 64-bit client since CUDA 3.2 uses. */
 #ifndef HAMI_CUDA_ABI_H

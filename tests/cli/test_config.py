@@ -37,8 +37,13 @@ def config(hamictl, tmp_path, monkeypatch):
         jsonschema.validate(document, schema)
         return document
 
-    run.text = lambda *words: hamictl.run("--root", tmp_path, "config", *words)
     return run
+
+
+@pytest.fixture
+def printed(hamictl, tmp_path, config):
+    """Runs `hamictl config` on the node n1; gives what it printed."""
+    return lambda *words: hamictl.run("--root", tmp_path, "config", *words)
 
 
 @pytest.fixture
@@ -62,14 +67,14 @@ def test_show_tells_every_value_and_where_it_comes_from(config, etc):
     assert "nvidia.odd" in document["notes"][0]
 
 
-def test_show_for_people(config, etc):
+def test_show_for_people(config, etc, printed):
     """Only the settings that were asked for, with their origin where that was asked for; notes on stderr."""
-    result = config.text("show", "mode", "--origin")
+    result = printed("show", "mode", "--origin")
     assert [line.split() for line in result.stdout.splitlines()][-1] == ["mode", "mig", f"{etc}/config.json:1"]
     assert "split_count" not in result.stdout
-    assert "origin" not in config.text("show", "mode").stdout.lower()
+    assert "origin" not in printed("show", "mode").stdout.lower()
     assert "nvidia.odd" in result.stderr
-    assert "split_count" in config.text("show", "-o", "yaml").stdout
+    assert "split_count" in printed("show", "-o", "yaml").stdout
 
 
 def test_a_mistyped_setting_is_a_usage_error(config, etc):
@@ -77,7 +82,7 @@ def test_a_mistyped_setting_is_a_usage_error(config, etc):
     assert config("show", "mod", code=2)["hint"] == "did you mean mode?"
 
 
-def test_check_tells_all_problems_by_file_line_and_key(config, etc, tmp_path):
+def test_check_tells_all_problems_by_file_line_and_key(config, etc, tmp_path, printed):
     """Exit code 2 and the whole list, as data; a valid configuration is 0."""
     assert config("check")["valid"]
     (etc / "hamid.yaml").write_text("mod: mig\nsplit_count: 0\n")
@@ -86,7 +91,7 @@ def test_check_tells_all_problems_by_file_line_and_key(config, etc, tmp_path):
         (f"{etc}/hamid.yaml", 1, "mod"),
         (f"{etc}/hamid.yaml", 2, "split_count"),
     ]
-    text = config.text("check")
+    text = printed("check")
     assert text.exit_code == 2
     assert f"{etc}/hamid.yaml:1: mod: is no setting (did you mean mode?)" in text.stdout
     assert config("show", code=2)["code"] == "ConfigError"
@@ -130,7 +135,7 @@ def test_diff_without_a_hamid_is_exit_code_5(config, etc):
     assert config("diff", code=5)["code"] == "DaemonMissing"
 
 
-def test_diff_tells_what_each_difference_needs(config, etc, serving, tmp_path):
+def test_diff_tells_what_each_difference_needs(config, etc, serving, tmp_path, printed):
     """Against the node's files, and against ones to come; the hamid that runs is named, and what it refused."""
     document = config("diff")
     assert (document["changes"], document["version"], document["problem"]) == ([], 1, "")
@@ -153,7 +158,7 @@ def test_diff_tells_what_each_difference_needs(config, etc, serving, tmp_path):
     serving.reload()
     assert config("diff", code=2)["code"] == "ConfigError"
     (etc / "hamid.yaml").unlink()
-    text = config.text("diff")
+    text = printed("diff")
     assert text.exit_code == 3
     assert "It refused newer files" in text.stdout
     assert "split_count" in text.stdout

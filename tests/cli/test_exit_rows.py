@@ -10,15 +10,19 @@ from hamid.core.exits import Exit
 CHECK = "version: v1\nmig-configs: {all: [{devices: all, mig-enabled: true, mig-devices: {1g.6gb: 4}}]}\n"
 
 
+class OnNode:
+    """A node, and hamictl on it."""
+
+    def __init__(self, hamictl, state):
+        self.hamictl, self.state = hamictl, state
+
+    def __call__(self, *words):
+        return self.hamictl.run("--sim", self.state, *words)
+
+
 @pytest.fixture
 def a30(hamictl, node):
-    """A node, and hamictl on it."""
-    state = node("1xA30")
-
-    def run(*words):
-        return hamictl.run("--sim", state, *words)
-
-    run.state = state
+    run = OnNode(hamictl, node("1xA30"))
     assert run("mig", "enable", "-i", "0", "--yes").exit_code == 0
     return run
 

@@ -7,17 +7,20 @@ import pynvml
 import pytest
 
 
-@pytest.fixture
-def inject(hamictl, node):
-    """A two-A30 node and a way to injure it."""
-    state = node("2xA30")
+class Injector:
+    """A node and a way to injure it."""
 
-    def run(*words):
-        result = hamictl.run("sim", "inject", *words, "--state", state)
+    def __init__(self, hamictl, state):
+        self.hamictl, self.state = hamictl, state
+
+    def __call__(self, *words):
+        result = self.hamictl.run("sim", "inject", *words, "--state", self.state)
         assert result.exit_code == 0, result.output
 
-    run.state = state
-    return run
+
+@pytest.fixture
+def inject(hamictl, node):
+    return Injector(hamictl, node("2xA30"))
 
 
 def test_a_lost_gpu_is_told_and_the_other_serves(hamictl, inject):

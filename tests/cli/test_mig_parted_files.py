@@ -95,7 +95,7 @@ def file(tmp_path):
 
 def counts(hamictl, state):
     """What lies on each GPU, by index."""
-    found = {}
+    found: dict[int, dict[str, int]] = {}
     for each in hamictl.document("--sim", state, "mig", "list")["instances"]:
         gpu = found.setdefault(each["gpu"], {})
         gpu[each["profile"]] = gpu.get(each["profile"], 0) + 1

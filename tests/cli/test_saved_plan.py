@@ -6,13 +6,13 @@ import json
 import os
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hamid.core.exits import Exit
 
 # Numbers and texts that break what takes them for granted.
-POISON = st.one_of(
+POISON: st.SearchStrategy[object] = st.one_of(
     st.sampled_from([-1, 0, 7, 2**31, 2**32, 2**63, 2**64, 10**30, 1.5, True, None, "", "x", "\0", "\n", [], {}]),
     st.text(max_size=20),
 )
@@ -171,7 +171,6 @@ def test_a_claim_that_names_an_instance_twice_is_refused(a30, saved, tmp_path):
     assert a30.run("mig", "repair", "--dry-run").stdout == "ledger and node agree\n"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_change_of_a_plan_is_all_or_nothing(a30, saved, tmp_path, data):
     """One value poisoned anywhere: a documented exit code, and the node is as before or as the whole plan says."""

@@ -17,7 +17,7 @@ from hamid.testing.kubelet import Kubelet
 @pytest.fixture
 def hamid(monkeypatch):
     """Makes nodes with hamid; all ends with the test."""
-    made = []
+    made: list[Hamid] = []
     # Short, since the names of sockets are.
     folder = Path(tempfile.mkdtemp(prefix="hd"))
 

@@ -7,7 +7,8 @@ import signal
 import threading
 
 import pytest
-from support.running import RESOURCE, until
+from support.running import RESOURCE
+from support.waiting import until
 
 from hamid.node.simulation import control
 from hamid.testing.kubelet import AdmissionError, ContainerSpec, PodSpec

@@ -4,12 +4,12 @@
 import random
 import signal
 import threading
-import time
+
+from support.running import figure
+from support.waiting import until
 
 from hamid.node.simulation import control
 from hamid.testing.kubelet_devices import AdmissionError
-
-from support.running import until  # isort: skip
 
 
 def test_a_mode_is_changed_gpu_by_gpu_as_they_are_drained(hamid):
@@ -41,7 +41,8 @@ def test_a_reload_while_the_driver_is_awaited_says_nothing_of_the_driver(hamid):
     node.configure(split_count=3)
     node.process.send_signal(signal.SIGHUP)
     until(lambda: node.events("config_reloaded"))
-    time.sleep(0.3)
+    tried = figure(node, "hamid_observe_errors_total")
+    until(lambda: figure(node, "hamid_observe_errors_total") > tried)
     assert not node.events("node_goes_on")
     assert node.get("/readyz")[0] == 503
     control.clear_faults(state=str(node.state))

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.running import until
+from support.waiting import until
 
 from hamid.node.paths import native_file
 

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from support.running import until
+from support.waiting import until
 
 from hamid.node.paths import native_file
 

@@ -9,6 +9,7 @@ import pytest
 from support.nodes import open_node
 from support.scene import PLACE, Scene
 
+from hamid.engine.node import Node
 from hamid.node.simulation import control
 
 control.preload()
@@ -17,7 +18,7 @@ control.preload()
 @pytest.fixture
 def make_scene(monkeypatch):
     """Makes one node, which is the one that NVML sees, and ends it after the test."""
-    made = []
+    made: list[Scene] = []
     gc.collect()
     gc.freeze()  # what is there now is never collected again, so that forks share its pages
     with tempfile.TemporaryDirectory(dir=PLACE) as folder:
@@ -35,7 +36,7 @@ def make_scene(monkeypatch):
 @pytest.fixture
 def make_node(make_scene):
     """A started node of hamid on a simulated one; an earlier one on the same scene is closed."""
-    made = []
+    made: list[Node] = []
 
     def make(spec=None, *, world=None, scene=None, prepare=lambda scene: None, **settings):
         if scene is not None:

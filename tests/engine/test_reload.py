@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from support.narrow import present
 
 from hamid.core.errors import NodeError
 from hamid.engine.reload import Reloader, running, running_file
@@ -43,9 +44,9 @@ def test_reading_a_configuration_claims_nothing(paths, reloader):
     """Only the hamid that serves writes down what is in force; --check-config beside it must not."""
     assert running(paths) is None
     reloader.publish()
-    found = running(paths)
+    found = present(running(paths))
     assert (found.pid, found.version, found.problem) == (os.getpid(), 1, "")
-    assert found.settings["node_name"] == "n1"
+    assert present(found.settings)["node_name"] == "n1"
     reloader.withdraw()
     assert running(paths) is None
 
@@ -77,7 +78,7 @@ def test_a_bad_file_keeps_what_is_in_force(paths, file, reloader):
     assert reloader.reload() is None
     assert not reloader.changed()
     assert (reloader.config.split_count, reloader.version) == (4, 2)
-    assert "hamid.yaml:1: split_count" in running(paths).problem
+    assert "hamid.yaml:1: split_count" in present(running(paths)).problem
     file.write_text("split_count: 4\n")
     assert reloader.changed()
     assert reloader.reload().changed == ()

@@ -16,7 +16,6 @@ from hamid.core.library.plan import STORE
 
 SCRIPT = REPOSITORY / "scripts" / "vgpu-init.sh"
 # File names are bytes, and so is what names them.
-TEXT = {"text": True, "encoding": "utf-8", "errors": "surrogateescape"}
 SHELLS = {"dash": ["dash"], "ash": ["busybox", "ash"]}
 
 
@@ -89,9 +88,14 @@ def look():
 
 
 @pytest.fixture(params=["hamictl", "dash", "ash"])
-def install(request, hamictl):
-    """Each program of the contract: `install(dest, source)` gives code, lines of stdout, and stderr."""
-    kind = request.param
+def kind(request):
+    """Each program of the contract, by name."""
+    return request.param
+
+
+@pytest.fixture
+def install(kind, hamictl):
+    """That program: `install(dest, source)` gives code, lines of stdout, and stderr."""
     if kind != "hamictl" and shutil.which(SHELLS[kind][0]) is None:
         pytest.skip(f"{SHELLS[kind][0]} is not installed here")
 
@@ -101,8 +105,15 @@ def install(request, hamictl):
             return SimpleNamespace(code=result.exit_code, lines=sorted(result.stdout.splitlines()), err=result.stderr)
         command = [*SHELLS[kind], str(SCRIPT), str(dest), str(source)]
         variables = {**os.environ, **environment}
-        done = subprocess.run(command, capture_output=True, check=False, timeout=60, env=variables, **TEXT)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            check=False,
+            timeout=60,
+            env=variables,
+            encoding="utf-8",
+            errors="surrogateescape",
+        )
         return SimpleNamespace(code=done.returncode, lines=sorted(done.stdout.splitlines()), err=done.stderr)
 
-    run.kind = kind
     return run

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support import REPOSITORY
+from support.narrow import present
 
 SYNC = "import sys; from hamid.engine.library.sync import sync; sync(sys.argv[1], sys.argv[2])"
 # Waits for a byte, so that a tracer can attach first.
@@ -100,7 +101,7 @@ def test_a_bind_mount_in_another_namespace_keeps_its_version(store, hamictl):
     target.touch()
     script = f"mount --bind '{store.dest}/libvgpu.so.v1' '{target}' && echo ready && exec sleep 60"
     with subprocess.Popen(["unshare", "-m", "sh", "-c", script], stdout=subprocess.PIPE, text=True) as container:
-        assert container.stdout.readline() == "ready\n"
+        assert present(container.stdout).readline() == "ready\n"
         words = ("--root", store.base / "root", "lib", "gc", "--keep", "0", "--dest", store.dest)
         kept = hamictl.document(*words)
         shutil.copyfile(store.dest / "libvgpu.so.v1", store.dest / "aside")
@@ -124,8 +125,8 @@ def attach(command, rules):
                     program.kill()
                     pytest.skip("tracing is not allowed here")
                 time.sleep(0.002)
-            program.stdin.write(b"g")
-            program.stdin.close()
+            present(program.stdin).write(b"g")
+            present(program.stdin).close()
             code = program.wait(30)
             strace.wait(30)
     return code

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.narrow import present
 
 CHECKPOINT = "var/lib/kubelet/device-plugins/kubelet_internal_checkpoint"
 
@@ -78,13 +79,13 @@ def test_a_process_that_maps_the_file_keeps_it(node):
     code = "import ctypes, sys; ctypes.CDLL(sys.argv[1]); print('ready', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", code, str(node.dest / "libvgpu.so.v1")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "ready\n"
+        assert present(process.stdout).readline() == "ready\n"
         reason = node.collect()["libvgpu.so.v1"]["reason"]
         data = (node.dest / "libvgpu.so.v1").read_bytes()
         (node.dest / "libvgpu.so.v1").unlink()
         (node.dest / "libvgpu.so.v1").write_bytes(data)
         again = node.collect()["libvgpu.so.v1"]["reason"]
-        process.stdin.close()
+        present(process.stdin).close()
     assert f"({process.pid})" in reason
     assert f"({process.pid})" in again
     assert node.collect()["libvgpu.so.v1"]["removed"]
@@ -96,9 +97,9 @@ def test_a_process_that_maps_it_by_another_name_keeps_it(node):
     code = "import ctypes, sys; ctypes.CDLL(sys.argv[1]); print('ready', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", code, str(node.base / "libvgpu.so")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "ready\n"
+        assert present(process.stdout).readline() == "ready\n"
         assert f"({process.pid})" in node.collect()["libvgpu.so.v1"]["reason"]
-        process.stdin.close()
+        present(process.stdin).close()
 
 
 def test_a_pod_between_two_restarts_keeps_its_version(node):
@@ -198,9 +199,9 @@ def test_a_directory_that_a_process_maps_stays(node):
     )
     command = [sys.executable, "-c", code, str(node.dest / "containers/gone_main/a.cache")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "ready\n"
+        assert present(process.stdout).readline() == "ready\n"
         assert not node.collect()["gone_main"]["removed"]
-        process.stdin.close()
+        present(process.stdin).close()
     assert node.collect()["gone_main"]["removed"]
 
 

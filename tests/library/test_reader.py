@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from support import SUPPORT
+from support.narrow import present
 
 from hamid.engine.library.sync import sync
 
@@ -36,7 +37,7 @@ def race(store, libraries, update, *, reads, syncs):
             update(sources[done % 2])
             if done >= syncs:
                 stop.touch()
-        text = reader.stdout.read()
+        text = present(reader.stdout).read()
     return [*map(int, text.split()), done] if reader.returncode == 0 else [0, 1, 0, done]
 
 

@@ -6,19 +6,20 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import jsonschema
 import pytest
 from support import REPOSITORY
+from support.waiting import inside, until
 
 from hamid.core.errors import LibraryBusy, LibraryFailed, LibraryMissing
 from hamid.engine.library.state import container_library, verify
 from hamid.engine.library.sync import sync
 from hamid.node.files.tree import REAL, Calls
+from hamid.node.library.lock import Lock
 from hamid.node.library.stat_cache import is_settled
 from hamid.testing.file_steps import CountingCalls
 
@@ -166,12 +167,12 @@ def test_two_syncs_exclude_each_other(store):
         fcntl.flock(lock, fcntl.LOCK_SH)
         with pytest.raises(LibraryBusy):
             sync(str(store.dest), str(store.second), wait=0.1)
-        timer = threading.Timer(0.2, lambda: fcntl.flock(lock, fcntl.LOCK_UN))
-        timer.start()
-        started = time.monotonic()
-        sync(str(store.dest), str(store.second))
-        assert time.monotonic() - started > 0.1
-        timer.join()
+        with ThreadPoolExecutor(1) as pool:
+            second = pool.submit(sync, str(store.dest), str(store.second))
+            until(lambda: inside(Lock._pause, "deadline"))
+            assert not second.done()
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            second.result()
 
 
 def test_a_script_without_flock_and_a_sync_exclude_each_other(store):
@@ -260,14 +261,19 @@ def test_a_file_that_changes_after_its_copy_is_copied_again(store, look):
     assert look.content(store.dest)["license"] == b"late"
 
 
+def changed_at(moment_ns):
+    """A file's status with this time of its last change."""
+    return os.stat_result(range(10), {"st_ctime_ns": moment_ns})
+
+
 def test_times_are_believed_only_when_a_later_write_must_show():
     """A change in the present tick of the kernel's clock, or a time in whole seconds, may hide another change."""
     tick = time.clock_gettime_ns(5)
     for age, settled in ((-1_000_000_000, False), (50_000_001, True), (3_000_000_001, True)):
-        assert is_settled(SimpleNamespace(st_ctime_ns=tick - age)) == settled
+        assert is_settled(changed_at(tick - age)) == settled
     second = tick - tick % 1_000_000_000
-    assert not is_settled(SimpleNamespace(st_ctime_ns=second))
-    assert is_settled(SimpleNamespace(st_ctime_ns=second - 3_000_000_000))
+    assert not is_settled(changed_at(second))
+    assert is_settled(changed_at(second - 3_000_000_000))
 
 
 def test_a_source_that_never_keeps_still_is_an_error(store, look):

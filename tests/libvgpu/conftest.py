@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from support import cudatools
+from support.programs import piped
 from support.sharing import Container
 
 from hamid.node.simulation import control, persistent
@@ -16,7 +17,7 @@ control.preload()
 @pytest.fixture
 def container(tmp_path, monkeypatch):
     """Makes containers, each with a simulated node of its own, a limit in MiB and a directory."""
-    made = []
+    made: list[Path] = []
 
     def make(limit_mib=100, *, board="1xA30", state=None, **environment):
         place = tmp_path / f"c{len(made)}"
@@ -37,9 +38,8 @@ def container(tmp_path, monkeypatch):
 def hammer(tmp_path_factory):
     """The program."""
     program = tmp_path_factory.mktemp("hammer") / "hammer"
-    subprocess.run(
-        ["cc", "-std=gnu11", "-O1", "-pthread", "-o", program, Path(__file__).with_name("hammer.c"), "-ldl"], check=True
-    )
+    source = Path(__file__).parent / "programs/hammer.c"
+    subprocess.run(["cc", "-std=gnu11", "-O1", "-pthread", "-o", program, source, "-ldl"], check=True)
     return program
 
 
@@ -50,8 +50,7 @@ def start(hammer):
 
     def run(place, *words, **more):
         environment = cudatools.environment(place.state, **{**place.environment, **more})
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        started.append(subprocess.Popen([str(hammer), *map(str, words)], env=environment, **pipes))
+        started.append(piped([hammer, *map(str, words)], environment))
         return started[-1]
 
     yield run

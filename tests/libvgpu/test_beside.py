@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from support import hami
+from support.narrow import exactly
 from support.sharing import MIB, close
 
 from hamid.core.claims.claim import Claim, ClaimedShare, PodOwner
 from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.config.config import Config
-from hamid.core.library.region import OWN_OFFSET
+from hamid.core.library.region import OWN_OFFSET, Region
 from hamid.engine.pods import share_folders
 from hamid.engine.pods.share_usage import in_use
 from hamid.node.library.region import is_held, read_region
@@ -48,7 +49,7 @@ def shown(client):
 
 
 def listed(place):
-    return {each.pid: each.used_bytes[0] // MIB for each in read_region(str(place.cache)).processes}
+    return {each.pid: each.used_bytes[0] // MIB for each in exactly(Region, read_region(str(place.cache))).processes}
 
 
 def test_the_slot_of_a_living_process_is_left_to_it(beside):
@@ -146,7 +147,7 @@ def test_those_who_cannot_be_asked_are_told(beside):
     """The reader names the processes that hold no lock and may live all the same."""
     place, _, peer = beside()
     client = place.client()
-    region = read_region(str(place.cache))
+    region = exactly(Region, read_region(str(place.cache)))
     assert {each.pid: each.foreign for each in region.processes} == {peer.pid: True, client.pid: False}
     assert region.used_bytes(0) == 30 * MIB
     assert [is_held(str(place.cache), each.slot) for each in region.processes] == [False, True]

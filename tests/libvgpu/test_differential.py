@@ -86,7 +86,8 @@ def run(client, script):
 def test_results_and_the_drivers_state_are_the_same(container, seed):
     """Random sequences of calls, right ones and wrong ones: the same codes, figures and memory in the end."""
     chance = random.Random(seed)
-    held, script = {}, []
+    held: dict[int, str] = {}
+    script: list[tuple[str, str | None]] = []
     for _ in range(STEPS):
         text, kind = next_step(chance, held)
         if kind is not None:

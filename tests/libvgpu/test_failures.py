@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from support import cudatools
+from support.narrow import present
+from support.programs import piped
 
 from hamid.node.simulation import control
 
@@ -14,7 +16,7 @@ from hamid.node.simulation import control
 def families(tmp_path_factory):
     """The program."""
     program = tmp_path_factory.mktemp("families") / "families"
-    source = Path(__file__).with_name("families.c")
+    source = Path(__file__).parent / "programs/families.c"
     subprocess.run(["cc", "-std=gnu11", "-O1", "-o", program, source, "-ldl"], check=True)
     return program
 
@@ -22,9 +24,8 @@ def families(tmp_path_factory):
 def run(program, place, fault):
     """The program's three figures with that fault, and what the driver holds at its end; None when it was killed."""
     environment = cudatools.environment(place.state, **place.environment, HAMI_SIM_FAULTS=fault)
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([str(program)], env=environment, **pipes) as process:
-        line = process.stdout.readline()
+    with piped([program], environment, errors=True) as process:
+        line = present(process.stdout).readline()
         held = sum(each.memory_bytes for each in control.usage(str(place.state)) if each.pid == process.pid)
         _, errors = process.communicate()
     assert process.returncode in {0, -9}, errors

@@ -43,7 +43,7 @@ def driver(request, tmp_path):
 
 
 def build(folder, *flags):
-    source, target = Path(__file__).with_name("foreign.c"), folder / "libcuda.so.1"
+    source, target = Path(__file__).parent / "programs/foreign.c", folder / "libcuda.so.1"
     subprocess.run(["cc", "-std=gnu11", "-O1", "-shared", "-fPIC", *flags, "-o", target, source], check=True)
     return folder
 

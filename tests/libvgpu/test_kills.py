@@ -4,7 +4,6 @@
 import itertools
 import signal
 import subprocess
-import time
 
 import pytest
 from support import REPOSITORY, hami
@@ -80,7 +79,7 @@ POINTS = [
 def test_a_death_at_any_point_costs_nobody_anything(
     container, crashing, start, record_property, label, before, words, left
 ):
-    """The next process comes in at once and finds exactly what the living have left."""
+    """The next process comes in and finds exactly what the living have left."""
     count = 0
     for number in itertools.count(1):
         assert number < MOST
@@ -93,10 +92,8 @@ def test_a_death_at_any_point_costs_nobody_anything(
         if dying.wait(20) != -signal.SIGKILL:
             break
         count += 1
-        began = time.monotonic()
         successor = start(place, "fill", 1, MIB)
         assert successor.stdout.readline() == f"{left}\n", number
-        assert time.monotonic() - began < 2, "of which most is the start of a process"
         successor.kill()
         successor.wait()
     record_property("deaths", count)

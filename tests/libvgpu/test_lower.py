@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support import REPOSITORY
 
-HERE = Path(__file__).parent
+PROGRAMS = Path(__file__).parent / "programs"
 SOURCES = REPOSITORY / "native/libvgpu"
 PARTS = (
     "log",
@@ -31,7 +31,7 @@ def lower(request, tmp_path_factory):
     program = tmp_path_factory.mktemp("lower") / "lower"
     flags = ["-std=gnu11", "-g", "-O1", f"-fsanitize={request.param}", "-fno-sanitize-recover=all", "-pthread"]
     sources = [str(SOURCES / f"{part}.c") for part in PARTS]
-    subprocess.run(["cc", *flags, f"-I{SOURCES}", "-o", program, HERE / "lower.c", *sources], check=True)
+    subprocess.run(["cc", *flags, f"-I{SOURCES}", "-o", program, PROGRAMS / "lower.c", *sources], check=True)
     return program
 
 

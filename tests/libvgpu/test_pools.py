@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.sharing import MIB, close
 
@@ -163,7 +163,7 @@ class Pools:
             assert self.client(f"d.code('cuMemPoolDestroy', ctypes.c_void_p({pool}))") == 0
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)  # each starts a client of its own
 @given(operations=st.lists(OPERATION, min_size=1, max_size=25))
 def test_whatever_pools_do_the_driver_never_holds_more_than_the_limit(container, operations):
     """Three pools of changing thresholds beside linear memory; when all is given back nothing is left counted."""
@@ -198,7 +198,7 @@ def come_and_go():
 def test_a_threshold_that_two_threads_set_at_once_counts_once(place, tmp_path):
     """As clients do that begin in every thread: two thousand pools, each counted once and then not at all."""
     program = tmp_path / "thresholds"
-    source = Path(__file__).with_name("thresholds.c")
+    source = Path(__file__).parent / "programs/thresholds.c"
     subprocess.run(["cc", "-std=gnu11", "-O1", "-pthread", "-o", program, source, "-ldl"], check=True)
     done = place.run(program, "2000")
     assert (done.returncode, done.stdout) == (0, "0 0\n"), done.stderr

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import hami
+from support.narrow import exactly
 from support.sharing import MIB, close
 
 from hamid.core.library.region import MAGIC, V1_SIZE, WHOLE_SIZE, NoRegion, Region, Use, decode
@@ -43,7 +44,7 @@ def test_what_libvgpu_writes_is_read(container):
 
 def test_what_hami_core_writes_is_read():
     """Its layout 1.x without our block."""
-    found = decode(bytes(hami_region(pids=(77, 78))))
+    found = exactly(Region, decode(bytes(hami_region(pids=(77, 78)))))
     assert (found.ours, found.limit_bytes[0], found.sm_percent[0], found.used_bytes(0)) == (
         False,
         10 * MIB,
@@ -72,11 +73,11 @@ def test_what_is_no_region_says_why(data, why):
 def test_kinds_of_memory_and_cores_are_read_where_hami_core_tells_them():
     """Context, module and buffer bytes, percent of the SMs, and when the last kernel ran."""
     data = hami_region(total=60)
-    process, used, utilization, last_kernel = 1856, 8, 1160, 2_008_912
-    struct.pack_into("<3Q", data, process + used, 10, 20, 30)
-    struct.pack_into("<3Q", data, process + utilization, 1, 2, 250)
+    first, used, utilization, last_kernel = 1856, 8, 1160, 2_008_912
+    struct.pack_into("<3Q", data, first + used, 10, 20, 30)
+    struct.pack_into("<3Q", data, first + utilization, 1, 2, 250)
     struct.pack_into("<Q", data, last_kernel, 1_700_000_000)
-    found = decode(bytes(data))
+    found = exactly(Region, decode(bytes(data)))
     (process,) = found.processes
     assert process.used[0] == Use(60, 10, 20, 30, sm_percent=100)
     assert process.used[0] + process.used[0] == Use(120, 20, 40, 60, sm_percent=200)
@@ -88,7 +89,7 @@ def test_figures_that_cannot_be_are_left_out_and_named():
     """A torn or forged number is no usage of 18 exabytes."""
     data = hami_region(total=2**64 - 5, limit=2**63)
     struct.pack_into("<i", data, 2_008_896, 5000)
-    found = decode(bytes(data))
+    found = exactly(Region, decode(bytes(data)))
     assert found.used_bytes(0) == 0
     assert len(found.doubtful) == 3
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support import REPOSITORY, cudatools
 
-HERE = Path(__file__).parent
+PROGRAMS = Path(__file__).parent / "programs"
 LIBRARY = REPOSITORY / "native" / "libvgpu"
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"]
 
@@ -22,11 +22,11 @@ def built(tmp_path_factory):
             folder = tmp_path_factory.mktemp("sanitized")
             made[client, sanitizer] = folder / client
             cc = ["cc", *FLAGS, f"-fsanitize={sanitizer}"]
-            subprocess.run([*cc, "-c", *sorted(LIBRARY.glob("*.c")), HERE / "sanitized.c"], check=True, cwd=folder)
+            subprocess.run([*cc, "-c", *sorted(LIBRARY.glob("*.c")), PROGRAMS / "sanitized.c"], check=True, cwd=folder)
             # Only here: see sanitized.c.
             subprocess.run(["objcopy", "--localize-symbol=dlsym", "resolve.o"], check=True, cwd=folder)
-            source = [HERE / f"{client}.c", "-Ddlsym=sanitized_dlsym"]
-            declared = ["-include", HERE / "sanitized.h"]
+            source: list[str | Path] = [PROGRAMS / f"{client}.c", "-Ddlsym=sanitized_dlsym"]
+            declared: list[str | Path] = ["-include", PROGRAMS / "sanitized.h"]
             objects = sorted(folder.glob("*.o"))
             subprocess.run(
                 [*cc, *declared, *source, *objects, "-o", client, "-pthread", "-ldl"], check=True, cwd=folder

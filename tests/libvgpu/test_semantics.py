@@ -10,7 +10,7 @@ from support.sharing import LIBRARY, MIB
 
 from hamid.node.paths import native_file
 
-SOURCE = Path(__file__).with_name("semantics.c")
+SOURCE = Path(__file__).parent / "programs/semantics.c"
 DRIVER = native_file("simulator/libcuda.so.1")
 
 

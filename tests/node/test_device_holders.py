@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from support.narrow import present
 
 from hamid.node.driver.device_holders import DeviceHolders
 
@@ -33,11 +34,11 @@ def test_a_process_that_has_a_node_open_is_named(device):
     assert looked.of({number}, strict=False) == ""
     holder = subprocess.Popen([sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with holder:
-        holder.stdout.readline()
+        present(holder.stdout).readline()
         assert looked.of({number}, strict=False) == f"process {holder.pid} has '{path}' open"
         assert looked.of({number + 1}, strict=False) == ""
         assert looked.of((), strict=True) == ""
-        holder.stdin.close()
+        present(holder.stdin).close()
     assert looked.of({number}, strict=False) == ""
 
 

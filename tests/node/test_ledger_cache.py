@@ -3,7 +3,7 @@
 
 from contextlib import closing, suppress
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from support.ledgers import add_claim, release_claim
@@ -116,7 +116,6 @@ class Writer:
 OPERATIONS = sorted(name for name in vars(Writer) if not name.startswith("_"))
 
 
-@settings(max_examples=120, deadline=None)
 @given(operations=st.lists(st.tuples(st.sampled_from(OPERATIONS), st.integers(0, 4)), max_size=14))
 def test_what_is_remembered_is_what_is_written(tmp_path_factory, operations):
     """After every change, also one that was refused, the writer's facts are those of the file."""

@@ -117,7 +117,7 @@ def test_open_changes_stay_open(old, paths):
     with closing(Ledger.open(paths)) as ledger:
         runs = ledger.open_runs()
         names = {claim.id: claim.name for claim in ledger.facts().claims}
-    assert [(run.run, run.goal.value, names.get(run.claim) or run.operator_name) for run in runs] == before
+    assert [(run.run, run.goal.value, names.get(run.claim or 0) or run.operator_name) for run in runs] == before
     assert bool(before) != old.startswith("doubtful")
     for run in runs:
         assert run.goal is Goal.EACH or run.claim == run.run
@@ -248,12 +248,17 @@ def test_a_kill_at_any_statement_leaves_the_old_or_the_new_ledger(paths, tmp_pat
     assert points > 100
 
 
+def _migrate_and_die(paths):
+    Ledger.open(paths)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def test_a_write_that_is_cut_off_leaves_the_old_or_the_new_ledger(old, paths, tmp_path):
     """Power fails after any number of the bytes that the migration writes, in the log and in the file itself."""
     facts = read_facts(paths)
     save(paths, tmp_path / "saved")
     # A child that is killed leaves its log as it is; one that closes writes it into the file.
-    assert in_child(lambda: (Ledger.open(paths), os.kill(os.getpid(), signal.SIGKILL)), lambda: None)
+    assert in_child(lambda: _migrate_and_die(paths), lambda: None)
     log = Path(f"{paths.ledger}-wal").read_bytes()
     save(paths, tmp_path / "killed")
     found = set()

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from support.narrow import present
 
 PROGRAM = """
 import logging, os, sys
@@ -61,5 +62,5 @@ def test_json_is_one_document_a_line(form):
 def test_a_reader_that_left_harms_nobody():
     """With stderr closed at the other end the program runs to its end."""
     with subprocess.Popen([sys.executable, "-c", PROGRAM, "json"], stderr=subprocess.PIPE) as process:
-        process.stderr.close()
+        present(process.stderr).close()
         assert process.wait(30) == 0

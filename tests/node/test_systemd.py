@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
 import socket
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -62,18 +62,13 @@ def test_the_barrier_waits_for_the_manager(manager):
     for each in descriptors:
         os.close(each)
 
-    def answer():
+    with ThreadPoolExecutor(1) as pool:
+        passed = pool.submit(notifier.barrier, 60)
         message, received, _, _ = socket.recv_fds(listening, 4096, 1)
         assert message == b"BARRIER=1"
-        time.sleep(0.1)
+        assert not passed.done()
         os.close(received[0])
-
-    thread = threading.Thread(target=answer)
-    thread.start()
-    began = time.monotonic()
-    assert notifier.barrier(5)
-    assert time.monotonic() - began >= 0.09
-    thread.join()
+        assert passed.result()
     notifier.close()
 
 
@@ -102,18 +97,16 @@ def test_without_a_manager_nothing_happens():
 
 
 def test_a_deaf_manager_does_not_stop_us(tmp_path):
-    """A manager that never reads delays us by about a second, once its queue is full, and is told of."""
+    """A manager that never reads does not hold us up for ever once its queue is full, and is told of."""
     name = str(tmp_path / "deaf")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(name)
         notifier = Notifier(name)
-        began = time.monotonic()
         for _ in range(2000):
             notifier.alive()
             if notifier.problem:
                 break
         assert notifier.problem
-        assert time.monotonic() - began < 3
         notifier.close()
 
 
@@ -122,11 +115,9 @@ def test_a_manager_that_never_reads_delays_nothing_that_is_said_again(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "deaf"))
         notifier = Notifier(str(tmp_path / "deaf"), 1.0)
-        began = time.monotonic()
+        # A thousand waits of a second are longer than a test may take.
         for number in range(1000):
             notifier.status(f"status {number}")
             notifier.alive()
-        # A thousand waits of a second, or none: what divides them is no matter of speed.
-        assert time.monotonic() - began < 100
         assert "cannot be told" in notifier.problem
         notifier.close()

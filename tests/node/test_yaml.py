@@ -8,6 +8,7 @@ import tracemalloc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.narrow import exactly
 
 from hamid.core.errors import UsageError
 from hamid.core.located import ConfigError
@@ -23,9 +24,10 @@ def test_lines_and_types_survive(tmp_path):
     file = tmp_path / "f.yaml"
     file.write_text("a: 1\nb:\n  - yes\n  - '8'\n  - 1.5\n  - null\n  - 2026-01-01\n")
     root = read_marked(str(file))
-    assert root.value["a"].value == 1
-    assert [each.value for each in root.value["b"].value] == [True, "8", 1.5, None, "2026-01-01"]
-    assert [each.line for each in root.value["b"].value] == [3, 4, 5, 6, 7]
+    tree = exactly(dict, root.value)
+    assert tree["a"].value == 1
+    assert [each.value for each in tree["b"].value] == [True, "8", 1.5, None, "2026-01-01"]
+    assert [each.line for each in tree["b"].value] == [3, 4, 5, 6, 7]
 
 
 @pytest.mark.parametrize(

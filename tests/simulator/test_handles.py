@@ -62,7 +62,7 @@ def test_garbage_is_invalid_and_harmless(mig_gpu):
     own = ctypes.create_string_buffer(256)
     base = migtools.address(device)
     for value in (None, 1, 16, 2**63, base + 1, base + 8, base + 16, base + 64 * 1000, ctypes.addressof(own)):
-        garbage = ctypes.cast(value, pynvml.c_nvmlDevice_t)
+        garbage = ctypes.cast(ctypes.c_void_p(value), pynvml.c_nvmlDevice_t)
         assert migtools.fails(INVALID, pynvml.nvmlDeviceGetUUID, garbage)
         assert migtools.fails(INVALID, pynvml.nvmlDeviceGetMigMode, garbage)
         assert migtools.fails(INVALID, pynvml.nvmlGpuInstanceDestroy, garbage)

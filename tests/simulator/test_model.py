@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import pynvml
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from support import migtools
@@ -25,7 +25,7 @@ class GpuMachine(RuleBasedStateMachine):
     """Drives one GPU of a board through nvidia-ml-py and through the model."""
 
     key = ""
-    board: ClassVar[dict] = {}
+    board: ClassVar[dict[str, object]] = {}
 
     def __init__(self):
         super().__init__()
@@ -88,9 +88,7 @@ class GpuMachine(RuleBasedStateMachine):
 
 def run(key, board_data, *, examples, steps):
     """Runs the machine of a board with a number of histories."""
-    profile = settings(
-        max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck)
-    )
+    profile = settings(max_examples=examples, stateful_step_count=steps)
     machine = type("Machine", (GpuMachine,), {"key": key, "board": board_data[key]})
     run_state_machine_as_test(machine, settings=profile)
 

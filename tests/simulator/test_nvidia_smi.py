@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support import smi
+from support.narrow import present
 
 from hamid.node.paths import native_file
 from hamid.node.simulation import control
@@ -33,9 +34,14 @@ def program(request):
 
 
 @pytest.fixture
-def run(program, make_state):
-    """Runs nvidia-smi on a node; gives its exit code and what it printed."""
-    state = make_state(f"2x{A100}")
+def state(make_state):
+    """A node with two GPUs."""
+    return make_state(f"2x{A100}")
+
+
+@pytest.fixture
+def run(program, state):
+    """Runs nvidia-smi on that node; gives its exit code and what it printed."""
     environment = {"HAMI_SIM_STATE": str(state), "LD_LIBRARY_PATH": LIBRARIES, "PATH": os.environ["PATH"]}
 
     def call(*arguments):
@@ -44,7 +50,6 @@ def run(program, make_state):
         )
         return done.returncode, done.stdout + done.stderr
 
-    call.state = state
     return call
 
 
@@ -143,22 +148,22 @@ def test_instances_are_made_by_id_name_and_start(run):
     assert (code, bool(rows(text, "MIG 2c.3g.20gb"))) == (0, True)
 
 
-def test_destroying_in_use_is_refused(run):
+def test_destroying_in_use_is_refused(run, state):
     """GPU instances with compute instances, and instances with processes, are in use by another client."""
     run("-mig", "1")
     run("mig", "-i", "0", "-cgi", "9", "-C")
     code, text = run("mig", "-i", "0", "-dgi", "-gi", "2")
     assert (code, "In use by another client" in text) == (19, True)
-    uuid = re.search(r"MIG-[0-9a-f-]{36}", run("-L")[1]).group()
-    control.add_process(uuid, os.getpid(), 100, state=run.state)
+    uuid = present(re.search(r"MIG-[0-9a-f-]{36}", run("-L")[1])).group()
+    control.add_process(uuid, os.getpid(), 100, state=state)
     code, text = run("mig", "-i", "0", "-dci")
     assert (code, "In use by another client" in text) == (19, True)
-    control.remove_process(os.getpid(), state=run.state)
+    control.remove_process(os.getpid(), state=state)
     assert run("mig", "-i", "0", "-dci")[0] == 0
     assert run("mig", "-i", "0", "-dgi")[0] == 0
 
 
-def test_the_mode_is_switched_and_refused(run):
+def test_the_mode_is_switched_and_refused(run, state):
     """-mig 1 and 0 switch idle GPUs; instances refuse it, clients keep it pending."""
     assert run("-mig", "1", "-i", "0")[0] == 0
     run("mig", "-i", "0", "-cgi", "19")
@@ -167,18 +172,18 @@ def test_the_mode_is_switched_and_refused(run):
     run("mig", "-i", "0", "-dgi")
     assert run("-mig", "0", "-i", "0")[0] == 0
     uuid = re.findall(r"GPU-[0-9a-f-]{36}", run("-L")[1])[1]
-    control.add_process(uuid, os.getpid(), 100, state=run.state)
+    control.add_process(uuid, os.getpid(), 100, state=state)
     text = run("-mig", "1", "-i", "1")[1]
     assert "pending enable state" in text
 
 
-def test_processes_are_shown(run):
+def test_processes_are_shown(run, state):
     """The process box names a process with its ids and memory, also on a MIG device."""
     run("-mig", "1", "-i", "1")
     run("mig", "-i", "1", "-cgi", "14", "-C")
     text = run("-L")[1]
     for pattern in (r"GPU 0: .*(GPU-[0-9a-f-]{36})", r"(MIG-[0-9a-f-]{36})"):
-        control.add_process(re.search(pattern, text).group(1), os.getpid(), 123, name="train", state=run.state)
+        control.add_process(present(re.search(pattern, text)).group(1), os.getpid(), 123, name="train", state=state)
     text = run()[1]
     pid = str(os.getpid())
     assert rows(text, "0   N/A  N/A", pid, "train", "123MiB")

@@ -11,6 +11,7 @@ import time
 import pynvml
 import pytest
 from support import migtools
+from support.narrow import present
 
 from hamid.core.errors import UsageError
 from hamid.node.simulation import control
@@ -53,8 +54,8 @@ def start_holder():
             text=True,
         )
         started.append(process)
-        line = process.stdout.readline()
-        return process, line.strip() or process.stderr.read().strip()
+        line = present(process.stdout).readline()
+        return process, line.strip() or present(process.stderr).read().strip()
 
     yield start
     for process in started:

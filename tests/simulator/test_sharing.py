@@ -47,7 +47,7 @@ def hammer(state, seconds, *, kills=0, workers=1, seed=1):
 def check_consistent(device):
     """The node's instances do not overlap, its lists agree, and it can be emptied and filled to the last slice."""
     capacities = {facts.id: facts.instanceCount for facts in migtools.profiles(device).values()}
-    taken = set()
+    taken: set[int] = set()
     for instance in migtools.all_instances(device):
         _, _, start, size = migtools.info(instance)
         window = set(range(start, start + size))

@@ -10,6 +10,7 @@ from hamid.core.planner.steps import CreateInstance
 from hamid.core.relayout.change import GpuTarget, plan_change
 from hamid.engine.steps.apply import apply
 from hamid.engine.steps.restore import release, release_instance, restore
+from support.scene import Scene
 
 EMPTY = ""
 
@@ -23,8 +24,8 @@ class Case:
 
     name: str
     spec: str
-    before: Callable
-    plan: Callable
+    before: Callable[[Scene], object]
+    plan: Callable[[Scene], Callable[[], object]]
     whole: bool = True
     faults: str = ""
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kills a case of the crash matrix at every point: `crash_proof.py FOLDER CASE [FUNCTION NUMBER WHEN]`.
+"""Kills a case of the crash matrix at every point: `crash_proof.py FOLDER CASE changes|calls [FUNCTION NUMBER WHEN]`.
 
 A program of its own, since a small process forks in a fraction of the time that the whole of pytest takes. With a point
 the change dies there first, and what is killed everywhere is the recovery. Prints the number of kills and of the states
-that they left.
+that they left. With `changes` it dies around every call that changes the driver's state and every write, with `calls`
+also at every driver call that only reads, where nothing that lasts is different.
 """
 
 import gc
@@ -44,7 +45,7 @@ class Judge:
             assert scene.picture() == self.after
 
 
-def killed_change(scene, case):
+def killed_change(scene, case, *, reads):
     """The change dies at every point."""
     judge = Judge(case, scene)
     scene.put_back()
@@ -53,19 +54,19 @@ def killed_change(scene, case):
         assert not in_child(work, lambda: None)
         assert scene.picture() == judge.before
         scene.put_back()
-    return kills(scene, work, judge)
+    return kills(scene, work, judge, reads=reads)
 
 
-def killed_recovery(scene, case, function, number, when):
+def killed_recovery(scene, case, function, number, when, *, reads):
     """The change dies at one point, and its recovery at every one."""
     judge = Judge(case, scene)
     scene.put_back()
     assert in_child(case.plan(scene), at_call(function, int(number), when))
     scene.save()
-    return kills(scene, lambda: recover(scene.paths), judge)
+    return kills(scene, lambda: recover(scene.paths), judge, reads=reads)
 
 
-def main(folder, name, *point):
+def main(folder, name, points, *point):
     """One case."""
     control.preload()
     case = next(each for each in CASES if each.name == name)
@@ -75,7 +76,10 @@ def main(folder, name, *point):
         scene.save()
         gc.collect()
         gc.freeze()
-        count, states = killed_recovery(scene, case, *point) if point else killed_change(scene, case)
+        reads = points == "calls"
+        count, states = (
+            killed_recovery(scene, case, *point, reads=reads) if point else killed_change(scene, case, reads=reads)
+        )
         sys.stdout.write(f"{count} {states}\n")
     finally:
         scene.close()

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from hamid.node.paths import native_file
+from support.narrow import present
 
 PROGRAM = Path(__file__).with_name("cuda_client.py")
 LIBRARIES = str(Path(native_file("simulator/libcuda.so.1")).parent)
@@ -37,11 +38,11 @@ class Client:
 
     def ask(self, expression):
         """Send an expression without waiting for its value."""
-        self.process.stdin.write(expression + "\n")
-        self.process.stdin.flush()
+        present(self.process.stdin).write(expression + "\n")
+        present(self.process.stdin).flush()
 
     def answer(self):
-        line = self.process.stdout.readline()
+        line = present(self.process.stdout).readline()
         if not line:
             raise EOFError(f"the client ended with {self.process.wait()}")
         return ast.literal_eval(line)
@@ -54,5 +55,5 @@ class Client:
         """SIGKILL; it is gone and reaped when this returns."""
         self.process.kill()
         self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+        present(self.process.stdin).close()
+        present(self.process.stdout).close()

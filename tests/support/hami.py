@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from hamid.core.library.region import MAGIC, V1_SIZE
+from support.narrow import present
 
 LIMIT, PROCESSES, COUNT = 1600, 1856, 2_008_896
 SLOT_SIZE, TOTAL, STATUS, SEQUENCE = 1960, 8 + 32, 1928, 1936
@@ -48,7 +49,7 @@ class Peer:
     def __init__(self, path):
         command = [sys.executable, "-c", MAPS, path]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout.readline() == "mapped\n"
+        assert present(self.process.stdout).readline() == "mapped\n"
         self.pid = self.process.pid
 
     def kill(self):

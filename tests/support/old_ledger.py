@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 SPEC = "3xA100-SXM4-40GB,1xA30"
@@ -69,9 +70,11 @@ class Release:
         command = [str(self.programs / "python"), "-m", "hamid.testing.kubelet", "--root", str(self.kubelet_root)]
         return subprocess.run([*command, *words], capture_output=True, text=True, check=check).stdout
 
-    def pod(self, name: str, memory: int, *, count: int = 1, check: bool = True, **annotations: str) -> str:
+    def pod(
+        self, name: str, memory: int, annotations: Mapping[str, str] = {}, *, count: int = 1, check: bool = True
+    ) -> str:
         """Kubelet admits a pod."""
-        told = {"vgpu-mode": "mig", "gpumem": memory, **annotations}
+        told = {"vgpu-mode": "mig", "gpumem": str(memory), **annotations}
         words = [word for key, value in told.items() for word in ("--annotation", f"nvidia.com/{key}={value}")]
         return self.ask("run", name, "--limit", f"nvidia.com/gpu={count}", *words, check=check)
 
@@ -154,7 +157,7 @@ def _blob(text: str) -> str:
     return f"CAST('{quoted}' AS BLOB)"
 
 
-def until(condition, seconds: float = 20.0) -> None:  # type: ignore[no-untyped-def]
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     """Wait for it."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -171,9 +174,9 @@ def busy(node: Release, target: Path) -> None:
     node.start(24)
     node.pod("short", 4000)
     (gpu,) = [each for each in json.loads(node.node("gpu", "list", "-o", "json"))["gpus"] if each["index"] == 1]
-    node.pod("adopter", 9900, **{"use-gpuuuid": gpu["uuid"]})
+    node.pod("adopter", 9900, {"use-gpuuuid": gpu["uuid"]})
     node.pod("pair", 4000, count=2)
-    node.pod("shared", 3000, **SHARE)
+    node.pod("shared", 3000, SHARE)
     node.pod("leaving", 19000)
     node.ask("finish", "short")
     until(lambda: "short" not in node.states() and set(node.states().values()) == {"confirmed", "operator"})
@@ -192,7 +195,7 @@ def _end_open(node: Release) -> None:
     until(lambda: "did not come back" in (node.folder / "log").read_text())
     node.pod("early", 4000)
     node.fault(f"{CREATE}=kill-after")
-    node.pod("early-shared", 2000, **SHARE)
+    node.pod("early-shared", 2000, SHARE)
     node.pod("unfinished", 4000, check=False)
     node.kill()
     assert {"provisional", "pending"} <= set(node.states().values()), "a reconciliation came between: run it again"
@@ -214,7 +217,7 @@ def doubtful(node: Release, target: Path) -> None:
     node.node("mig", "apply", "--mem", "9000", "-i", "0", "--name", "forgotten", "--yes")
     node.start(24)
     node.pod("known", 4000)
-    node.pod("known-share", 3000, **SHARE)
+    node.pod("known-share", 3000, SHARE)
     until(lambda: list(node.states().values()).count("confirmed") == 2)
     node.kill()
     node.lose_ledger()

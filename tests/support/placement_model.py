@@ -1,22 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small model of MIG's placement rules, written from the reference and the data alone, without the C code."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass, field
-
 NUMBERS = ("memory_mib", "multiprocessors", "copy_engines", "decoders", "encoders", "jpeg", "ofa")
 MEDIA = ("decoders", "encoders", "jpeg", "ofa")
 
 
-@dataclass
 class Model:
     """One GPU in MIG mode: which profile sits at which start."""
 
-    board: dict
-    live: dict[int, tuple[int, int]] = field(default_factory=dict)  # GI id -> (profile id, start)
-
-    def __post_init__(self):
+    def __init__(self, board):
+        self.board = board
+        self.live: dict[int, tuple[int, int]] = {}  # GI id -> (profile id, start)
         rows = [row for row in self.board["profiles"] if all(row.get(name) is not None for name in NUMBERS)]
         self.rows = {row["profile_id"]: row for row in rows}
         axis = self.board["memory_slices"]

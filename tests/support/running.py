@@ -3,10 +3,10 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -16,6 +16,8 @@ from hamid.node.ledger.ledger import read_facts
 from hamid.node.paths import Paths
 from hamid.node.simulation import control, persistent
 from hamid.testing.kubelet import ContainerSpec, Kubelet, PodSpec
+from support.narrow import present
+from support.waiting import until
 
 HAMID = Path(sys.executable).with_name("hamid")
 RESOURCE = "nvidia.com/gpu"
@@ -23,14 +25,10 @@ SETTINGS = {"mode": "mig", "pods_source": "file", "kubelet_settle_seconds": 0, "
 control.preload()
 
 
-def until(condition, seconds=10.0):
-    """The first value that counts as true; fails after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    raise AssertionError(f"not true within {seconds} s: {condition}")
+def figure(node, name):
+    """The sum of a metric's series, as hamid serves it now; None where there is none."""
+    lines = [line for line in node.get("/metrics")[1].splitlines() if re.match(rf"{name}[{{ ]", line)]
+    return sum(float(line.rpartition(" ")[2]) for line in lines) if lines else None
 
 
 class Hamid:
@@ -78,8 +76,8 @@ class Hamid:
 
     def stop(self, number=signal.SIGTERM, seconds=15):
         """Ends it; the exit status, once kubelet too has seen that it is gone."""
-        self.process.send_signal(number)
-        status = self.process.wait(seconds)
+        present(self.process).send_signal(number)
+        status = present(self.process).wait(seconds)
         until(lambda: not self.kubelet.healthy)
         return status
 
@@ -96,6 +94,13 @@ class Hamid:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
+
+    def reconciled(self, times=2):
+        """Waits until so many reconciliations that began after this moment have ended."""
+        name = "hamid_reconcile_duration_seconds_count"
+        ended = figure(self, name) or 0
+        # One may have begun before.
+        until(lambda: (figure(self, name) or 0) > ended + times)
 
     def add(self, name, *, memory=4000, count=1, containers=None):
         """A pod that asks for so many devices with so much memory each; its uid."""

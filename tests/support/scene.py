@@ -66,7 +66,7 @@ class Scene:
         os.environ["HAMI_SIM_STATE"] = str(self.state)
         self.root = persistent.root_of(self.state)
         self.paths = Paths(str(self.root))
-        self._users = []
+        self._users: list[subprocess.Popen[bytes]] = []
 
     def save(self) -> None:
         """Remember the node as it is."""
@@ -112,7 +112,7 @@ class Scene:
         """The node starts anew."""
         persistent.reboot(self.state)
 
-    def use(self, uuid: str) -> subprocess.Popen:
+    def use(self, uuid: str) -> subprocess.Popen[bytes]:
         """A process of ours that uses a GPU or instance until it is ended."""
         user = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self._users.append(user)

@@ -24,9 +24,16 @@ _PATIENCE_SECONDS = 0.5
 class HoldingsGate:
     """A source of holdings that keeps out of the way of calls that are being answered; thread-safe."""
 
-    def __init__(self, source: HoldingSource, claims: Callable[[], tuple[Claim, ...]]) -> None:
+    def __init__(
+        self,
+        source: HoldingSource,
+        claims: Callable[[], tuple[Claim, ...]],
+        *,
+        patience_seconds: float = _PATIENCE_SECONDS,
+    ) -> None:
         self._source = source
         self._claims = claims
+        self._patience = patience_seconds
         self._quiet = threading.Condition()
         self._answering = 0
         self._foreign: HoldingList | None = None
@@ -46,7 +53,7 @@ class HoldingsGate:
     def holdings(self) -> HoldingList:
         """The holdings of now, asked for once nobody is being answered."""
         with self._quiet:
-            self._quiet.wait_for(lambda: not self._answering, _PATIENCE_SECONDS)
+            self._quiet.wait_for(lambda: not self._answering, self._patience)
         return self._ask()
 
     def foreign(self) -> HoldingList:

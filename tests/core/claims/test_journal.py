@@ -14,8 +14,10 @@ from hamid.testing.boards import gpu_of
 EMPTY = gpu_of("A30-24GB")
 PLACE = Placement(start=0, size=1)
 SEAT = InstanceKey(EMPTY.uuid, 14, 0)
-ABOUT = {"gpu_uuid": EMPTY.uuid, "gpu_index": 0, "profile": "1g.6gb", "profile_id": 14, "placement": PLACE}
-CREATE, DESTROY = CreateInstance(**ABOUT), DestroyInstance(**ABOUT, mig_uuid="MIG-a")
+CREATE = CreateInstance(gpu_uuid=EMPTY.uuid, gpu_index=0, profile="1g.6gb", profile_id=14, placement=PLACE)
+DESTROY = DestroyInstance(
+    gpu_uuid=EMPTY.uuid, gpu_index=0, profile="1g.6gb", profile_id=14, placement=PLACE, mig_uuid="MIG-a"
+)
 WHOLE = Instance(
     profile="1g.6gb",
     profile_id=14,

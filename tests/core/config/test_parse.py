@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import astuple, fields
 
@@ -220,7 +220,6 @@ def flow(values):
     return re.sub(r'"(0x[0-9a-f]+)"', r"\1", json.dumps(values))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
 @given(
     own=mapping(*BY_NAME, "x"),
     hami=mapping(*HAMI_KEYS, *RESOURCE_KEYS, "knownMigGeometries", "x"),

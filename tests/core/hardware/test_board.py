@@ -4,6 +4,7 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.narrow import present
 
 from hamid.core.hardware.board import board_of
 from hamid.core.hardware.geometry import Seat
@@ -36,7 +37,8 @@ def legal(board, seats):
 def test_fits_agrees_with_the_plain_rules_at_every_step(name, data):
     """Whatever order instances come in, `fits` accepts exactly those that keep the whole set legal."""
     board = board_of(profiles_of(name))
-    occupancy, seated = board.empty, []
+    occupancy = board.empty
+    seated: list[Seat] = []
     for seat in data.draw(st.lists(st.sampled_from(seats_on(board)), max_size=12)):
         fits = board.fits(occupancy, seat)
         assert fits == legal(board, [*seated, seat])
@@ -76,7 +78,7 @@ def test_a_boards_budgets_are_read_off_its_profiles(name, axis, slices):
 def test_two_halves_leave_no_compute_slice_for_a_small_one():
     """On an A100 3g+3g uses 6 of 7 compute slices but all of the memory (NVIDIA MIG guide): nothing else fits."""
     board = board_of(profiles_of("A100-40GB"))
-    half = board.named("3g.20gb")
+    half = present(board.named("3g.20gb"))
     occupancy = board.occupy(Seat(half, place) for place in half.placements)
     assert not any(board.creatable(occupancy).values())
 
@@ -84,6 +86,6 @@ def test_two_halves_leave_no_compute_slice_for_a_small_one():
 def test_media_profiles_exclude_each_other():
     """Of the profiles that need the only OFA engine of an A30 one instance fits, whichever it is."""
     board = board_of(profiles_of("A30-24GB"))
-    small, large = board.named("1g.6gb+me"), board.named("2g.12gb+me")
+    small, large = present(board.named("1g.6gb+me")), present(board.named("2g.12gb+me"))
     occupancy = board.add(board.empty, Seat(small, small.placements[0]))
     assert not board.free_placements(occupancy, large)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 from support import REPOSITORY
 
 from hamid.core.claims.claim import Claim, ClaimedShare, PodOwner
@@ -36,7 +37,7 @@ def test_every_metric_is_on_the_page_with_its_type_and_labels():
 def served(view, tallies=()):
     """What a scrape gets, as Prometheus' own parser reads it: samples by name."""
     answer = metrics(families(view, tallies, FACTS))
-    found = {}
+    found: dict[str, list[Sample]] = {}
     for family in text_string_to_metric_families(answer.body.decode()):
         for sample in family.samples:
             found.setdefault(sample.name, []).append(sample)

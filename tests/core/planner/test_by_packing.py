@@ -40,7 +40,8 @@ def gpus(draw, *, used=USED):
     """One GPU with random legal instances."""
     gpu = gpu_of(draw(st.sampled_from(known_boards())))
     board = board_of(gpu.profiles)
-    occupancy, instances = board.empty, []
+    occupancy = board.empty
+    instances: list[Instance] = []
     for profile in draw(st.lists(st.sampled_from(board.profiles), max_size=4)):
         places = board.free_placements(occupancy, profile)
         if places:

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from support.narrow import present
 
 from hamid.core.documents.plans import plan_document
 from hamid.core.errors import UsageError
@@ -64,7 +65,7 @@ def test_the_worked_example_and_its_analogues(board, memory, template, serves, r
     plan = ask(node_of(board, mig=False), memory, 2)
     assert isinstance(plan, Plan)
     (gpu,) = plan.gpus
-    assert (gpu.template.index, gpu.template_rest) == (template, rest)
+    assert (present(gpu.template).index, gpu.template_rest) == (template, rest)
     assert [profile for profile, _ in serving(plan)] == [serves, serves]
     assert [type(step) for step in plan.steps] == [SetMigMode, CreateInstance, CreateInstance]
     for name, count in rest.items():
@@ -202,7 +203,7 @@ def test_a_plan_is_legal_exact_and_touches_nothing_in_use(node, count, memory, r
         stay = [i for i in plan.instances if i.action is not Action.DESTROY]
         occupancy = board.empty
         for item in stay:
-            seat = Seat(board.named(item.profile), item.placement)
+            seat = Seat(present(board.named(item.profile)), item.placement)
             assert board.fits(occupancy, seat)
             occupancy = board.add(occupancy, seat)
         gone = {(i.profile, i.placement) for i in plan.instances if i.action is Action.DESTROY}
@@ -220,10 +221,11 @@ def test_the_templates_rest_stays_creatable(node, memory):
     for plan in outcome.gpus if isinstance(outcome, Plan) else ():
         board = board_of(plan.gpu.profiles)
         used = seats_of(plan.gpu, plan.gpu.used_instances)
-        granted = [Seat(board.named(i.profile), i.placement) for i in plan.instances if i.serves]
-        rest = [board.named(name) for name, number in plan.template_rest.items() for _ in range(number)]
+        granted = [Seat(present(board.named(i.profile)), i.placement) for i in plan.instances if i.serves]
+        left = present(plan.template_rest)
+        rest = [present(board.named(name)) for name, number in left.items() for _ in range(number)]
         assert board.can_seat(board.occupy([*used, *granted]), rest)
-        assert sum(count_names(p.name for p in rest).values()) == sum(plan.template_rest.values())
+        assert sum(count_names(p.name for p in rest).values()) == sum(left.values())
 
 
 @given(nodes(), st.integers(1, 100_000), st.integers(1, 3))

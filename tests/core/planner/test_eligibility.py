@@ -26,7 +26,7 @@ def obstacle(gpu=GPU, *, mode=Mode.MIG, served=True, problem="", wanted=Mode.MIG
 
 def test_the_planner_knows_the_configurations_name_of_mig():
     """The planner lies below the configuration, and yet both mean the same mode."""
-    assert Mode.MIG == MIG_MODE
+    assert Mode.MIG.value == MIG_MODE
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import itertools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.narrow import present
 
 from hamid.core.hardware.board import Board, board_of
 from hamid.core.hardware.geometry import Seat
@@ -152,7 +153,7 @@ def test_an_instance_of_an_unlisted_profile_is_only_in_the_way(situation, start,
         assert legal(board, [*seats, *found])
 
 
-@settings(max_examples=20)
+@settings(max_examples=20)  # each tries every seating
 @given(situations())
 def test_a_search_that_gives_up_on_the_best_still_finds_a_place(situation):
     """On a board with too many states the answer may be less than best, but is there whenever one exists."""
@@ -172,10 +173,10 @@ def test_a_search_that_gives_up_tries_every_seating_before_it_refuses(monkeypatc
     """Where the first place of the large instance would shut out the small ones, they are all seated still."""
     monkeypatch.setattr(seating, "_STATES", 1)
     seating._best_seats.cache_clear()
-    small, large = STRANGE.named("1g.1gb"), STRANGE.named("2g.2gb")
+    small, large = present(STRANGE.named("1g.1gb")), present(STRANGE.named("2g.2gb"))
     found = best_seats(STRANGE, STRANGE.empty, [small, small, large])
     seating._best_seats.cache_clear()
-    assert sorted(map(str, found)) == ["1g.1gb@0", "1g.1gb@1", "2g.2gb@3"]
+    assert sorted(map(str, present(found))) == ["1g.1gb@0", "1g.1gb@1", "2g.2gb@3"]
 
 
 def test_engines_that_are_spent_cost_what_they_block():
@@ -203,13 +204,14 @@ def test_engines_that_are_spent_cost_what_they_block():
 def test_known_seatings_on_an_a100(taken, wanted, named, seated):
     """The cases from which one understands the rule, worked out by hand."""
     seats = [seat for text in taken.split(",") if text for seat in [_seat(text)]]
-    found = best_seats(A100, A100.occupy(seats), [A100.named(name) for name in wanted.split(",")], named=named)
+    profiles = [present(A100.named(name)) for name in wanted.split(",")]
+    found = present(best_seats(A100, A100.occupy(seats), profiles, named=named))
     assert " ".join(map(str, found)) == seated
 
 
 def _seat(text):
     name, start = text.split("@")
-    profile = A100.named(name)
+    profile = present(A100.named(name))
     return Seat(profile, next(place for place in profile.placements if place.start == int(start)))
 
 
@@ -229,5 +231,5 @@ def test_gpus_in_use_and_small_boards_are_filled_first():
 
 
 def _price(board, occupied, name):
-    (seat,) = best_seats(board, occupied, [board.named(name)])
+    (seat,) = present(best_seats(board, occupied, [present(board.named(name))]))
     return cost(board, occupied, board.add(occupied, seat))

@@ -4,7 +4,7 @@ import pytest
 from hamid.core.located import ConfigError, Located
 from hamid.core.planner.hami_templates import parse_geometries
 from hamid.core.planner.template_check import fit_table
-from hamid.core.planner.templates import TemplateTable
+from hamid.core.planner.templates import ModelTemplates, TemplateTable
 from hamid.node.config.files import builtin_templates
 from hamid.testing.boards import gpu_of, known_boards
 
@@ -126,7 +126,9 @@ def test_the_shipped_templates_fit_every_board_that_has_their_profiles(board):
     gpu = gpu_of(board)
     names = {profile.name for profile in gpu.profiles}
     entry = builtin_templates().lookup(gpu.name)
-    for template in entry.templates if entry else ():
+    if entry is None:
+        return
+    for template in entry.templates:
         if template.geometry.keys() <= names:
-            one = TemplateTable((type(entry)(entry.models, (template,)),), builtin_templates().aliases, "x", True)
+            one = TemplateTable((ModelTemplates(entry.models, (template,)),), builtin_templates().aliases, "x", True)
             fit_table(one, [gpu])

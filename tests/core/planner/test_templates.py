@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
+from support.narrow import present
 
 from hamid.core.planner.templates import ModelTemplates, Template, TemplateSlot, TemplateTable, name_tokens
 from hamid.node.config.files import builtin_templates
@@ -62,7 +63,7 @@ def test_an_alias_stands_for_a_whole_product_name():
 )
 def test_every_product_name_of_the_board_data_finds_hamis_templates(nvml_name, first_profile):
     """The shipped table serves the boards under the names that NVML really prints."""
-    assert builtin_templates().lookup(nvml_name).templates[0].slots[0].name == first_profile
+    assert present(builtin_templates().lookup(nvml_name)).templates[0].slots[0].name == first_profile
 
 
 def test_separators_case_and_vendor_do_not_matter():

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from support.narrow import exactly, present
 
 from hamid.core.claims.claim import Claim, PodOwner
 from hamid.core.claims.container_request import ContainerRequest, InvalidRequest, read_request
@@ -41,6 +42,11 @@ def pod(name, *containers, created=0.0, **fields):
     return Pod(containers=made, **{**defaults, **fields})
 
 
+def asked(*about):
+    """The request of a container that asks for something sensible."""
+    return exactly(ContainerRequest, read_request(*about))
+
+
 def owner(name, container="main", *, ids=("a",), confirmed=True):
     return PodOwner(
         uid=f"uid-{name}",
@@ -66,7 +72,7 @@ def who(*pods, ids=("a",), claims=(), holdings=(), complete=True, refused=(), **
         ids,
         replace(CONFIG, **config),
     )
-    return (found.pod.name, found.container.name) if isinstance(found, Identified) else found.code
+    return (present(found.pod).name, present(found.container).name) if isinstance(found, Identified) else found.code
 
 
 def test_who_was_refused_stands_in_nobodys_way_and_is_meant_when_nobody_else_waits():
@@ -116,9 +122,9 @@ def test_limits_come_before_annotations_and_both_before_defaults():
     """The same name is looked up in the container, then in its pod, then in the configuration."""
     config = replace(CONFIG, default_memory_mib=300, default_cores_percent=7)
     annotations = {"nvidia.com/gpumem": "200", "nvidia.com/gpucores": "30"}
-    assert read_request(pod("a", annotations=annotations), container(memory="100"), config).memory_mib == 100
-    assert read_request(pod("a", annotations=annotations), container(), config).memory_mib == 200
-    assert read_request(pod("a", annotations=annotations), container(), config).cores_percent == 30
+    assert asked(pod("a", annotations=annotations), container(memory="100"), config).memory_mib == 100
+    assert asked(pod("a", annotations=annotations), container(), config).memory_mib == 200
+    assert asked(pod("a", annotations=annotations), container(), config).cores_percent == 30
     assert read_request(pod("a"), container(), config) == ContainerRequest(count=1, memory_mib=300, cores_percent=7)
 
 
@@ -127,7 +133,7 @@ def test_memory_in_mib_comes_before_percent_and_is_multiplied():
     limits = {RESOURCE: "1", "nvidia.com/gpumem": "10", "nvidia.com/gpumem-percentage": "50"}
     both = Container(name="c", limits=limits)
     config = replace(CONFIG, memory_factor=1024)
-    assert read_request(pod("a"), both, config).memory_mib == 10240
+    assert asked(pod("a"), both, config).memory_mib == 10240
     percent = replace(both, limits={RESOURCE: "1", "nvidia.com/gpumem-percentage": "50"})
     assert read_request(pod("a"), percent, config) == ContainerRequest(count=1, memory_percent=50)
 
@@ -158,7 +164,7 @@ def test_annotations_select_gpus_and_mode():
         "nvidia.com/nouse-gpuuuid": "GPU-1",
         "nvidia.com/vgpu-mode": "mig",
     }
-    found = read_request(pod("a", annotations=annotations), container(), CONFIG)
+    found = asked(pod("a", annotations=annotations), container(), CONFIG)
     assert (found.use_types, found.avoid_uuids, found.mode) == (("A100", "H100"), ("GPU-1",), Mode.MIG)
 
 

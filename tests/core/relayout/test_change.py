@@ -45,7 +45,7 @@ def layouts(name):
     """Every legal layout of a board, by trying every subset of its seats that is still legal."""
     profiles = profiles_of(name)
     seats = [Seat(profile, place) for profile in profiles for place in profile.placements]
-    found = [()]
+    found: list[tuple[Seat, ...]] = [()]
     for seat in seats:
         found += [(*layout, seat) for layout in found if legal(profiles, (*layout, seat))]
     return [frozenset(layout) for layout in found]
@@ -54,7 +54,7 @@ def layouts(name):
 @cache
 def by_geometry(name):
     """The layouts of a board by their profiles."""
-    found = {}
+    found: dict[frozenset[tuple[str, int]], list[frozenset[Seat]]] = {}
     for layout in layouts(name):
         found.setdefault(frozenset(Counter(seat.profile.name for seat in layout).items()), []).append(layout)
     return found
@@ -248,7 +248,7 @@ def changes(draw):
     return name, gpu_of(name, instances=tuple(instances)), draw(st.permutations(items))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)  # for every board some dozens
 @given(changes())
 def test_on_every_board_each_state_is_legal_and_a_reached_target_needs_nothing(case):
     """Replaying the steps passes legal states alone; planned again, by items or by places, nothing is left to do."""
@@ -269,7 +269,6 @@ def test_on_every_board_each_state_is_legal_and_a_reached_target_needs_nothing(c
         assert satisfied.kept == len(items)
 
 
-@settings(max_examples=200, deadline=None)
 @given(changes(), st.randoms(use_true_random=False))
 def test_the_order_of_instances_and_items_does_not_matter(case, chance):
     """Equal questions get equal answers, however they are written."""
@@ -283,7 +282,6 @@ def test_the_order_of_instances_and_items_does_not_matter(case, chance):
     assert [block.instance for block in first.gpus[0].blocked] == [block.instance for block in second.gpus[0].blocked]
 
 
-@settings(max_examples=200, deadline=None)
 @given(changes())
 def test_what_is_reachable_can_be_reached(case):
     """The reachable part, asked for beside what blocks, is a target that nothing blocks."""

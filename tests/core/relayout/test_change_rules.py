@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 from msgspec.structs import replace
+from support.narrow import present
 
 from hamid.core.errors import UsageError
 from hamid.core.hardware.board import board_of
@@ -8,7 +9,7 @@ from hamid.core.hardware.geometry import LayoutItem, Seat, parse_layout
 from hamid.core.hardware.gpu import Health, Holder, Instance
 from hamid.core.hardware.snapshot import Snapshot
 from hamid.core.planner.plan import Action
-from hamid.core.planner.steps import CreateInstance, DestroyInstance, SetMigMode
+from hamid.core.planner.steps import CreateInstance, SetMigMode
 from hamid.core.relayout.change import Change, GpuTarget, differs, plan_change
 from hamid.testing.boards import gpu_of, known_boards
 
@@ -20,7 +21,7 @@ def existing(gpu, text, *, used=False, compute_instances=1):
     """The GPU with these placed instances added."""
     board, found = board_of(gpu.profiles), []
     for item in parse_layout(text):
-        profile = board.named(item.profile)
+        profile = present(board.named(item.profile))
         place = next(place for place in profile.placements if place.start == item.start)
         seat = Seat(profile, place)
         found.append(
@@ -52,11 +53,10 @@ def change(board, layout=None, mode=None):
 
 def words(steps):
     """Steps as short words: `mode on`, `- 1g.5gb@0`, `+ 3g.20gb@4`."""
-    signs = {CreateInstance: "+", DestroyInstance: "-"}
     return [
         f"mode {'on' if step.enabled else 'off'}"
         if isinstance(step, SetMigMode)
-        else f"{signs[type(step)]} {step.profile}@{step.placement.start}"
+        else f"{'+' if isinstance(step, CreateInstance) else '-'} {step.profile}@{step.placement.start}"
         for step in steps
     ]
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """hamid beside sick GPUs and other masters of the node."""
 
-from support.running import until
+from support.waiting import until
 
 from hamid.engine.driver.observe import observe
 from hamid.engine.other_managers import Masters

@@ -25,6 +25,6 @@ def test_structures_and_values_are_those_of_cuda_h():
     if theirs is None:
         pytest.skip("no cuda.h is installed here: the comparison needs NVIDIA's toolkit")
     own = REPOSITORY / "native/include"
-    command = ["gcc", "-std=c11", "-fsyntax-only", f"-I{own}", f"-I{theirs}", str(HERE / "cuda_abi_check.c")]
+    command = ["gcc", "-std=c11", "-fsyntax-only", f"-I{own}", f"-I{theirs}", str(HERE / "abi_check.c")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

@@ -3,7 +3,6 @@
 
 import shutil
 import threading
-import time
 
 import pytest
 from msgspec.structs import replace
@@ -11,7 +10,6 @@ from support.nodes import World, ids
 
 from hamid.core.claims.grant import Grant
 from hamid.core.planner.refusal import Refusal, RefusalCode
-from hamid.engine.pods import allocate
 
 WHOLE = 20000
 
@@ -20,7 +18,8 @@ WHOLE = 20000
 def full(make_node):
     """A node whose only GPU one confirmed pod has; what hurries it makes it reconcile."""
     world = World(memory_mib=WHOLE)
-    node = make_node("1xA30", world=world)
+    # Whoever waits for the deadline waits longer than this test may take.
+    node = make_node("1xA30", world=world, allocate_deadline_seconds=3600.0)
     world.add("old")
     first = ids(node)
     assert isinstance(node.allocate(first), Grant)
@@ -43,11 +42,9 @@ def full(make_node):
 
 
 def in_its_place(node, world):
-    """The answer to the pod that comes after, and how long it took."""
+    """The answer to the pod that comes after."""
     world.add("new")
-    began = time.monotonic()
-    outcome = node.allocate(ids(node))
-    return outcome, time.monotonic() - began
+    return node.allocate(ids(node))
 
 
 def test_a_pod_that_was_seen_deleted_gives_its_room_to_the_next_one(full):
@@ -57,9 +54,7 @@ def test_a_pod_that_was_seen_deleted_gives_its_room_to_the_next_one(full):
     node.reconcile()
     assert len(node.view.claims) == 1
     world.remove("old")
-    outcome, seconds = in_its_place(node, world)
-    assert isinstance(outcome, Grant)
-    assert seconds < allocate._ROOM_SECONDS
+    assert isinstance(in_its_place(node, world), Grant)
 
 
 def test_a_pod_whose_cgroup_kubelet_took_away_gives_its_room_to_the_next_one(full):
@@ -70,16 +65,14 @@ def test_a_pod_whose_cgroup_kubelet_took_away_gives_its_room_to_the_next_one(ful
     node.reconcile()
     world.remove("old")
     shutil.rmtree(cgroup)
-    outcome, _ = in_its_place(node, world)
-    assert isinstance(outcome, Grant)
+    assert isinstance(in_its_place(node, world), Grant)
 
 
 def test_a_pod_that_is_only_missing_keeps_its_room_and_kubelet_is_not_held_up(full):
-    """The deadline is 25 s, in which kubelet would admit and forget nobody."""
+    """Until the deadline kubelet would admit and forget nobody, so the answer comes long before it."""
     node, world = full
     world.remove("old")
-    outcome, seconds = in_its_place(node, world)
+    outcome = in_its_place(node, world)
     assert isinstance(outcome, Refusal)
     assert outcome.code is RefusalCode.NO_FIT
-    assert seconds < 2 * allocate._ROOM_SECONDS
     assert [claim.owner.name for claim in node.view.claims] == ["old"]

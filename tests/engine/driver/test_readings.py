@@ -59,7 +59,8 @@ FACTS = st.builds(
 @given(st.lists(st.tuples(st.lists(NAMES, min_size=2, max_size=2), FACTS, st.booleans()), min_size=1, max_size=8))
 def test_merged_gpus_equal_a_fresh_merge(moments):
     """Over any sequence of readings and ledgers, whether a GPU was read again or not."""
-    readings, gpus = Readings(), []
+    readings = Readings()
+    gpus: list[Gpu] = []
     for names, facts, again in moments:
         if again or not gpus:
             gpus = [gpu(index, each) for index, each in enumerate(names)]

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import grpc
 import pytest
-from support.running import until
+from support.waiting import until
 
 from hamid.node.simulation import persistent
 from hamid.testing.kubelet_sockets import Plugin

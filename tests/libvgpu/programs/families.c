@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../../native/include/cuda_abi.h"
+#include "../../../native/include/cuda_abi.h"
 
 #define MIB ((size_t)1 << 20)
 #define F(symbol, ...) ((int (*)(__VA_ARGS__))dlsym(cuda, #symbol))

@@ -5,7 +5,7 @@ import json
 
 import jsonschema
 from support import REPOSITORY
-from support.running import until
+from support.waiting import until
 
 SCHEMA = REPOSITORY / "docs" / "json" / "ClaimList.schema.json"
 

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../native/include/cuda_abi.h"
+#include "../../../native/include/cuda_abi.h"
 
 #define MIB ((size_t)1 << 20)
 #define MOST 256

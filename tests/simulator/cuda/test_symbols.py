@@ -10,6 +10,7 @@ import pynvml
 import pytest
 from support import REPOSITORY
 from support.cudatools import LIBRARIES, environment
+from support.narrow import present
 
 from hamid.core.errors import UsageError
 from hamid.node.simulation import control
@@ -22,14 +23,14 @@ NO_SUCH, INVALID_VALUE = 500, 1
 
 def entries():
     """Per base name its versions: (first CUDA version, symbol), the plain ones and those of the per-thread stream."""
-    found = {}
+    found: dict[str, tuple[list[tuple[int, str]], list[tuple[int, str]]]] = {}
     for line in NAMES.read_text().splitlines():
         if line.startswith("#"):
             continue
         base, *versions = line.split()
-        plain, own = found[base] = ([], [])
+        plain, own = found.setdefault(base, ([], []))
         for version in versions:
-            number, suffix = re.fullmatch(r"(\d+)(.*)", version).groups()
+            number, suffix = present(re.fullmatch(r"(\d+)(.*)", version)).groups()
             symbol = suffix[1:] if suffix.startswith("=") else base + suffix
             (own if symbol.endswith(("_ptds", "_ptsz")) else plain).append((int(number), symbol))
     return found

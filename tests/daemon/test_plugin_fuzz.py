@@ -5,12 +5,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.waiting import until
 
 from hamid.node.kubelet.api import deviceplugin_pb2 as messages
-
-from support.running import until  # isort: skip
 
 # What a node may refuse and a caller get wrong: never an unexpected exception, never a dead hamid.
 EXPECTED = {
@@ -86,7 +85,7 @@ def test_no_message_is_more_than_an_error(served):
     """Every answer is a grant or says what is wrong; hamid lives on, promises only what it made, and stays small."""
     before = peak_kib(served.process)
 
-    @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=250)  # four methods, and a message costs little
     @given(st.sampled_from(METHODS), requests(device_ids(served)))
     def send(method, data):
         status, answer = served.send(method, data)

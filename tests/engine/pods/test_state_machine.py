@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.nodes import World, lose_ledger, remember, running
@@ -182,7 +182,7 @@ class Life(RuleBasedStateMachine):
         if not hasattr(self, "scene"):
             return
         claims = {each.owner.uid: each for each in self.scene.facts().claims}
-        taken = {}
+        taken: dict[str, int] = {}
         for uid, _, chosen, _ in self.told.values():
             assert not claims[uid].pending
             assert claims[uid].owner.device_ids == chosen
@@ -214,16 +214,11 @@ class Life(RuleBasedStateMachine):
         del self.told[name]
 
 
-TestNodeLife = Life.TestCase
-TestNodeLife.settings = settings(
-    max_examples=25, stateful_step_count=16, deadline=None, suppress_health_check=list(HealthCheck)
-)
-
-
-@pytest.mark.full
-class TestLongNodeLife(Life.TestCase):
+class LongLife(Life):
     """The same for longer."""
 
-    settings = settings(
-        max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-    )
+
+TestLife = Life.TestCase
+TestLife.settings = settings(max_examples=12, stateful_step_count=16)  # a second each
+TestLongLife = pytest.mark.full(LongLife.TestCase)
+TestLongLife.settings = settings(max_examples=100, stateful_step_count=30)  # as long as the full tests have time

@@ -2,12 +2,13 @@
 """Allocate on the simulated driver: what a container gets, what is left of a refusal, what others notice of it."""
 
 import itertools
-import time
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.nodes import World, ids, install_library, open_node
 from support.scene import apart
+from support.waiting import until
 
 from hamid.core.claims.grant import Grant
 from hamid.core.claims.pod_text import for_pod
@@ -126,37 +127,34 @@ def test_mixed_sizes_to_saturation_and_refill(make_node):
         assert there == set(held.values())
 
 
-def test_a_slow_gpu_delays_only_itself(make_node):
-    """While one GPU takes 3 s for an instance, another one serves at once and readers wait for nobody."""
-    node = make_node("2xA100-SXM4-40GB")
-    control.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement@0=latency:3000", state=node.scene.state)
-    with ThreadPoolExecutor(2) as pool:
-        slow = pool.submit(node.allocate, ids(node, gpu=0))
-        time.sleep(0.3)
-        began = time.monotonic()
-        # Seven of them, so that not all can lie on the slow one.
-        node.set_health(node.view.gpus[0].gpu.uuid, "busy")
-        fast = node.allocate(ids(node, gpu=1))
+def test_a_slow_gpu_delays_only_itself(make_scene):
+    """While a call on one GPU has not returned, another GPU serves and the view is read."""
+    scene = make_scene("2xA100-SXM4-40GB")
+
+    def work():
+        node = open_node(scene)
+        node.start()
+        control.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement@0=hang", state=scene.state)
+        slow = threading.Thread(target=node.allocate, args=(ids(node, gpu=0),), daemon=True)
+        slow.start()
+        until(node.parts.runs.any_in_progress)
+        node.set_health(node.view.gpus[0].gpu.uuid, "busy")  # so that the planner takes the other one
+        assert isinstance(node.allocate(ids(node, gpu=1)), Grant)
         assert node.view.claims
-        assert time.monotonic() - began < 1.5
-        assert isinstance(fast, Grant)
-        assert isinstance(slow.result(), Grant)
-    agree(node)
+        assert slow.is_alive()
+
+    apart(work)
 
 
 def test_a_driver_that_answers_late_leaves_nothing(make_node):
     """The deadline passes inside a creation: the answer comes in time, and what the driver made is taken back."""
     node = make_node("1xA100-SXM4-40GB", allocate_deadline_seconds=1.0)
     control.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement#1=latency:2500", state=node.scene.state)
-    began = time.monotonic()
     outcome = node.allocate(ids(node))
-    assert time.monotonic() - began < 1.5
+    assert node.parts.runs.any_in_progress(), "the answer came before the driver's"
     assert isinstance(outcome, Refusal)
     assert outcome.code is RefusalCode.DEADLINE
-    for _ in range(100):
-        if not node.parts.runs.any_in_progress():
-            break
-        time.sleep(0.1)
+    until(lambda: not node.parts.runs.any_in_progress())
     agree(node)
     assert node.scene.instances() == []
     assert isinstance(node.allocate(ids(node)), Grant)
@@ -178,11 +176,9 @@ def test_what_passes_is_tried_again_and_what_does_not_fails_at_once(make_node):
     control.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement#1+3=error:19", state=node.scene.state)
     assert isinstance(node.allocate(ids(node)), Grant)
     control.clear_faults(state=node.scene.state)
-    control.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement=error:4", state=node.scene.state)
-    began = time.monotonic()
-    outcome = node.allocate(ids(node))
-    assert isinstance(outcome, Refusal)
-    assert time.monotonic() - began < 2
+    # A second try would be granted.
+    control.add_fault("nvmlDeviceCreateGpuInstanceWithPlacement#1=error:4", state=node.scene.state)
+    assert isinstance(node.allocate(ids(node)), Refusal)
     agree(node)
 
 
@@ -200,9 +196,7 @@ def test_a_hanging_gpu_is_parked_and_the_others_serve(make_scene):
         assert {each.healthy for each in node.devices() if each.gpu_uuid == node.view.gpus[0].gpu.uuid} == {False}
         assert "driver-hung" in node.view.gpus[0].problem
         assert isinstance(node.allocate(ids(node, gpu=1)), Grant)
-        began = time.monotonic()
         node.reconcile()
-        assert time.monotonic() - began < 5
         assert len(node.parts.ledger.open_runs()) == 1
 
     apart(work)

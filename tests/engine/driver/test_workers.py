@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from hamid.core.errors import DriverHung
 from hamid.engine.driver.workers import Workers
 
 
@@ -47,3 +48,20 @@ def test_tasks_apart_do_not_wait_for_a_slow_one(workers):
 
     outcomes = workers.run({0: first, 1: lambda _worker: None, 2: last}, apart_seconds=0.02)
     assert [outcomes[key].error for key in range(3)] == [None] * 3
+
+
+def test_a_parked_worker_says_what_hangs():
+    """The error names the call and the GPU, and later tasks for that GPU fail at once while others are served."""
+    workers = Workers(0.1)
+    release = threading.Event()
+    first = workers.run({0: lambda worker: worker.call("nvmlStuck", release.wait), 1: lambda worker: 1})
+    assert isinstance(first[0].error, DriverHung)
+    assert "nvmlStuck on GPU 0" in str(first[0].error)
+    assert first[1].get() == 1
+    workers._timeout = 3600.0  # a run that waits for the parked one does not come back within this test
+    ran = []
+    second = workers.run({0: lambda worker: ran.append(0), 1: lambda worker: ran.append(1)})
+    assert isinstance(second[0].error, DriverHung)
+    assert ran == [1]
+    release.set()
+    workers.close()

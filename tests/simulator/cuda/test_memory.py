@@ -7,7 +7,7 @@ import itertools
 
 import pynvml
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.cudatools import MIB
 
@@ -200,11 +200,11 @@ def test_the_end_of_a_context_frees_what_was_made_in_it(client):
     assert client("d.used()") == 0
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20)  # each asks another process a hundred times
 @given(steps=st.lists(st.tuples(st.booleans(), st.integers(1, 5 * MIB)), max_size=40))
 def test_any_order_of_taking_and_freeing_counts_exactly(client, steps):
     """After every step the device holds the sum of the live blocks, in units of 512 bytes, and blocks never overlap."""
-    live = {}
+    live: dict[int, int] = {}
     for take, number in steps:
         if take or not live:
             live[client(f"d.alloc({number})")] = number

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.scene import MUTATIONS, PLACE, Scene, at_call, in_child, under
@@ -215,19 +215,14 @@ def some_layout(gpu, picks):
     return tuple(layout)
 
 
-SHORT = settings(
-    max_examples=80, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
-)
+SHORT = settings(max_examples=20, stateful_step_count=20)  # half a second each
 
 
-class TestLife(Life.TestCase):
-    """Any life of 20 events."""
-
-    settings = SHORT
+class LongLife(Life):
+    """The same for longer."""
 
 
-@pytest.mark.full
-class TestLongLife(Life.TestCase):
-    """Any life of 60 events."""
-
-    settings = settings(SHORT, max_examples=300, stateful_step_count=60)
+TestLife = Life.TestCase
+TestLife.settings = SHORT
+TestLongLife = pytest.mark.full(LongLife.TestCase)
+TestLongLife.settings = settings(SHORT, max_examples=300, stateful_step_count=60)  # as long as the full tests have time
