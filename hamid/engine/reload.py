@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from hamid.core.config.config import Config
 from hamid.core.config.difference import Changed, compare, document, templates_mark, within_reach
-from hamid.core.config.settings import TakesEffect
+from hamid.core.config.setting import TakesEffect
 from hamid.core.errors import HamiError, NodeError
 from hamid.node.config import files
 from hamid.node.paths import Paths
