@@ -7,7 +7,6 @@ Each operation imports what it needs when it is called: start-up is what scripts
 import os
 import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -288,14 +287,11 @@ def read_file(path: str) -> bytes:
 
 def write_file(path: str, content: bytes) -> None:
     """Write a file of the operator's, whole or not at all; raises UsageError, also when it is not a regular file."""
+    from hamid.node.files.replace import replace_file
+
     if os.path.exists(path) and not os.path.isfile(path):
         raise UsageError(f"cannot write '{path}': it is no regular file", "name a file, new or to be replaced")
-    temporary = f"{path}.{os.getpid()}.new"
     try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-        os.replace(temporary, path)
+        replace_file(path, content, mode=None)
     except OSError as error:
-        with suppress(OSError):
-            os.unlink(temporary)
         raise UsageError(f"cannot write '{path}': {error.strerror}", "name a writable file") from error

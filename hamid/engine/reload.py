@@ -6,7 +6,6 @@ What is in force is written to /run/hami/config.json, for `hamictl config diff`,
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from hamid.core.config.difference import Changed, compare, document, templates_m
 from hamid.core.config.setting import TakesEffect
 from hamid.core.errors import HamiError, NodeError
 from hamid.node.config import files
+from hamid.node.files.replace import replace_file
 from hamid.node.paths import Paths
 from hamid.node.system.processes import started_at
 
@@ -112,11 +112,8 @@ class Reloader:
         )
         text = msgspec.json.format(msgspec.json.encode(found))
         try:
-            os.makedirs(self._paths.run_dir, mode=0o755, exist_ok=True)  # noqa: PTH103
-            with tempfile.NamedTemporaryFile(dir=self._paths.run_dir, delete=False) as file:
-                file.write(text)
-            os.chmod(file.name, 0o644)  # noqa: PTH101
-            os.replace(file.name, running_file(self._paths))  # noqa: PTH105
+            os.makedirs(self._paths.run_dir, mode=0o755, exist_ok=True)
+            replace_file(running_file(self._paths), text, durable=False)
         except OSError as error:
             self._log.warning("config_not_written_down", error=str(error))
 

@@ -173,6 +173,7 @@ def _make(path: str, mode: int, device: int) -> None:
     os.makedirs(folder, mode=0o755, exist_ok=True)  # noqa: PTH103  # pathlib costs start-up
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
+        # Not `replace_file`: a device node has no content to write or flush; only its name must appear at once.
         # What stands there is no node of this device: a left-over of another boot.
         # GPUs' workers make the common ones at the same time.
         temporary = f"{name}.{os.getpid()}.{threading.get_ident()}.new"

@@ -12,7 +12,8 @@ from typing import Final, Self
 from hamid.core.library.manifest import Manifest, parse_manifest
 from hamid.core.library.plan import CONTAINERS, PRELOAD, STORE, TEMPORARY, InstalledFile, is_library
 from hamid.node.files.removal import remove_tree
-from hamid.node.files.tree import Calls, Folder, Tree, open_safely, trusted, write_all
+from hamid.node.files.replace import replace_in
+from hamid.node.files.tree import Calls, Folder, Tree, open_safely, trusted
 from hamid.node.library.lock import WAIT_SECONDS, Lock
 from hamid.node.library.stat_cache import CACHE, StatCache
 
@@ -178,14 +179,7 @@ class Store:
             return
         folder = self._required().folder(STORE)
         with contextlib.suppress(OSError):
-            temporary, descriptor = folder.temporary()
-            try:
-                write_all(self.calls, descriptor, self.cache.dump())
-                folder.rename(temporary, CACHE)
-            except OSError:
-                folder.unlink(temporary)
-            finally:
-                self.calls(os.close, descriptor)
+            replace_in(folder, CACHE, self.cache.dump(), mode=0o600, durable=False)
 
     def _required(self) -> Tree:
         if self.tree is None:

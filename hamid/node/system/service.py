@@ -20,6 +20,7 @@ from typing import Final
 from msgspec import Struct
 
 from hamid.core.errors import NodeError, UsageError
+from hamid.node.files.replace import replace_file
 from hamid.node.files.tree import explain
 from hamid.node.paths import Paths, native_file
 
@@ -167,22 +168,8 @@ def _read(path: str) -> bytes | None:
 
 
 def _put(path: str, data: bytes) -> None:
-    """The file holds the data or what it held before."""
-    folder = os.path.dirname(path)  # noqa: PTH120
-    os.makedirs(folder, exist_ok=True)  # noqa: PTH103
-    temporary = f"{path}.{os.getpid()}.new"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)  # noqa: PTH105
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)  # noqa: PTH108
-        raise
-    _sync(folder)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    replace_file(path, data)
 
 
 def _remove(path: str) -> None:
