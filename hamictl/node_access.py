@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from hamid.core.planner.steps import Step
     from hamid.core.planner.templates import TemplateTable
     from hamid.core.relayout.saved_plan import ClaimSeat
-    from hamid.engine.library.state import Collection, Drift, LibraryState
+    from hamid.engine.library.gc import Collection
+    from hamid.engine.library.state import LibraryState
     from hamid.engine.library.sync import SyncReport
+    from hamid.engine.library.verify import Drift
     from hamid.engine.reload import InForce
     from hamid.engine.steps.apply import ApplyReport, Progress
     from hamid.engine.steps.recover import Finding
@@ -233,7 +235,7 @@ def library_status(dest: str, paths: Paths) -> "LibraryState":
 
 def library_verify(dest: str) -> "tuple[Drift, ...]":
     """Every difference between what was installed and what is on the disk."""
-    from hamid.engine.library.state import verify
+    from hamid.engine.library.verify import verify
 
     return verify(dest)
 
@@ -251,7 +253,7 @@ def library_selftest(dest: str, sim: str | None) -> "tuple[str, tuple[Check, ...
 
 def library_collect(dest: str, paths: Paths, *, keep: int, dry_run: bool) -> "Collection":
     """Remove versions and container directories that are not in use."""
-    from hamid.engine.library.state import collect
+    from hamid.engine.library.gc import collect
 
     return collect(dest, paths, keep=keep, dry_run=dry_run)
 

@@ -87,15 +87,15 @@ def rollback(
     where = destination(dest)
 
     def once() -> SyncReport:
-        with telling(where), Store(calls, where) as store:
+        with explained(where), Store(calls, where) as store:
             return Sync(store, None, where, pin=version).run(dry_run=dry_run, wait=wait)
 
     return _until_quiet(once, where)
 
 
 @contextmanager
-def telling(path: str) -> Iterator[None]:
-    """Errors of the system leave as errors that an operator understands."""
+def explained(path: str) -> Iterator[None]:
+    """Turn OSError into the error that says what it means for the operator."""
     try:
         yield
     except OSError as error:
@@ -121,8 +121,8 @@ def _until_quiet(once: Callable[[], SyncReport], path: str) -> SyncReport:
 def _sync_once(
     dest: str, source: str, *, calls: Calls, own: bool, dry_run: bool, full: bool, wait: float
 ) -> SyncReport:
-    with telling(dest), Store(calls, dest, full=full) as store:
-        if own and not os.path.isdir(source):  # noqa: PTH112  # costs start-up
+    with explained(dest), Store(calls, dest, full=full) as store:
+        if own and not os.path.isdir(source):
             return Sync(store, None, source).run(dry_run=dry_run, wait=wait)
         descriptor = calls(os.open, source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         tree = Tree(Folder(calls, descriptor, source), ours=False)
