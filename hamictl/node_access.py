@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from hamid.engine.library.state import LibraryState
     from hamid.engine.library.sync import SyncReport
     from hamid.engine.library.verify import Drift
-    from hamid.engine.reload import InForce
+    from hamid.engine.reload import RunningConfig
     from hamid.engine.steps.apply import ApplyReport, Progress
     from hamid.engine.steps.recover import Finding
     from hamid.engine.steps.restore import RestoreReport
     from hamid.node.config.files import Files
     from hamid.node.simulation import control as sim_control
-    from hamid.node.simulation import persistent as sim_nodes
+    from hamid.node.simulation import lifecycle as sim_nodes
     from hamid.node.system.service import ServicePlan
 
 __all__ = ["sim_control", "sim_nodes"]
@@ -44,9 +44,9 @@ _SPEC = re.compile(r"[0-9]+x")
 
 def __getattr__(name: str) -> "ModuleType":
     """The modules that control simulated nodes, as `sim_control` and `sim_nodes`; imported when first used."""
-    from hamid.node.simulation import control, persistent
+    from hamid.node.simulation import control, lifecycle
 
-    modules = {"sim_control": control, "sim_nodes": persistent}
+    modules = {"sim_control": control, "sim_nodes": lifecycle}
     if name not in modules:
         raise AttributeError(name)
     return modules[name]
@@ -205,7 +205,7 @@ def read_config(files: "Files", node_name: str | None) -> "Parsed":
     return read_files(files, {**os.environ, **({"NODE_NAME": node_name} if node_name else {})})
 
 
-def config_in_force(paths: Paths) -> "InForce | None":
+def config_in_force(paths: Paths) -> "RunningConfig | None":
     """The configuration that the running hamid uses; None when no hamid runs."""
     from hamid.engine.reload import running
 

@@ -25,10 +25,10 @@ from hamid.core.hardware.health import HealthRules, rules
 from hamid.core.library.plan import changes
 from hamid.core.metrics.daemon import Facts
 from hamid.core.metrics.gpus import families
-from hamid.engine.health import HealthKeeper
+from hamid.engine.health import HealthMonitor
 from hamid.engine.library.sync import sync
 from hamid.engine.node import Node
-from hamid.engine.other_managers import Masters
+from hamid.engine.other_managers import OtherManagers
 from hamid.engine.pods import share_folders
 from hamid.engine.reload import Reloader
 from hamid.node.kubelet.checkpoint import Checkpoint
@@ -36,7 +36,7 @@ from hamid.node.kubelet.holdings import KubeletHoldings
 from hamid.node.kubelet.pod_source import pod_source
 from hamid.node.system import logs, memory
 from hamid.node.system.systemd import Notifier
-from hamid.serve.file_metrics import DiskReader
+from hamid.serve.file_metrics import FileMetricsReader
 from hamid.serve.plugin.registration import DevicePlugin, socket_name
 from hamid.serve.supervisor import Supervisor
 from hamid.serve.web import Response, Web, checks, metrics
@@ -139,7 +139,7 @@ class _Life:
         self._log = log
         self._notifier = Notifier.of(os.environ)
         self._stop = asyncio.Event()
-        self._disk = DiskReader(setup.paths)
+        self._disk = FileMetricsReader(setup.paths)
 
     async def run(self) -> int:
         """Serves until a signal ends it; the exit status."""
@@ -153,7 +153,7 @@ class _Life:
             gate=gate,
         )
         self._supervisor = Supervisor(self._node, self._reloader, self._log, changed=self._changed, gate=gate)
-        self._health = HealthKeeper(self._node, self._health_rules, self._log)
+        self._health = HealthMonitor(self._node, self._health_rules, self._log)
         self._web = Web(config.metrics_address, self._routes(), self._log) if config.metrics_address else None
         self._node.listen(self._plugin.changed)
         self._changed()
@@ -172,10 +172,10 @@ class _Life:
         self._notifier.close()
         return Exit.OK
 
-    def _masters(self, resource: str) -> Masters:
+    def _masters(self, resource: str) -> OtherManagers:
         setup = self._setup
         # A simulated node has no processes of its own; the machine's are none of its business.
-        return Masters(
+        return OtherManagers(
             setup.paths,
             setup.kubelet_dir,
             socket_name(resource),

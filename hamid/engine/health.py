@@ -15,8 +15,8 @@ _WAIT_MS: Final = 1000
 _RETRY_SECONDS: Final = 5.0
 
 
-class HealthKeeper:
-    """Runs until `stop`; nobody waits for its thread, since a driver call in it may hang."""
+class HealthMonitor:
+    """Runs until `stop`, which does not wait for the thread: a driver call in it may hang."""
 
     def __init__(
         self, node: Node, rules: Callable[[], HealthRules], log: Any, clock: Callable[[], float] = time.monotonic

@@ -23,7 +23,7 @@ _MIG_MANAGERS: Final = frozenset(
 _COMM_BYTES: Final = 64
 
 
-class Masters:
+class OtherManagers:
     """Looks at kubelet's sockets and the node's processes; `own_socket` is the name of ours."""
 
     def __init__(

@@ -25,8 +25,8 @@ RUNNING: Final = "config.json"
 _MOST_BYTES: Final = 1024 * 1024
 
 
-class InForce(Struct, frozen=True, kw_only=True):
-    """What a serving hamid wrote down: who it is, its configuration, and what is wrong with newer files."""
+class RunningConfig(Struct, frozen=True, kw_only=True):
+    """What a serving hamid published: its pid and start, its configuration, and what is wrong with newer files."""
 
     pid: int
     started: str
@@ -101,8 +101,8 @@ class Reloader:
         return parsed.config
 
     def publish(self) -> None:
-        """Write down what is in force; only the process that holds the ledger may. A failure is logged, no more."""
-        found = InForce(
+        """Publish what is in force; only the process that holds the ledger may. A failure is only logged."""
+        found = RunningConfig(
             pid=os.getpid(),
             started=started_at(os.getpid()),
             version=self.version,
@@ -123,12 +123,12 @@ class Reloader:
             os.unlink(running_file(self._paths))  # noqa: PTH108
 
 
-def running(paths: Paths) -> InForce | None:
-    """What a hamid that runs now wrote down; None without one. Raises NodeError when that cannot be read."""
+def running(paths: Paths) -> RunningConfig | None:
+    """What the hamid that runs now published; None without one. Raises NodeError when it cannot be read."""
     path = running_file(paths)
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
-            found = msgspec.json.decode(file.read(_MOST_BYTES), type=InForce)
+        with open(path, "rb") as file:
+            found = msgspec.json.decode(file.read(_MOST_BYTES), type=RunningConfig)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 
 from msgspec import Struct
 
-from hamid.node.fresh import Fresh
+from hamid.node.single_flight import SingleFlight
 
 _NODES = "nvidia"
 
@@ -24,7 +24,7 @@ class DeviceHolders:
 
     def __init__(self, proc: str = "/proc") -> None:
         self._proc = proc
-        self._fresh = Fresh(self._look)
+        self._flight = SingleFlight(self._look)
 
     def of(self, devices: Collection[int], *, strict: bool) -> str:
         """Who has one of these devices (by number) open, in words, or nothing.
@@ -33,7 +33,7 @@ class DeviceHolders:
         """
         if not devices:
             return ""
-        held = self._fresh.now()
+        held = self._flight.result()
         for number in devices:
             if number in held.by_device:
                 pid, node = held.by_device[number]
