@@ -4,12 +4,13 @@
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from hamid.core.errors import HamiError
 from hamid.core.hardware.health import HealthEvent, HealthRules, Sickness
 from hamid.engine.node import Node
 from hamid.node.driver.events import HealthWatch
+from hamid.node.ports import Logger
 
 _WAIT_MS: Final = 1000
 _RETRY_SECONDS: Final = 5.0
@@ -19,7 +20,7 @@ class HealthMonitor:
     """Runs until `stop`, which does not wait for the thread: a driver call in it may hang."""
 
     def __init__(
-        self, node: Node, rules: Callable[[], HealthRules], log: Any, clock: Callable[[], float] = time.monotonic
+        self, node: Node, rules: Callable[[], HealthRules], log: Logger, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._node = node
         self._rules = rules

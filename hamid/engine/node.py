@@ -6,7 +6,6 @@ Every method may block and be called from any thread; `view` never blocks.
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from hamid.core.claims.claim import Claim
 from hamid.core.claims.device_ids import PluginDevice
@@ -48,7 +47,7 @@ class Node:
         paths: Paths,
         config: Config,
         *,
-        log: Any,
+        log: Logger,
         identify: Identify | None = None,
         counters: Counters | None = None,
         pods: PodSource | None = None,

@@ -7,7 +7,7 @@ What is in force is written to /run/hami/config.json, for `hamictl config diff`,
 import contextlib
 import os
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -19,6 +19,7 @@ from hamid.core.errors import HamiError, NodeError
 from hamid.node.config import files
 from hamid.node.files.replace import replace_file
 from hamid.node.paths import Paths
+from hamid.node.ports import Logger
 from hamid.node.system.processes import started_at
 
 RUNNING: Final = "config.json"
@@ -32,7 +33,7 @@ class RunningConfig(Struct, frozen=True, kw_only=True):
     started: str
     version: int
     problem: str
-    settings: dict[str, Any]
+    settings: dict[str, object]
     templates: str
 
 
@@ -51,7 +52,7 @@ class Reloaded(Struct, frozen=True, kw_only=True):
 class Reloader:
     """Keeps the configuration that is in force; `problem` says what is wrong with the files, if anything is."""
 
-    def __init__(self, paths: Paths, environment: Mapping[str, str], log: Any) -> None:
+    def __init__(self, paths: Paths, environment: Mapping[str, str], log: Logger) -> None:
         self._paths = paths
         self._environment = environment
         self._log = log

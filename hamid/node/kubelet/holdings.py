@@ -2,11 +2,11 @@
 """Which container holds which device ids, by kubelet's pod-resources socket (v1, and v1alpha1 of old kubelets)."""
 
 import os
-from typing import Any, Final
+from typing import Final
 
 from hamid.core.errors import KubeletFailed
 from hamid.core.pods.pods import Holding, HoldingList
-from hamid.node.kubelet.grpc import pod_resources
+from hamid.node.kubelet.grpc import Message, pod_resources
 from hamid.node.kubelet.pod_source import kubelet_age_seconds
 from hamid.node.single_flight import SingleFlight
 
@@ -40,7 +40,7 @@ class KubeletHoldings:
         return HoldingList(holdings=_holdings(answer), complete=settled, problem=problem)
 
 
-def _holdings(answer: Any) -> tuple[Holding, ...]:
+def _holdings(answer: Message) -> tuple[Holding, ...]:
     found: dict[tuple[str, str, str, str], list[str]] = {}
     for pod in answer.pod_resources:
         for container in pod.containers:
