@@ -19,7 +19,6 @@ from hamid.node.paths import native_file
 ABI_VERSION: Final = 1
 STATE_VARIABLE: Final = "HAMI_SIM_STATE"
 NODE_VARIABLE: Final = "HAMI_SIM_NODE"
-FAULTS_VARIABLE: Final = "HAMI_SIM_FAULTS"
 MESSAGE_BYTES: Final = 4096
 
 SUCCESS: Final = 0
