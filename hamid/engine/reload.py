@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration while hamid runs: read anew when a file changes or somebody asks; a bad one changes nothing.
+"""The configuration while hamid runs: read again when a file changes or on SIGHUP; a bad one changes nothing.
 
-What is in force is written to /run/hami/config.json, for `hamictl config diff`, by the process that serves.
+The process that serves writes what is in force to /run/hami/config.json, for `hamictl config diff`.
 """
 
 import contextlib
@@ -38,14 +38,14 @@ class RunningConfig(Struct, frozen=True, kw_only=True):
 
 
 class Reloaded(Struct, frozen=True, kw_only=True):
-    """What a reload came to: the configuration for now, what changed, and which of it waits for a new start."""
+    """The outcome of a reload: the configuration in force, what changed, and which of it waits for a restart."""
 
     config: Config
     changed: tuple[Changed, ...] = ()
 
     @property
     def waiting(self) -> tuple[str, ...]:
-        """The settings that need a new start of hamid."""
+        """The settings that need a restart of hamid."""
         return tuple(each.name for each in self.changed if each.change is TakesEffect.RESTART)
 
 
@@ -69,14 +69,14 @@ class Reloader:
         return self.config
 
     def changed(self) -> bool:
-        """True when the files are others than those that were read last; cheap."""
+        """True when the files changed since they were read last; cheap."""
         try:
             return files.signature(self._paths) != self._signature
         except HamiError:
             return not self.problem
 
     def reload(self) -> Reloaded | None:
-        """Read the files; None when they cannot be used, and what is in force stays so."""
+        """Read the files; None when they cannot be used: the configuration in force stays."""
         # Unknown until it was read: files that come back as they were are read again.
         self._signature = None
         try:
@@ -97,7 +97,7 @@ class Reloader:
     def _read(self) -> Config:
         parsed = files.read_config(self._paths, self._environment)
         for note in parsed.notes:
-            # A node that HAMi's file does not name would be served in another way than was meant.
+            # A node that HAMi's file does not name may be served otherwise than its operator expects.
             self._log.warning("config_note", text=note)
         return parsed.config
 
@@ -121,7 +121,7 @@ class Reloader:
     def withdraw(self) -> None:
         """Nothing is in force any more."""
         with contextlib.suppress(OSError):
-            os.unlink(running_file(self._paths))  # noqa: PTH108
+            os.unlink(running_file(self._paths))
 
 
 def running(paths: Paths) -> RunningConfig | None:
@@ -133,10 +133,10 @@ def running(paths: Paths) -> RunningConfig | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise NodeError(f"cannot read '{path}': {error}", "restart hamid, which writes it anew") from error
+        raise NodeError(f"cannot read '{path}': {error}", "restart hamid, which writes it again") from error
     return found if found.started and started_at(found.pid) == found.started else None
 
 
 def running_file(paths: Paths) -> str:
-    """Where a running hamid writes down its configuration."""
-    return os.path.join(paths.run_dir, RUNNING)  # noqa: PTH118
+    """Where a running hamid publishes its configuration."""
+    return os.path.join(paths.run_dir, RUNNING)

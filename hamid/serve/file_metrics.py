@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What metrics tell of files, read beside the loop when somebody asks: nobody pays for it while nobody scrapes."""
+"""The metrics that are read from files, on a thread and only at a scrape."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from hamid.engine.pods import share_folders
 from hamid.engine.pods.share_usage import in_use
 from hamid.node.paths import Paths
 
-# A scrape waits no longer for a disk that hangs; it then tells what was read before.
+# A scrape waits no longer for a disk that hangs; it then gets what was read before.
 _PATIENCE_SECONDS: Final = 2.0
 
 

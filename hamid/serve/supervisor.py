@@ -50,7 +50,7 @@ class Supervisor:
         self.needs_restart: tuple[str, ...] = ()
 
     def reload_soon(self) -> None:
-        """Somebody asked for a reload (SIGHUP)."""
+        """A reload was requested (SIGHUP)."""
         self._asked.set()
 
     async def run(self) -> None:
@@ -74,7 +74,7 @@ class Supervisor:
             await asyncio.to_thread(memory.give_back)
 
     async def watch_files(self, before: Callable[[], None], after: Callable[[], None]) -> None:
-        """Until cancelled: reload when files changed or somebody asked; `before` and `after` tell the manager."""
+        """Until cancelled: reload when files changed or on request; `before` and `after` notify the manager."""
         while True:
             asked = await self._wait_for_request()
             if not asked and not await asyncio.to_thread(self._reloader.changed):

@@ -19,7 +19,7 @@ from hamid.node.files.tree import REAL, Calls, write_all
 from hamid.node.library.lock import WAIT_SECONDS
 from hamid.node.library.store import MANIFEST, Store
 from hamid.node.library.users import (
-    Unreadable,
+    UnreadableError,
     checkpoint,
     find_users,
     folder_users,
@@ -93,7 +93,7 @@ def _kept_folders(store: Store, names: list[str], paths: Paths) -> dict[str, str
         base = f"{store.dest}/{CONTAINERS}"
         used = folder_users([f"{base}/{name}" for name in names])
         kept = folders_in_records(names, paths)
-    except Unreadable as error:
+    except UnreadableError as error:
         return dict.fromkeys(names, f"cannot be sure: {error}")
     for name in names:
         pod = pod_of(name)

@@ -45,7 +45,7 @@ class DeviceHolders:
     def _look(self) -> _Held:
         by_device: dict[int, tuple[str, str]] = {}
         hidden: str | None = None
-        for pid in filter(str.isdigit, os.listdir(self._proc)):  # noqa: PTH208  # as everywhere in this room
+        for pid in filter(str.isdigit, os.listdir(self._proc)):
             try:
                 for number, node in _open_devices(f"{self._proc}/{pid}/fd"):
                     by_device.setdefault(number, (pid, node))
@@ -56,15 +56,15 @@ class DeviceHolders:
 
 def _open_devices(folder: str) -> Iterator[tuple[int, str]]:
     try:
-        names = os.listdir(folder)  # noqa: PTH208  # as above
+        names = os.listdir(folder)
     except (FileNotFoundError, ProcessLookupError):
         return
     for name in names:
         try:
-            target = os.readlink(f"{folder}/{name}")  # noqa: PTH115  # as everywhere in this room
+            target = os.readlink(f"{folder}/{name}")
             if _NODES not in target:
                 continue
-            status = os.stat(f"{folder}/{name}")  # noqa: PTH116  # as above
+            status = os.stat(f"{folder}/{name}")
         except (FileNotFoundError, ProcessLookupError):
             continue
         if stat.S_ISCHR(status.st_mode):

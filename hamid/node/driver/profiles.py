@@ -10,7 +10,7 @@ from hamid.node.driver import calls as nvml
 
 
 class _Known:
-    """What one start of the driver told."""
+    """What the driver said since it was last loaded."""
 
     def __init__(self) -> None:
         # By UUID and MIG mode, since a driver may tell only while the mode is on.
@@ -23,8 +23,8 @@ _known = _Known()
 
 
 def forget() -> None:
-    """The driver was started anew, perhaps another version."""
-    global _known  # noqa: PLW0603  # NVML itself is one for the process
+    """Forget everything: the driver was loaded again, perhaps in another version."""
+    global _known
     _known = _Known()
 
 

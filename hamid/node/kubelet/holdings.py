@@ -21,7 +21,7 @@ class KubeletHoldings:
 
     def __init__(self, kubelet_dir: str, settle_seconds: float) -> None:
         self._kubelet_dir = kubelet_dir
-        self._socket = os.path.join(kubelet_dir, "pod-resources", "kubelet.sock")  # noqa: PTH118
+        self._socket = os.path.join(kubelet_dir, "pod-resources", "kubelet.sock")
         self._settle_seconds = settle_seconds
         self._flight = SingleFlight(self._ask)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated driver, as Python controls it: through its exported functions, never by reading its state file.
 
-The law: everything that a test or `hamictl sim` does to a simulated node goes through the same lock and the same
+Everything that a test or `hamictl sim` does to a simulated node goes through the same lock and the same
 change of state as NVML's own calls, so that no client ever sees half of it.
 """
 
