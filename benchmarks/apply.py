@@ -26,7 +26,7 @@ from hamid.core.relayout.change import GpuTarget, plan_change
 from hamid.engine.driver.observe import observe
 from hamid.engine.steps.apply import apply
 from hamid.node.paths import Paths
-from hamid.node.simulation import control, persistent
+from hamid.node.simulation import control, lifecycle
 
 ROUNDS = 40
 INSTANCES = 7
@@ -80,9 +80,9 @@ def two_fsyncs(file: int) -> None:
 def measure(folder: Path) -> dict[str, float]:
     """Medians per step in milliseconds."""
     state = folder / "node"
-    persistent.up(state, "1xA100-SXM4-40GB")
+    lifecycle.up(state, "1xA100-SXM4-40GB")
     os.environ["HAMI_SIM_STATE"] = str(state)
-    paths = Paths(str(persistent.root_of(state)))
+    paths = Paths(str(lifecycle.root_of(state)))
     ours(paths, "")  # the mode is on from here
     rows: dict[str, list[float]] = {
         "create": [],
@@ -100,7 +100,7 @@ def measure(folder: Path) -> dict[str, float]:
             rows["destroy bare"].append(milliseconds(bare_clear))
             pynvml.nvmlShutdown()
             rows["two fsyncs"].append(INSTANCES * milliseconds(lambda: two_fsyncs(log.fileno())))
-    persistent.down(state)
+    lifecycle.down(state)
     return {name: statistics.median(values) / INSTANCES for name, values in rows.items()}
 
 

@@ -31,7 +31,7 @@ import pynvml
 
 from hamid.node.ledger.ledger import read_facts
 from hamid.node.paths import Paths
-from hamid.node.simulation import control, persistent
+from hamid.node.simulation import control, lifecycle
 from hamid.testing.kubelet import ContainerSpec, Kubelet, PodSpec
 from hamid.testing.kubelet_sockets import Plugin
 
@@ -48,8 +48,8 @@ class Daemon:
 
     def __init__(self, folder: Path) -> None:
         self.state = folder / "node"
-        persistent.up(self.state, f"{GPUS}xA100-SXM4-40GB")
-        self.root = persistent.root_of(self.state)
+        lifecycle.up(self.state, f"{GPUS}xA100-SXM4-40GB")
+        self.root = lifecycle.root_of(self.state)
         self.kubelet = Kubelet(folder / "k")
         self.kubelet.start()
         with socket.socket() as free:
@@ -139,7 +139,7 @@ class Daemon:
             self.process.kill()
             self.process.wait()
         self.kubelet.stop()
-        persistent.down(self.state)
+        lifecycle.down(self.state)
 
 
 def milliseconds(action: Callable[[], object]) -> float:
@@ -164,7 +164,7 @@ def two_fsyncs(file: FileIO) -> None:
 def floor(folder: Path) -> Figures:
     """What an instance by bare NVML and two fsyncs take here, in milliseconds."""
     state = folder / "bare"
-    persistent.up(state, "1xA100-SXM4-40GB")
+    lifecycle.up(state, "1xA100-SXM4-40GB")
     os.environ["HAMI_SIM_STATE"] = str(state)
     nvml, disk = [], []
     pynvml.nvmlInit()
@@ -181,7 +181,7 @@ def floor(folder: Path) -> Figures:
             nvml.append(milliseconds(lambda start=start: make(start)))
             disk += [milliseconds(lambda: two_fsyncs(file)) for _ in range(10)]
     pynvml.nvmlShutdown()
-    persistent.down(state)
+    lifecycle.down(state)
     return {"NVML": round(statistics.median(nvml), 3), "two fsyncs": round(statistics.median(disk), 3)}
 
 

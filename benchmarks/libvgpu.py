@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from hamid.node.paths import native_file
-from hamid.node.simulation import control, persistent
+from hamid.node.simulation import control, lifecycle
 
 SOURCE = Path(__file__).with_name("libvgpu.c")
 LIBRARIES = str(Path(native_file("simulator/libcuda.so.1")).parent)
@@ -77,7 +77,7 @@ def measure(place: Path) -> dict[str, dict[bool, list[float]]]:
     program = place / "client"
     subprocess.run(["cc", "-std=gnu11", "-O2", "-pthread", "-o", program, SOURCE, "-ldl"], check=True)
     control.preload()
-    persistent.up(place / "node", "1xA30")
+    lifecycle.up(place / "node", "1xA30")
     best: dict[bool, list[float]] = {}
     for _ in range(RUNS):
         for preload in (False, True):
@@ -89,7 +89,7 @@ def measure(place: Path) -> dict[str, dict[bool, list[float]]]:
         what: {preload: [instructions(program, place, what, preload=preload)] for preload in (False, True)}
         for what in (COUNTED if shutil.which("valgrind") else ())
     }
-    persistent.down(place / "node")
+    lifecycle.down(place / "node")
     return {"calls": best, "attach": attach, "many": many, **counted}
 
 

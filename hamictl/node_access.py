@@ -7,7 +7,6 @@ Each operation imports what it needs when it is called: start-up is what scripts
 import os
 import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -25,15 +24,17 @@ if TYPE_CHECKING:
     from hamid.core.planner.steps import Step
     from hamid.core.planner.templates import TemplateTable
     from hamid.core.relayout.saved_plan import ClaimSeat
-    from hamid.engine.library.state import Collection, Drift, LibraryState
+    from hamid.engine.library.gc import Collection
+    from hamid.engine.library.state import LibraryState
     from hamid.engine.library.sync import SyncReport
-    from hamid.engine.reload import InForce
+    from hamid.engine.library.verify import Drift
+    from hamid.engine.reload import RunningConfig
     from hamid.engine.steps.apply import ApplyReport, Progress
     from hamid.engine.steps.recover import Finding
     from hamid.engine.steps.restore import RestoreReport
     from hamid.node.config.files import Files
     from hamid.node.simulation import control as sim_control
-    from hamid.node.simulation import persistent as sim_nodes
+    from hamid.node.simulation import lifecycle as sim_nodes
     from hamid.node.system.service import ServicePlan
 
 __all__ = ["sim_control", "sim_nodes"]
@@ -43,9 +44,9 @@ _SPEC = re.compile(r"[0-9]+x")
 
 def __getattr__(name: str) -> "ModuleType":
     """The modules that control simulated nodes, as `sim_control` and `sim_nodes`; imported when first used."""
-    from hamid.node.simulation import control, persistent
+    from hamid.node.simulation import control, lifecycle
 
-    modules = {"sim_control": control, "sim_nodes": persistent}
+    modules = {"sim_control": control, "sim_nodes": lifecycle}
     if name not in modules:
         raise AttributeError(name)
     return modules[name]
@@ -204,7 +205,7 @@ def read_config(files: "Files", node_name: str | None) -> "Parsed":
     return read_files(files, {**os.environ, **({"NODE_NAME": node_name} if node_name else {})})
 
 
-def config_in_force(paths: Paths) -> "InForce | None":
+def config_in_force(paths: Paths) -> "RunningConfig | None":
     """The configuration that the running hamid uses; None when no hamid runs."""
     from hamid.engine.reload import running
 
@@ -234,7 +235,7 @@ def library_status(dest: str, paths: Paths) -> "LibraryState":
 
 def library_verify(dest: str) -> "tuple[Drift, ...]":
     """Every difference between what was installed and what is on the disk."""
-    from hamid.engine.library.state import verify
+    from hamid.engine.library.verify import verify
 
     return verify(dest)
 
@@ -252,7 +253,7 @@ def library_selftest(dest: str, sim: str | None) -> "tuple[str, tuple[Check, ...
 
 def library_collect(dest: str, paths: Paths, *, keep: int, dry_run: bool) -> "Collection":
     """Remove versions and container directories that are not in use."""
-    from hamid.engine.library.state import collect
+    from hamid.engine.library.gc import collect
 
     return collect(dest, paths, keep=keep, dry_run=dry_run)
 
@@ -288,14 +289,11 @@ def read_file(path: str) -> bytes:
 
 def write_file(path: str, content: bytes) -> None:
     """Write a file of the operator's, whole or not at all; raises UsageError, also when it is not a regular file."""
+    from hamid.node.files.replace import replace_file
+
     if os.path.exists(path) and not os.path.isfile(path):
         raise UsageError(f"cannot write '{path}': it is no regular file", "name a file, new or to be replaced")
-    temporary = f"{path}.{os.getpid()}.new"
     try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-        os.replace(temporary, path)
+        replace_file(path, content, mode=None)
     except OSError as error:
-        with suppress(OSError):
-            os.unlink(temporary)
         raise UsageError(f"cannot write '{path}': {error.strerror}", "name a writable file") from error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hamid's arguments, and the node that they mean: real, or a simulation that can never touch the real one."""
+"""hamid's arguments, and the node that they name: real, or a simulation that never touches the real one."""
 
 import argparse
 import contextlib
@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from hamid.core.errors import UsageError
 from hamid.node.paths import Paths
-from hamid.node.simulation import control, persistent
+from hamid.node.simulation import control, lifecycle
 
 _SPEC: Final = re.compile(r"[0-9]+x")
 _KUBELET: Final = "/var/lib/kubelet"
@@ -94,26 +94,26 @@ def prepare(options: Options) -> Iterator[Setup]:
 def _throw_away(spec: str) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="hamid-sim-"))
     try:
-        persistent.up(folder / "node", spec)
+        lifecycle.up(folder / "node", spec)
         yield folder / "node"
-        persistent.down(folder / "node")
+        lifecycle.down(folder / "node")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _simulated(options: Options, state: Path) -> Setup:
-    os.environ.pop("HAMI_SIM_NODE", None)
-    os.environ["HAMI_SIM_STATE"] = str(state)
+    os.environ.pop(control.NODE_VARIABLE, None)
+    os.environ[control.STATE_VARIABLE] = str(state)
     control.preload()
-    return _setup(options, options.root or str(persistent.root_of(state)), simulated=True)
+    return _setup(options, options.root or str(lifecycle.root_of(state)), simulated=True)
 
 
 def _setup(options: Options, root: str, *, simulated: bool) -> Setup:
-    paths = Paths(os.path.abspath(root))  # noqa: PTH100
+    paths = Paths(os.path.abspath(root))
     kubelet_dir = options.kubelet_root or paths.under(_KUBELET)
     return Setup(
         paths=paths,
-        kubelet_dir=os.path.abspath(kubelet_dir),  # noqa: PTH100
+        kubelet_dir=os.path.abspath(kubelet_dir),
         simulated=simulated,
         takeover=options.takeover,
     )

@@ -10,8 +10,8 @@ from hamictl import node_access
 from hamictl.options import noun, verb
 from hamictl.render import configuration
 from hamictl.session import Session
+from hamid.core.config.config import BY_NAME, nearest
 from hamid.core.config.difference import templates_mark
-from hamid.core.config.settings import BY_NAME, nearest
 from hamid.core.documents.config import check_document, difference_document, settings_document
 from hamid.core.errors import DaemonMissing, UsageError
 from hamid.core.exits import Exit

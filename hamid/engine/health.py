@@ -1,25 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Watches the driver's events on a thread of its own and tells the node which GPUs are sick."""
+"""Watches the driver's events on a thread of its own and marks sick GPUs on the node."""
 
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from hamid.core.errors import HamiError
 from hamid.core.hardware.health import HealthEvent, HealthRules, Sickness
 from hamid.engine.node import Node
 from hamid.node.driver.events import HealthWatch
+from hamid.node.ports import Logger
 
 _WAIT_MS: Final = 1000
 _RETRY_SECONDS: Final = 5.0
 
 
-class HealthKeeper:
-    """Runs until `stop`; nobody waits for its thread, since a driver call in it may hang."""
+class HealthMonitor:
+    """Runs until `stop`, which does not wait for the thread: a driver call in it may hang."""
 
     def __init__(
-        self, node: Node, rules: Callable[[], HealthRules], log: Any, clock: Callable[[], float] = time.monotonic
+        self, node: Node, rules: Callable[[], HealthRules], log: Logger, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._node = node
         self._rules = rules
@@ -30,12 +31,12 @@ class HealthKeeper:
         self._problem = ""
 
     def start(self) -> None:
-        """Begin to listen, where that is wanted."""
+        """Begin to listen, where health checks are enabled."""
         if self._rules().enabled:
             threading.Thread(target=self._run, name="health", daemon=True).start()
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._ended.set()
 
     def _run(self) -> None:
@@ -49,7 +50,7 @@ class HealthKeeper:
                 self._ended.wait(_RETRY_SECONDS)
 
     def _listen(self) -> None:
-        """Until the set of GPUs is another one."""
+        """Until the set of GPUs changes."""
         indices = self._indices()
         watch = HealthWatch(indices)
         self._problem = ""
@@ -59,7 +60,7 @@ class HealthKeeper:
             while not self._ended.is_set() and self._indices() == indices:
                 event = watch.wait(_WAIT_MS)
                 if event is not None:
-                    self.hear(event)
+                    self.handle(event)
                 self.recover()
         finally:
             watch.close()
@@ -67,8 +68,8 @@ class HealthKeeper:
     def _indices(self) -> tuple[int, ...]:
         return tuple(each.gpu.index for each in self._node.view.gpus)
 
-    def hear(self, event: HealthEvent) -> None:
-        """One event."""
+    def handle(self, event: HealthEvent) -> None:
+        """Count and log an event; a critical one marks its GPU, or all where it names none, as sick."""
         critical = self._rules().is_critical(event)
         self._node.parts.counters.add("hamid_health_events_total", kind="critical" if critical else "ignored")
         self._log.warning("health_event", gpu=event.gpu_uuid, text=str(event), critical=critical)
@@ -80,7 +81,7 @@ class HealthKeeper:
             self._node.set_health(uuid, f"{event}: see dmesg; it serves again after a reset and a restart of hamid")
 
     def recover(self) -> None:
-        """GPUs that were quiet for long enough are well again."""
+        """GPUs without events for the configured time serve again."""
         well = self._sick.recovered(self._rules(), self._clock())
         self._sick = self._sick.without(well)
         for uuid in well:

@@ -6,7 +6,6 @@ Every method may block and be called from any thread; `view` never blocks.
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from hamid.core.claims.claim import Claim
 from hamid.core.claims.device_ids import PluginDevice
@@ -30,7 +29,7 @@ from hamid.engine.pods.release import ClaimEnder
 from hamid.engine.pods.start import Restorer
 from hamid.node.driver.device_holders import DeviceHolders
 from hamid.node.paths import Paths
-from hamid.node.ports import GrantMemory, HoldingSource, NoHoldings, NoMemory, NoPods, PodSource
+from hamid.node.ports import GrantRecords, HoldingSource, Logger, NoGrantRecords, NoHoldings, NoPods, PodSource
 
 # Of the 10 s that a stop may take.
 _GRACE_SECONDS = 7.0
@@ -48,12 +47,12 @@ class Node:
         paths: Paths,
         config: Config,
         *,
-        log: Any,
+        log: Logger,
         identify: Identify | None = None,
         counters: Counters | None = None,
         pods: PodSource | None = None,
         holdings: HoldingSource | None = None,
-        memory: GrantMemory | None = None,
+        memory: GrantRecords | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         parts = self.parts = open_parts(paths, config, counters=counters or Counters(), log=log)
@@ -64,7 +63,7 @@ class Node:
             parts, granting, ender, identify=identify or self._anyone, pods=self._pods, holdings=self._holdings
         )
         self._prestart = Prestart(parts, granting)
-        memory, device_holders = memory or NoMemory(), DeviceHolders()
+        memory, device_holders = memory or NoGrantRecords(), DeviceHolders()
         self._adopter = Adopter(parts, memory, device_holders)
         self._modes = ModeSetter(parts)
         self._restorer = Restorer(parts, self._modes)

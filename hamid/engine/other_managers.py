@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One master: who else would give this node's GPUs to containers, or change their MIG layout.
+"""Other programs that would give this node's GPUs to containers, or change their MIG layout.
 
-The law: found, hamid serves read-only and says so until `--takeover`. What answers is never removed.
+When one is found, hamid serves read-only and says so until `--takeover` or until it is gone. It is never removed.
 """
 
 import os
@@ -23,7 +23,7 @@ _MIG_MANAGERS: Final = frozenset(
 _COMM_BYTES: Final = 64
 
 
-class Masters:
+class OtherManagers:
     """Looks at kubelet's sockets and the node's processes; `own_socket` is the name of ours."""
 
     def __init__(
@@ -36,7 +36,7 @@ class Masters:
         self._processes = processes
 
     def reason(self) -> str:
-        """Who else is master here, in words; nothing when it is us."""
+        """Who else manages the GPUs here, in words; empty when it is only hamid."""
         return "" if self._takeover else next(self._found(), "")
 
     def _found(self) -> Iterator[str]:
@@ -46,48 +46,48 @@ class Masters:
             yield from self._managers()
 
     def _plugins(self) -> Iterator[str]:
-        folder = os.path.join(self._kubelet_dir, "device-plugins")  # noqa: PTH118
+        folder = os.path.join(self._kubelet_dir, "device-plugins")
         for path in _sockets(folder):
-            name = os.path.basename(path)  # noqa: PTH119
+            name = os.path.basename(path)
             if name not in {"kubelet.sock", self._own} and name[0] != "." and _offers_gpus(path):
                 yield f"another device plugin offers NVIDIA GPUs on '{path}'"
 
     def _dra(self) -> Iterator[str]:
-        for path in _sockets(os.path.join(self._kubelet_dir, _REGISTRATIONS)):  # noqa: PTH118
-            if os.path.basename(path).startswith(_DRA) and listens(path):  # noqa: PTH119
+        for path in _sockets(os.path.join(self._kubelet_dir, _REGISTRATIONS)):
+            if os.path.basename(path).startswith(_DRA) and listens(path):
                 yield f"NVIDIA's DRA driver answers on '{path}'"
 
     def _managers(self) -> Iterator[str]:
         try:
-            pids = [name for name in os.listdir(self._proc) if name.isdigit()]  # noqa: PTH208
+            pids = [name for name in os.listdir(self._proc) if name.isdigit()]
         except OSError:
             return
         for pid in pids:
-            name = _comm(os.path.join(self._proc, pid, "comm"))  # noqa: PTH118
+            name = _comm(os.path.join(self._proc, pid, "comm"))
             if name in _MIG_MANAGERS:
                 yield f"process {pid} ({name}) changes MIG layouts here"
 
 
 def _sockets(folder: str) -> list[str]:
     try:
-        return sorted(os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".sock"))  # noqa: PTH118, PTH208
+        return sorted(os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".sock"))
     except OSError:
         return []
 
 
 def _offers_gpus(path: str) -> bool:
-    """True for a plugin that lists GPUs; one that listens and does not say what it has counts by its name."""
+    """True for a plugin that lists GPUs; one that listens but does not list its devices is judged by its name."""
     if not listens(path):
         return False
     try:
         return any(each.startswith(_OURS) for each in advertised_ids(path, _ASK_SECONDS))
     except KubeletFailed:
-        return "nvidia" in os.path.basename(path)  # noqa: PTH119
+        return "nvidia" in os.path.basename(path)
 
 
 def _comm(path: str) -> str:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
+        with open(path, "rb") as file:
             return file.read(_COMM_BYTES).decode(errors="replace").strip()
     except OSError:
         return ""

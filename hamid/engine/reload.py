@@ -1,57 +1,58 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration while hamid runs: read anew when a file changes or somebody asks; a bad one changes nothing.
+"""The configuration while hamid runs: read again when a file changes or on SIGHUP; a bad one changes nothing.
 
-What is in force is written to /run/hami/config.json, for `hamictl config diff`, by the process that serves.
+The process that serves writes what is in force to /run/hami/config.json, for `hamictl config diff`.
 """
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
 from hamid.core.config.config import Config
 from hamid.core.config.difference import Changed, compare, document, templates_mark, within_reach
-from hamid.core.config.settings import TakesEffect
+from hamid.core.config.setting import TakesEffect
 from hamid.core.errors import HamiError, NodeError
 from hamid.node.config import files
+from hamid.node.files.replace import replace_file
 from hamid.node.paths import Paths
+from hamid.node.ports import Logger
 from hamid.node.system.processes import started_at
 
 RUNNING: Final = "config.json"
 _MOST_BYTES: Final = 1024 * 1024
 
 
-class InForce(Struct, frozen=True, kw_only=True):
-    """What a serving hamid wrote down: who it is, its configuration, and what is wrong with newer files."""
+class RunningConfig(Struct, frozen=True, kw_only=True):
+    """What a serving hamid published: its pid and start, its configuration, and what is wrong with newer files."""
 
     pid: int
     started: str
     version: int
     problem: str
-    settings: dict[str, Any]
+    settings: dict[str, object]
     templates: str
 
 
 class Reloaded(Struct, frozen=True, kw_only=True):
-    """What a reload came to: the configuration for now, what changed, and which of it waits for a new start."""
+    """The outcome of a reload: the configuration in force, what changed, and which of it waits for a restart."""
 
     config: Config
     changed: tuple[Changed, ...] = ()
 
     @property
     def waiting(self) -> tuple[str, ...]:
-        """The settings that need a new start of hamid."""
+        """The settings that need a restart of hamid."""
         return tuple(each.name for each in self.changed if each.change is TakesEffect.RESTART)
 
 
 class Reloader:
     """Keeps the configuration that is in force; `problem` says what is wrong with the files, if anything is."""
 
-    def __init__(self, paths: Paths, environment: Mapping[str, str], log: Any) -> None:
+    def __init__(self, paths: Paths, environment: Mapping[str, str], log: Logger) -> None:
         self._paths = paths
         self._environment = environment
         self._log = log
@@ -68,14 +69,14 @@ class Reloader:
         return self.config
 
     def changed(self) -> bool:
-        """True when the files are others than those that were read last; cheap."""
+        """True when the files changed since they were read last; cheap."""
         try:
             return files.signature(self._paths) != self._signature
         except HamiError:
             return not self.problem
 
     def reload(self) -> Reloaded | None:
-        """Read the files; None when they cannot be used, and what is in force stays so."""
+        """Read the files; None when they cannot be used: the configuration in force stays."""
         # Unknown until it was read: files that come back as they were are read again.
         self._signature = None
         try:
@@ -96,13 +97,13 @@ class Reloader:
     def _read(self) -> Config:
         parsed = files.read_config(self._paths, self._environment)
         for note in parsed.notes:
-            # A node that HAMi's file does not name would be served in another way than was meant.
+            # A node that HAMi's file does not name may be served otherwise than its operator expects.
             self._log.warning("config_note", text=note)
         return parsed.config
 
     def publish(self) -> None:
-        """Write down what is in force; only the process that holds the ledger may. A failure is logged, no more."""
-        found = InForce(
+        """Publish what is in force; only the process that holds the ledger may. A failure is only logged."""
+        found = RunningConfig(
             pid=os.getpid(),
             started=started_at(os.getpid()),
             version=self.version,
@@ -112,33 +113,30 @@ class Reloader:
         )
         text = msgspec.json.format(msgspec.json.encode(found))
         try:
-            os.makedirs(self._paths.run_dir, mode=0o755, exist_ok=True)  # noqa: PTH103
-            with tempfile.NamedTemporaryFile(dir=self._paths.run_dir, delete=False) as file:
-                file.write(text)
-            os.chmod(file.name, 0o644)  # noqa: PTH101
-            os.replace(file.name, running_file(self._paths))  # noqa: PTH105
+            os.makedirs(self._paths.run_dir, mode=0o755, exist_ok=True)
+            replace_file(running_file(self._paths), text, durable=False)
         except OSError as error:
             self._log.warning("config_not_written_down", error=str(error))
 
     def withdraw(self) -> None:
         """Nothing is in force any more."""
         with contextlib.suppress(OSError):
-            os.unlink(running_file(self._paths))  # noqa: PTH108
+            os.unlink(running_file(self._paths))
 
 
-def running(paths: Paths) -> InForce | None:
-    """What a hamid that runs now wrote down; None without one. Raises NodeError when that cannot be read."""
+def running(paths: Paths) -> RunningConfig | None:
+    """What the hamid that runs now published; None without one. Raises NodeError when it cannot be read."""
     path = running_file(paths)
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
-            found = msgspec.json.decode(file.read(_MOST_BYTES), type=InForce)
+        with open(path, "rb") as file:
+            found = msgspec.json.decode(file.read(_MOST_BYTES), type=RunningConfig)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise NodeError(f"cannot read '{path}': {error}", "restart hamid, which writes it anew") from error
+        raise NodeError(f"cannot read '{path}': {error}", "restart hamid, which writes it again") from error
     return found if found.started and started_at(found.pid) == found.started else None
 
 
 def running_file(paths: Paths) -> str:
-    """Where a running hamid writes down its configuration."""
-    return os.path.join(paths.run_dir, RUNNING)  # noqa: PTH118
+    """Where a running hamid publishes its configuration."""
+    return os.path.join(paths.run_dir, RUNNING)

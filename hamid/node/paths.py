@@ -5,7 +5,7 @@ import os
 
 from msgspec import Struct
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120  # pathlib costs start-up
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class Paths(Struct, frozen=True):
@@ -15,7 +15,7 @@ class Paths(Struct, frozen=True):
 
     def under(self, absolute: str) -> str:
         """An absolute path of the node, moved under the root."""
-        return os.path.join(self.root, absolute.lstrip("/"))  # noqa: PTH118
+        return os.path.join(self.root, absolute.lstrip("/"))
 
     @property
     def config_dir(self) -> str:
@@ -35,7 +35,7 @@ class Paths(Struct, frozen=True):
     @property
     def ledger(self) -> str:
         """Claims, instances of ours and the step journal, as one SQLite file."""
-        return os.path.join(self.state_dir, "ledger.db")  # noqa: PTH118
+        return os.path.join(self.state_dir, "ledger.db")
 
     @property
     def library_dir(self) -> str:
@@ -45,9 +45,9 @@ class Paths(Struct, frozen=True):
 
 def native_file(name: str) -> str:
     """The absolute path of a built file of ours, such as `simulator/libnvidia-ml.so.1`."""
-    return os.path.join(_PACKAGE, "_native", name)  # noqa: PTH118
+    return os.path.join(_PACKAGE, "_native", name)
 
 
 def data_file(name: str) -> str:
     """The absolute path of a shipped data file, such as `mig-templates.json`."""
-    return os.path.join(_PACKAGE, "data", name)  # noqa: PTH118
+    return os.path.join(_PACKAGE, "data", name)

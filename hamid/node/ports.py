@@ -1,14 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the engine asks of kubelet, as interfaces: which pods are there, and which container holds which device ids.
+"""What engine and servers are given, as interfaces: a log, and what kubelet knows of pods and device ids.
 
-Both answer within their own time limits and raise nothing for an expected failure: an answer that may lack something
-says `complete=False` and why, and from such an answer nobody concludes that a pod is gone.
+The sources answer within their own time limits and raise nothing for an expected failure: an answer that may lack
+something says `complete=False` and why; such an answer never proves that a pod is gone.
 """
 
 from typing import Protocol
 
 from hamid.core.claims.checkpoint import RememberedList
 from hamid.core.pods.pods import HoldingList, PodList
+
+
+class Logger(Protocol):
+    """Writes events with fields; thread-safe."""
+
+    def debug(self, event: str, **fields: object) -> None:
+        """For developers."""
+        ...
+
+    def info(self, event: str, **fields: object) -> None:
+        """What hamid did."""
+        ...
+
+    def warning(self, event: str, **fields: object) -> None:
+        """What an operator may have to act on."""
+        ...
+
+    def error(self, event: str, **fields: object) -> None:
+        """What failed."""
+        ...
+
+    def exception(self, event: str, **fields: object) -> None:
+        """An unexpected exception, with its traceback; called while it is handled."""
+        ...
 
 
 class PodSource(Protocol):
@@ -28,7 +52,7 @@ class HoldingSource(Protocol):
 
 
 class NoPods:
-    """Nobody knows the pods."""
+    """Without a source of pods."""
 
     def pods(self) -> PodList:
         """An incomplete, empty list."""
@@ -36,23 +60,23 @@ class NoPods:
 
 
 class NoHoldings:
-    """Nobody knows who holds what."""
+    """Without a source of holdings."""
 
     def holdings(self) -> HoldingList:
         """An incomplete, empty list."""
         return HoldingList(holdings=(), complete=False, problem="no source of device holdings is configured")
 
 
-class GrantMemory(Protocol):
-    """Keeps what was answered to containers, beside our ledger."""
+class GrantRecords(Protocol):
+    """Says what kubelet keeps of our answers to containers."""
 
     def remembered(self) -> RememberedList:
-        """The answers of now; thread-safe."""
+        """The answers that are kept now; thread-safe."""
         ...
 
 
-class NoMemory:
-    """Nobody keeps what was answered."""
+class NoGrantRecords:
+    """Without a record of grants."""
 
     def remembered(self) -> RememberedList:
         """An incomplete, empty list."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What metrics tell of files, read beside the loop when somebody asks: nobody pays for it while nobody scrapes."""
+"""The metrics that are read from files, on a thread and only at a scrape."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -17,26 +17,26 @@ from hamid.engine.pods import share_folders
 from hamid.engine.pods.share_usage import in_use
 from hamid.node.paths import Paths
 
-# A scrape waits no longer for a disk that hangs; it then tells what was read before.
+# A scrape waits no longer for a disk that hangs; it then gets what was read before.
 _PATIENCE_SECONDS: Final = 2.0
 
 
-class OnDisk(Struct, frozen=True):
+class FileMetrics(Struct, frozen=True):
     """The version of libvgpu that containers get, or nothing, and by claim what its container uses."""
 
     library: str = ""
     uses: Mapping[int, ContainerUse] = {}
 
 
-class DiskReader:
-    """One reading at a time; who asks meanwhile shares its answer."""
+class FileMetricsReader:
+    """One reading at a time; concurrent callers share it."""
 
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
-        self._latest = OnDisk()
-        self._reading: asyncio.Task[OnDisk] | None = None
+        self._latest = FileMetrics()
+        self._reading: asyncio.Task[FileMetrics] | None = None
 
-    async def read(self, config: Config, claims: Sequence[Claim]) -> OnDisk:
+    async def read(self, config: Config, claims: Sequence[Claim]) -> FileMetrics:
         """The files as they are now."""
         if self._reading is None:
             self._reading = asyncio.create_task(asyncio.to_thread(_read, self._paths, config, tuple(claims)))
@@ -45,14 +45,14 @@ class DiskReader:
         await asyncio.wait({reading}, timeout=_PATIENCE_SECONDS)
         return reading.result() if reading.done() else self._latest
 
-    def _ended(self, reading: asyncio.Task[OnDisk]) -> None:
+    def _ended(self, reading: asyncio.Task[FileMetrics]) -> None:
         self._reading = None
         if not reading.cancelled() and reading.exception() is None:
             self._latest = reading.result()
 
 
-def _read(paths: Paths, config: Config, claims: Sequence[Claim]) -> OnDisk:
-    return OnDisk(_installed(share_folders.library_dir(paths, config)), in_use(paths, config, claims))
+def _read(paths: Paths, config: Config, claims: Sequence[Claim]) -> FileMetrics:
+    return FileMetrics(_installed(share_folders.library_dir(paths, config)), in_use(paths, config, claims))
 
 
 def _installed(folder: str) -> str:

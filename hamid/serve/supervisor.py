@@ -9,12 +9,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from hamid.core.config.config import Config
 from hamid.core.errors import HamiError, OtherMaster
 from hamid.engine.node import Node
 from hamid.engine.reload import Reloader
+from hamid.node.ports import Logger
 from hamid.node.system import memory
 
 Result = TypeVar("Result")
@@ -33,7 +34,7 @@ class Supervisor:
     """
 
     def __init__(
-        self, node: Node, reloader: Reloader, log: Any, *, changed: Callable[[], None], gate: Callable[[], str] = str
+        self, node: Node, reloader: Reloader, log: Logger, *, changed: Callable[[], None], gate: Callable[[], str] = str
     ) -> None:
         self._node = node
         self._gate = gate
@@ -49,7 +50,7 @@ class Supervisor:
         self.needs_restart: tuple[str, ...] = ()
 
     def reload_soon(self) -> None:
-        """Somebody asked for a reload (SIGHUP)."""
+        """A reload was requested (SIGHUP)."""
         self._asked.set()
 
     async def run(self) -> None:
@@ -73,7 +74,7 @@ class Supervisor:
             await asyncio.to_thread(memory.give_back)
 
     async def watch_files(self, before: Callable[[], None], after: Callable[[], None]) -> None:
-        """Until cancelled: reload when files changed or somebody asked; `before` and `after` tell the manager."""
+        """Until cancelled: reload when files changed or on request; `before` and `after` notify the manager."""
         while True:
             asked = await self._wait_for_request()
             if not asked and not await asyncio.to_thread(self._reloader.changed):
@@ -124,8 +125,8 @@ class Supervisor:
             self._log.info("restored", text=text)
         return messages
 
-    async def _guarded(self, call: Callable[[], Any]) -> bool:
-        """The call on a thread; an error of the node is a state to wait in, shown and logged when it is another one."""
+    async def _guarded(self, call: Callable[[], object]) -> bool:
+        """The call on a thread; an error of the node is a state to wait in, shown and logged when it changed."""
         try:
             await self._beating(call)
         except HamiError as error:

@@ -4,13 +4,15 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
-from prometheus_client import exposition
+from prometheus_client import CollectorRegistry, exposition
 from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
 from hamid.core.metrics.family import Family
+from hamid.node.ports import Logger
 
 _MAX_HEAD: Final = 8 * 1024
 _TIMEOUT_SECONDS: Final = 5.0
@@ -41,7 +43,7 @@ Route = Callable[[str], Awaitable[Response]]
 class Web:
     """Serves `routes` (path -> answer to a query string). A busy port is a `problem`, and tried again."""
 
-    def __init__(self, address: str, routes: Mapping[str, Route], log: Any) -> None:
+    def __init__(self, address: str, routes: Mapping[str, Route], log: Logger) -> None:
         host, _, port = address.rpartition(":")
         self._host = host.strip("[]")
         self._port = int(port)
@@ -115,7 +117,7 @@ def _rendered(answer: Response, *, body: bool) -> bytes:
     return head.encode() + (answer.body if body else b"")
 
 
-class _Registry:
+class _Families(Collector):
     """The families in the form in which prometheus_client writes them."""
 
     def __init__(self, families: Iterable[Family]) -> None:
@@ -132,7 +134,8 @@ class _Registry:
 
 def metrics(families: Iterable[Family]) -> Response:
     """The families in Prometheus' text format."""
-    registry: Any = _Registry(families)
+    registry = CollectorRegistry()
+    registry.register(_Families(families))
     return Response(200, exposition.generate_latest(registry), exposition.CONTENT_TYPE_LATEST)
 
 

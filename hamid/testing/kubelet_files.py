@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from hamid.node.files.replace import replace_file
 from hamid.testing.kubelet_devices import ContainerSpec, HeldDevices, PodSpec
 
 CHECKPOINT = "kubelet_internal_checkpoint"
@@ -16,9 +17,7 @@ CHECKPOINT = "kubelet_internal_checkpoint"
 
 def write_whole(path: Path, data: bytes) -> None:
     """The file holds the data or what it held before."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    replace_file(str(path), data, durable=False)
 
 
 def wipe_sockets(folder: Path) -> None:

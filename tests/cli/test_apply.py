@@ -10,7 +10,7 @@ import pytest
 import yaml
 from support import REPOSITORY
 
-from hamid.node.simulation import persistent
+from hamid.node.simulation import lifecycle
 
 SCHEMA_FOLDER = REPOSITORY / "docs" / "json"
 SCHEMA = json.loads((SCHEMA_FOLDER / "MigChange.schema.json").read_text())
@@ -283,7 +283,7 @@ def test_a_ledger_that_cannot_be_trusted_is_shown_before_it_is_made_anew(hamictl
     state = node("1xA30")
     for words in (["mig", "enable", "-i", "0", "--yes"], ["mig", "apply", "--layout", "0=1g.6gb", "--yes"]):
         assert hamictl.run("--sim", state, *words).exit_code == 0
-    ledger = persistent.root_of(state) / "var/lib/hami/ledger.db"
+    ledger = lifecycle.root_of(state) / "var/lib/hami/ledger.db"
     if damage == "lost":
         ledger.unlink()
     elif damage == "newer":

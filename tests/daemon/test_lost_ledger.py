@@ -8,7 +8,7 @@ import grpc
 import pytest
 from support.waiting import until
 
-from hamid.node.simulation import persistent
+from hamid.node.simulation import lifecycle
 from hamid.testing.kubelet_sockets import Plugin
 
 
@@ -82,7 +82,7 @@ def test_after_a_reboot_containers_start_on_what_they_were_told(hamid, spec):
     uids = [node.add("one"), node.add("two", memory=9000)]
     before, layout = {uid: node.uuids(uid) for uid in uids}, kinds(node)
     node.stop(signal.SIGKILL)
-    persistent.reboot(node.state)
+    lifecycle.reboot(node.state)
     assert node.instances() == {}
     node.start()
     until(lambda: kinds(node) == layout)

@@ -4,7 +4,7 @@
 from support.waiting import until
 
 from hamid.engine.driver.observe import observe
-from hamid.engine.other_managers import Masters
+from hamid.engine.other_managers import OtherManagers
 from hamid.node.paths import Paths
 from hamid.node.simulation import control
 
@@ -68,7 +68,7 @@ def test_a_mig_manager_and_what_only_looks_like_a_master(tmp_path):
     ):
         (kubelet / name).parent.mkdir(parents=True, exist_ok=True)
         (kubelet / name).touch()
-    masters = Masters(Paths(str(tmp_path)), str(kubelet), "hami-gpu.sock", takeover=False)
+    masters = OtherManagers(Paths(str(tmp_path)), str(kubelet), "hami-gpu.sock", takeover=False)
     assert masters.reason() == "process 77 (nvidia-mig-mana) changes MIG layouts here"
     (tmp_path / "proc/77/comm").write_text("python3\n")
     assert masters.reason() == ""

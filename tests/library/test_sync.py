@@ -16,8 +16,9 @@ from support import REPOSITORY
 from support.waiting import inside, until
 
 from hamid.core.errors import LibraryBusy, LibraryFailed, LibraryMissing
-from hamid.engine.library.state import container_library, verify
+from hamid.engine.library.state import container_library
 from hamid.engine.library.sync import sync
+from hamid.engine.library.verify import verify
 from hamid.node.files.tree import REAL, Calls
 from hamid.node.library.lock import Lock
 from hamid.node.library.stat_cache import is_settled

@@ -9,7 +9,7 @@ from support import cudatools
 from support.programs import piped
 from support.sharing import Container
 
-from hamid.node.simulation import control, persistent
+from hamid.node.simulation import control, lifecycle
 
 control.preload()
 
@@ -25,13 +25,13 @@ def container(tmp_path, monkeypatch):
         if state is None:
             state = place / "node"
             monkeypatch.delenv("HAMI_SIM_STATE", raising=False)
-            persistent.up(state, board)
+            lifecycle.up(state, board)
             made.append(state)
         return Container(state, place, limit_mib, environment)
 
     yield make
     for state in made:
-        persistent.down(state)
+        lifecycle.down(state)
 
 
 @pytest.fixture(scope="session")

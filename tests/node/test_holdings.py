@@ -11,9 +11,9 @@ import pytest
 from support.waiting import inside, until
 
 from hamid.core.pods.pods import HoldingList
-from hamid.node.fresh import Fresh
 from hamid.node.kubelet.holdings import KubeletHoldings
 from hamid.node.kubelet.pod_source import FilePods
+from hamid.node.single_flight import SingleFlight
 from hamid.testing.kubelet import Kubelet
 
 
@@ -50,7 +50,7 @@ def test_no_answer_is_older_than_its_question():
         first = pool.submit(source.holdings)
         until(lambda: source.asked == 3)
         others = [pool.submit(source.holdings) for _ in range(59)]
-        until(lambda: inside(Fresh.now, "wanted_at") == 60)
+        until(lambda: inside(SingleFlight.result, "wanted_at") == 60)
         source.answer.set()
         assert first.result().problem == "3"
         assert {each.result().problem for each in others} == {"4"}

@@ -2,7 +2,6 @@
 import os
 import socket
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -53,25 +52,6 @@ def test_reloading_carries_the_monotonic_time(manager):
     notifier.close()
 
 
-def test_the_barrier_waits_for_the_manager(manager):
-    """The barrier holds until the manager has closed the descriptor that it received, and says when it did not."""
-    listening, name = manager
-    notifier = Notifier(name)
-    assert not notifier.barrier(0.05)
-    _, descriptors, _, _ = socket.recv_fds(listening, 4096, 1)
-    for each in descriptors:
-        os.close(each)
-
-    with ThreadPoolExecutor(1) as pool:
-        passed = pool.submit(notifier.barrier, 60)
-        message, received, _, _ = socket.recv_fds(listening, 4096, 1)
-        assert message == b"BARRIER=1"
-        assert not passed.done()
-        os.close(received[0])
-        assert passed.result()
-    notifier.close()
-
-
 def test_the_environment_is_taken_out():
     """No child inherits the manager's address, and the watchdog counts only when it is meant for this process."""
     environment = {"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid()), "HOME": "/"}
@@ -87,7 +67,6 @@ def test_without_a_manager_nothing_happens():
     """In a shell every call is without effect; a manager that is gone is a problem in words, not an error."""
     silent = Notifier.of({})
     silent.ready("fine")
-    assert silent.barrier(1)
     assert (silent.active, silent.problem) == (False, "")
     gone = Notifier("/does/not/exist")
     gone.ready("fine")

@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from hamid.core.errors import HamiError
-from hamid.engine.library.state import collect, verify
+from hamid.engine.library.gc import collect
 from hamid.engine.library.sync import rollback, sync
+from hamid.engine.library.verify import verify
 from hamid.node.files.tree import REAL
 from hamid.node.paths import Paths
 from hamid.testing.file_steps import FailingCalls, KillingCalls

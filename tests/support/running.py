@@ -14,7 +14,7 @@ from pathlib import Path
 from hamid.engine.driver.observe import observe
 from hamid.node.ledger.ledger import read_facts
 from hamid.node.paths import Paths
-from hamid.node.simulation import control, persistent
+from hamid.node.simulation import control, lifecycle
 from hamid.testing.kubelet import ContainerSpec, Kubelet, PodSpec
 from support.narrow import present
 from support.waiting import until
@@ -36,8 +36,8 @@ class Hamid:
 
     def __init__(self, folder, spec):
         self.state = folder / "node"
-        persistent.up(self.state, spec)
-        self.root = persistent.root_of(self.state)
+        lifecycle.up(self.state, spec)
+        self.root = lifecycle.root_of(self.state)
         self.paths = Paths(str(self.root))
         self.kubelet = Kubelet(folder / "k")
         self.process = None
@@ -128,4 +128,4 @@ class Hamid:
             self.process.kill()
             self.process.wait()
         self.kubelet.stop()
-        persistent.down(self.state)
+        lifecycle.down(self.state)

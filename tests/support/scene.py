@@ -24,7 +24,7 @@ from hamid.engine.steps.recover import repair_plan
 from hamid.node.driver import device_nodes
 from hamid.node.ledger.ledger import Ledger, read_facts
 from hamid.node.paths import Paths
-from hamid.node.simulation import control, persistent
+from hamid.node.simulation import control, lifecycle
 
 # Memory where there is some: what is measured is not the disk, and a kill loses nothing that was written.
 PLACE = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -62,9 +62,9 @@ class Scene:
         folder.mkdir(exist_ok=True)
         self.state = folder / "node"
         self._saved = folder / "saved"
-        persistent.up(self.state, spec)
+        lifecycle.up(self.state, spec)
         os.environ["HAMI_SIM_STATE"] = str(self.state)
-        self.root = persistent.root_of(self.state)
+        self.root = lifecycle.root_of(self.state)
         self.paths = Paths(str(self.root))
         self._users: list[subprocess.Popen[bytes]] = []
 
@@ -110,7 +110,7 @@ class Scene:
 
     def reboot(self) -> None:
         """The node starts anew."""
-        persistent.reboot(self.state)
+        lifecycle.reboot(self.state)
 
     def use(self, uuid: str) -> subprocess.Popen[bytes]:
         """A process of ours that uses a GPU or instance until it is ended."""
@@ -123,7 +123,7 @@ class Scene:
         """Ends the node and every process that uses it."""
         for user in self._users:
             user.communicate()
-        persistent.down(self.state)
+        lifecycle.down(self.state)
 
     def observe(self):
         """The node as it is, with what the ledger says."""

@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the operator wants of hamid, as one immutable value."""
+"""What the operator wants of hamid, as one immutable value.
 
+Every setting is defined here once: field, type, default, limits, HAMi's keys, what a change needs, and its text.
+Parsing, `hamictl config show` and docs/config.md read it from `SETTINGS`.
+"""
+
+import difflib
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Annotated, Final
 
 from msgspec import Struct
 
+from hamid.core.config.setting import Setting, TakesEffect, TextForm, settings_of
 from hamid.core.hardware.gpu import Gpu
 from hamid.core.planner.request import GpuPolicy, MemoryMatch, Policy
 from hamid.core.planner.templates import TemplateTable
@@ -20,7 +27,7 @@ class Mode(StrEnum):
 
 
 class ForeignInstances(StrEnum):
-    """What may happen to an idle instance that somebody else made: nothing, be given away, be destroyed for room."""
+    """What may happen to an idle instance that hamid did not create: keep it, give it to a container, destroy it."""
 
     KEEP = "keep"
     REUSE = "reuse"
@@ -28,7 +35,7 @@ class ForeignInstances(StrEnum):
 
 
 class Ambiguity(StrEnum):
-    """What happens when nobody can tell which container asks: refuse, the oldest pod, the newest (kubelet's order)."""
+    """What happens when several containers may be asking: refuse, the oldest pod, the newest (kubelet's order)."""
 
     # Kubelet adds a pod to its list right before it asks for it: with that list the newest is nearly always right.
 
@@ -38,7 +45,7 @@ class Ambiguity(StrEnum):
 
 
 class ListStrategy(StrEnum):
-    """How a container is told its devices."""
+    """How a container learns its devices."""
 
     ENVVAR = "envvar"
     VOLUME_MOUNTS = "volume-mounts"
@@ -53,7 +60,7 @@ class CorePolicy(StrEnum):
 
 
 class PodsSource(StrEnum):
-    """Who tells which pods are on the node."""
+    """Where the pods of the node are read."""
 
     NONE = "none"
     FILE = "file"
@@ -78,7 +85,7 @@ class LogForm(StrEnum):
 
 
 class LogLevel(StrEnum):
-    """The least that is written."""
+    """The minimum level that is written."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -86,73 +93,150 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-class ResourceNames(Struct, frozen=True, kw_only=True):
-    """The names under which containers ask (HAMi's defaults)."""
+_S = Setting
+_RESTART: Final = TakesEffect.RESTART
+_IDLE_GPU: Final = TakesEffect.IDLE_GPU
+_DAY: Final = 86_400
+# More memory than any GPU has.
+_MOST_MIB: Final = 1024 * 1024 * 1024
 
-    count: str = "nvidia.com/gpu"
-    memory: str = "nvidia.com/gpumem"
-    memory_percentage: str = "nvidia.com/gpumem-percentage"
-    cores: str = "nvidia.com/gpucores"
-    priority: str = "nvidia.com/priority"
+
+class ResourceNames(Struct, frozen=True, kw_only=True):
+    """The resource names that containers request (HAMi's defaults)."""
+
+    count: Annotated[str, _S("How many GPUs", hami="resourceCountName")] = "nvidia.com/gpu"
+    memory: Annotated[str, _S("Memory of each", hami="resourceMemoryName")] = "nvidia.com/gpumem"
+    memory_percentage: Annotated[str, _S("Memory of each in percent", hami="resourceMemoryPercentageName")] = (
+        "nvidia.com/gpumem-percentage"
+    )
+    cores: Annotated[str, _S("Cores of each in percent", hami="resourceCoreName")] = "nvidia.com/gpucores"
+    priority: Annotated[str, _S("Priority of its kernels", hami="resourcePriorityName")] = "nvidia.com/priority"
 
 
 class Config(Struct, frozen=True, kw_only=True):
     """Every setting. `gpu_modes` and the filters name GPUs by index or uuid; a `default_memory_mib` of 0 is all."""
 
-    node_name: str = ""
-    resources: ResourceNames = ResourceNames()
-    default_memory_mib: int = 0
-    default_cores_percent: int = 0
-    memory_factor: int = 1
+    node_name: Annotated[
+        str, _S("This node's name in the cluster; empty: NODE_NAME, else the host's", change=_RESTART)
+    ] = ""
+    resources: Annotated[ResourceNames, _S("The resource names that containers ask by", change=_RESTART)] = (
+        ResourceNames()
+    )
+    default_memory_mib: Annotated[
+        int,
+        _S("MiB for a container that names no memory; 0 is all", high=_MOST_MIB, hami="defaultMemory"),
+    ] = 0
+    default_cores_percent: Annotated[
+        int, _S("Cores for a container that names none", high=100, hami="defaultCores")
+    ] = 0
+    memory_factor: Annotated[
+        int,
+        _S("What a number of memory is multiplied with", low=1, high=_MOST_MIB, hami="memoryFactor"),
+    ] = 1
+    mode: Annotated[Mode, _S("How GPUs are shared", change=_IDLE_GPU, node="operatingmode")] = Mode.HAMI_CORE
+    gpu_modes: Annotated[Mapping[str, Mode], _S("The mode of single GPUs, by index or UUID", change=_IDLE_GPU)] = {}
+    filter_uuids: Annotated[
+        tuple[str, ...], _S("GPUs that hamid leaves alone, by UUID", node="filterdevices.uuid")
+    ] = ()
+    filter_indexes: Annotated[
+        tuple[int, ...], _S("GPUs that hamid leaves alone, by index", high=4096, node="filterdevices.index")
+    ] = ()
+    split_count: Annotated[
+        int, _S("Containers that can share a GPU", low=1, high=1000, hami="deviceSplitCount", node="devicesplitcount")
+    ] = 10
+    memory_scaling: Annotated[
+        float,
+        _S(
+            "Memory promised per memory that is there; above 1 is oversubscription",
+            low=0.01,
+            high=1000,
+            hami="deviceMemoryScaling",
+            node="devicememoryscaling",
+        ),
+    ] = 1.0
+    core_scaling: Annotated[
+        float,
+        _S(
+            "Cores promised per core that is there",
+            low=0.01,
+            high=1000,
+            hami="deviceCoreScaling",
+            node="devicecorescaling",
+        ),
+    ] = 1.0
+    preconfigured_memory_mib: Annotated[
+        int,
+        _S(
+            "MiB of a GPU whose driver does not say it",
+            high=_MOST_MIB,
+            hami="preConfiguredDeviceMemory",
+            node="preconfigureddevicememory",
+        ),
+    ] = 0
+    cuda_log_level: Annotated[
+        int, _S("LIBCUDA_LOG_LEVEL of containers", high=4, hami="libCudaLogLevel", node="libcudaloglevel")
+    ] = 1
+    core_policy: Annotated[CorePolicy, _S("When libvgpu limits cores", hami="gpuCorePolicy")] = CorePolicy.DEFAULT
+    disable_core_limit: Annotated[bool, _S("Never limit cores", hami="disableCoreLimit")] = False
+    numa_topology: Annotated[
+        bool, _S("Tell kubelet each GPU's NUMA node", hami="enableNumaTopology", node="enablenumatopology")
+    ] = False
+    preferred_allocation: Annotated[
+        bool, _S("Steer kubelet to the GPU that the planner would take", node="enablegetpreferredallocation")
+    ] = True
+    policy: Annotated[Policy, _S("How instances are placed")] = Policy.TEMPLATE
+    gpu_policy: Annotated[GpuPolicy, _S("Which GPU comes first")] = GpuPolicy.BINPACK
+    memory_match: Annotated[MemoryMatch, _S("How much memory an instance must have for a request")] = (
+        MemoryMatch.TEMPLATE
+    )
+    foreign_instances: Annotated[ForeignInstances, _S("What may happen to idle instances that somebody else made")] = (
+        ForeignInstances.REUSE
+    )
+    on_ambiguity: Annotated[Ambiguity, _S("What happens when several containers may be asking")] = Ambiguity.REFUSE
+    allocate_deadline_seconds: Annotated[float, _S("Within this time Allocate answers", low=1, high=600)] = 25.0
+    driver_timeout_seconds: Annotated[
+        float, _S("A driver call that takes longer marks its GPU as hung", change=_RESTART, low=1, high=600)
+    ] = 25.0
+    reconcile_seconds: Annotated[float, _S("Time between two reconciliations", low=0.1, high=5)] = 5.0
+    absent_seconds: Annotated[
+        float, _S("A pod is over when two complete lists so far apart lack it", low=30, high=_DAY)
+    ] = 30.0
+    kubelet_settle_seconds: Annotated[
+        float, _S("Lists of a kubelet that is up for less are not complete", change=_RESTART, high=_DAY)
+    ] = 60.0
+    hook_path: Annotated[
+        str, _S("Where libvgpu lies, on the node and in containers", change=_RESTART, form=TextForm.PATH)
+    ] = "/usr/local"
+    device_list_strategy: Annotated[ListStrategy, _S("How a container is told its devices")] = ListStrategy.ENVVAR
+    pass_device_specs: Annotated[bool, _S("Give containers the device nodes themselves")] = True
+    pods_source: Annotated[PodsSource, _S("Who tells which pods are on the node", change=_RESTART)] = PodsSource.NONE
+    pods_file: Annotated[str, _S("The PodList in JSON for pods_source: file", change=_RESTART, form=TextForm.PATH)] = ""
+    kubelet_url: Annotated[str, _S("Kubelet's list of pods for pods_source: kubelet", change=_RESTART)] = (
+        "https://127.0.0.1:10250/pods"
+    )
+    kubelet_token_file: Annotated[str, _S("The token for kubelet", change=_RESTART, form=TextForm.PATH)] = ""
+    kubelet_ca_file: Annotated[str, _S("Who signs kubelet's certificate", change=_RESTART, form=TextForm.PATH)] = ""
+    kubelet_client_cert_file: Annotated[
+        str, _S("Our client certificate for kubelet", change=_RESTART, form=TextForm.PATH)
+    ] = ""
+    kubelet_client_key_file: Annotated[str, _S("The key of that certificate", change=_RESTART, form=TextForm.PATH)] = ""
+    kubelet_insecure: Annotated[bool, _S("Talk to kubelet whatever its certificate says", change=_RESTART)] = False
+    health_checks: Annotated[bool, _S("Watch the driver's events for sick GPUs", change=_RESTART)] = True
+    health_recovery_seconds: Annotated[
+        float, _S("A sick GPU that was quiet for so long serves again; 0: not before a new start", high=_DAY)
+    ] = 600.0
+    ignored_xids: Annotated[
+        tuple[int, ...], _S("Xids that do not make a GPU sick, beside HAMi's own list", high=1000000)
+    ] = ()
+    metrics_address: Annotated[
+        str, _S("HOST:PORT of /metrics, /livez, /readyz; empty is none", change=_RESTART, form=TextForm.ADDRESS)
+    ] = "0.0.0.0:9394"
+    legacy_metrics: Annotated[LegacyMetrics, _S("Serve HAMi's older metric names too")] = LegacyMetrics.AUTO
+    log_format: Annotated[LogForm, _S("How the log looks", change=_RESTART)] = LogForm.AUTO
+    log_level: Annotated[LogLevel, _S("The least that is logged")] = LogLevel.INFO
 
-    mode: Mode = Mode.HAMI_CORE
-    gpu_modes: Mapping[str, Mode] = {}
-    filter_uuids: tuple[str, ...] = ()
-    filter_indexes: tuple[int, ...] = ()
-    split_count: int = 10
-    memory_scaling: float = 1.0
-    core_scaling: float = 1.0
-    preconfigured_memory_mib: int = 0
-    cuda_log_level: int = 1
-    core_policy: CorePolicy = CorePolicy.DEFAULT
-    disable_core_limit: bool = False
-    numa_topology: bool = False
-    preferred_allocation: bool = True
-
+    # Not a setting of its own: it comes from device-config.yaml or is built in.
     templates: TemplateTable = TemplateTable(entries=(), aliases={}, source="no templates")
-    policy: Policy = Policy.TEMPLATE
-    gpu_policy: GpuPolicy = GpuPolicy.BINPACK
-    memory_match: MemoryMatch = MemoryMatch.TEMPLATE
-    foreign_instances: ForeignInstances = ForeignInstances.REUSE
-    on_ambiguity: Ambiguity = Ambiguity.REFUSE
-
-    allocate_deadline_seconds: float = 25.0
-    driver_timeout_seconds: float = 25.0
-    reconcile_seconds: float = 5.0
-    absent_seconds: float = 30.0
-    kubelet_settle_seconds: float = 60.0
-
-    hook_path: str = "/usr/local"
-    device_list_strategy: ListStrategy = ListStrategy.ENVVAR
-    pass_device_specs: bool = True
-
-    pods_source: PodsSource = PodsSource.NONE
-    pods_file: str = ""
-    kubelet_url: str = "https://127.0.0.1:10250/pods"
-    kubelet_token_file: str = ""
-    kubelet_ca_file: str = ""
-    kubelet_client_cert_file: str = ""
-    kubelet_client_key_file: str = ""
-    kubelet_insecure: bool = False
-
-    health_checks: bool = True
-    ignored_xids: tuple[int, ...] = ()
-    health_recovery_seconds: float = 600.0
-
-    metrics_address: str = "0.0.0.0:9394"
-    legacy_metrics: LegacyMetrics = LegacyMetrics.AUTO
-    log_format: LogForm = LogForm.AUTO
-    log_level: LogLevel = LogLevel.INFO
 
     def mode_of(self, gpu: Gpu) -> Mode:
         """How this GPU is shared: its own mode by uuid or index, else the node's."""
@@ -161,3 +245,14 @@ class Config(Struct, frozen=True, kw_only=True):
     def serves(self, gpu: Gpu) -> bool:
         """False for a GPU that the filters take out."""
         return gpu.uuid not in self.filter_uuids and gpu.index not in self.filter_indexes
+
+
+SETTINGS: Final = settings_of(Config)
+BY_NAME: Final = {each.name: each for each in SETTINGS}
+RESOURCE_KEYS: Final = {each.hami: each.name for each in settings_of(ResourceNames)}
+
+
+def nearest(name: str) -> str:
+    """A question that may help a user who mistyped a setting, or nothing."""
+    near = difflib.get_close_matches(name[:80], BY_NAME, n=1)
+    return f"did you mean {near[0]}?" if near else ""

@@ -2,22 +2,22 @@
 """What differs between two configurations, what each difference needs, and what holds when not all of it can now."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from hashlib import sha256
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from hamid.core.config.config import Config, Mode
-from hamid.core.config.settings import SETTINGS, TakesEffect
+from hamid.core.config.config import SETTINGS, Config
+from hamid.core.config.setting import TakesEffect
 
 
 class Changed(Struct, frozen=True, kw_only=True):
     """One setting with two values."""
 
     name: str
-    before: Any
-    after: Any
+    before: object
+    after: object
     change: TakesEffect
 
 
@@ -34,7 +34,7 @@ def compare(before: Config, after: Config) -> tuple[Changed, ...]:
     return tuple(found)
 
 
-def compare_plain(before: Mapping[str, Any], after: Config) -> list[tuple[str, Any, Any, TakesEffect]]:
+def compare_plain(before: Mapping[str, object], after: Config) -> list[tuple[str, object, object, TakesEffect]]:
     """The same for a configuration that was written down (`document`); a setting that it lacks counts as changed."""
     wanted = document(after)
     return [
@@ -45,18 +45,18 @@ def compare_plain(before: Mapping[str, Any], after: Config) -> list[tuple[str, A
 
 
 def templates_mark(config: Config) -> str:
-    """The template table in a few words that are others for another table."""
+    """A short fingerprint of the template table, with where it comes from."""
     table = config.templates
     return f"{table.source} ({sha256(msgspec.json.encode((table.entries, table.aliases))).hexdigest()[:12]})"
 
 
 def within_reach(running: Config, wanted: Config) -> Config:
-    """What a reload may put in force: everything but that which needs a new start."""
+    """What a reload may put in force: everything but settings that need a restart."""
     kept = {each.name: getattr(running, each.name) for each in SETTINGS if each.change is TakesEffect.RESTART}
     return msgspec.structs.replace(wanted, **kept)
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """A value as a document has it."""
     if isinstance(value, Mapping):
         return {str(name): plain(each) for name, each in value.items()}
@@ -64,9 +64,9 @@ def plain(value: Any) -> Any:
         return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, tuple):
         return [plain(each) for each in value]
-    return str(value) if isinstance(value, Mode) or hasattr(value, "value") else value
+    return value.value if isinstance(value, StrEnum) else value
 
 
-def document(config: Config) -> dict[str, Any]:
+def document(config: Config) -> dict[str, object]:
     """Every setting by its name."""
     return {each.name: plain(getattr(config, each.name)) for each in SETTINGS}

@@ -9,34 +9,33 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from enum import EnumMeta
-from typing import Any, Final
+from enum import StrEnum
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from hamid.core.config.config import Config, Mode, PodsSource, ResourceNames
-from hamid.core.config.settings import BY_NAME, CLUSTER_KEYS, OTHER_KEYS, RESOURCE_KEYS, SETTINGS, Setting, nearest
+from hamid.core.config.config import BY_NAME, RESOURCE_KEYS, SETTINGS, Config, Mode, PodsSource, ResourceNames, nearest
+from hamid.core.config.setting import Setting, TextForm
 from hamid.core.located import ConfigError, Located, Problem, Reader, shown
 from hamid.core.planner.templates import TemplateTable
 
-_TYPES: Final = typing.get_type_hints(Config)
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
 _RESOURCE: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9][A-Za-z0-9.-]*/[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})", re.ASCII)
 _MOST_PORT: Final = 65_535
 # By `Config.mode_of`: an index, or a whole UUID.
 _GPU: Final = re.compile(r"0|[1-9][0-9]{0,3}|GPU-[0-9A-Za-z-]{1,80}", re.ASCII)
-_NODE_KEYS: Final = frozenset({"name", "operatingmode", "migstrategy", "filterdevices"})
-_ABSOLUTE: Final = frozenset(
-    {
-        "hook_path",
-        "pods_file",
-        "kubelet_token_file",
-        "kubelet_ca_file",
-        "kubelet_client_cert_file",
-        "kubelet_client_key_file",
-    }
-)
+# Keys of HAMi's nvidia section that say nothing to a node: its webhook and scheduler read them.
+_CLUSTER_KEYS: Final = frozenset({"overwriteEnv", "defaultGPUNum", "runtimeClassName"})
+# Read elsewhere (templates), or known and without use here.
+_OTHER_KEYS: Final = frozenset({"knownMigGeometries", "migProfileAllowlist"})
+_BY_HAMI_KEY: Final = {each.hami: each for each in SETTINGS if each.hami}
+_BY_NODE_KEY: Final = {each.node: each for each in SETTINGS if each.node}
+# Keys of a node's entry that hold a mapping, and those without use here.
+_NODE_MAPPINGS: Final = frozenset(key.partition(".")[0] for key in _BY_NODE_KEY if "." in key)
+_OTHER_NODE_KEYS: Final = frozenset({"name", "migstrategy"})
 
 
 class Source(Struct, frozen=True):
@@ -46,11 +45,21 @@ class Source(Struct, frozen=True):
     root: Located
 
 
+class Origin(Struct, frozen=True):
+    """The place in a file where a value was read."""
+
+    path: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}"
+
+
 class Parsed(Struct, frozen=True, kw_only=True):
-    """The configuration, where each setting that is no default comes from (`path:line`), and what was passed over."""
+    """The configuration, where each setting that is not a default comes from, and notes on what was ignored."""
 
     config: Config
-    origins: Mapping[str, str] = {}
+    origins: Mapping[str, Origin] = {}
     notes: tuple[str, ...] = ()
 
 
@@ -74,31 +83,35 @@ def parse(
     if node_config is not None:
         work.node_config(node_config, str(name))
     values, origins = _merged(work.values, ours[0]), {**work.origins, **ours[1]}
-    values["resources"] = ResourceNames(**values.get("resources", {}))
-    values["gpu_modes"] = types.MappingProxyType(values.get("gpu_modes", {}))
-    config = Config(**{**values, "node_name": name, "templates": templates})
+    values["resources"] = ResourceNames(**_mapping_in(values, "resources"))
+    values["gpu_modes"] = types.MappingProxyType(_mapping_in(values, "gpu_modes"))
+    config = msgspec.structs.replace(Config(templates=templates), **{**values, "node_name": name})
     problems = [*work.problems, *_together(config, origins)]
     if problems:
         raise ConfigError(problems)
     return Parsed(config=config, origins=origins, notes=tuple(work.notes))
 
 
-def _merged(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """Later values win; mappings are taken together, key by key."""
-    both = {
-        name: {**before[name], **value}
-        for name, value in after.items()
-        if isinstance(value, dict) and isinstance(before.get(name), dict)
-    }
-    return {**before, **after, **both}
+def _merged(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, object]:
+    """Later values win; mappings are merged key by key."""
+    both: dict[str, object] = {}
+    for name, value in after.items():
+        earlier = before.get(name)
+        both[name] = {**earlier, **value} if isinstance(earlier, dict) and isinstance(value, dict) else value
+    return {**before, **both}
+
+
+def _mapping_in(values: Mapping[str, object], name: str) -> dict[str, str]:
+    found = values.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 class _Work:
     """What the sources said so far."""
 
     def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-        self.origins: dict[str, str] = {}
+        self.values: dict[str, object] = {}
+        self.origins: dict[str, Origin] = {}
         self.problems: list[Problem] = []
         self.notes: list[str] = []
 
@@ -115,22 +128,21 @@ class _Work:
         self.problems.extend(reader.problems)
 
     def device_config(self, source: Source) -> None:
-        """The nvidia section of HAMi's device-config.yaml; other vendors' sections are none of our business."""
+        """The nvidia section of HAMi's device-config.yaml; other vendors' sections are ignored."""
         reader = Reader(source.path)
         section = self._mapping(reader, source.root, "document").get("nvidia")
         fields = {} if section is None else self._mapping(reader, section, "nvidia")
-        by_key = {each.hami: each for each in SETTINGS if each.hami}
         names: dict[str, str] = {}
         for key, node in fields.items():
             where = f"nvidia.{key[:80]}"
             if key in RESOURCE_KEYS:
                 text = _resource(reader, node, where)
                 names |= {} if text is None else {RESOURCE_KEYS[key]: text}
-                self.origins["resources"] = f"{source.path}:{node.line}"
-            elif key in by_key:
-                self.take(reader, by_key[key], node, where)
-            elif key not in OTHER_KEYS:
-                what = "is for HAMi's scheduler" if key in CLUSTER_KEYS else "is no key that hamid knows"
+                self.origins["resources"] = Origin(source.path, node.line)
+            elif key in _BY_HAMI_KEY:
+                self.take(reader, _BY_HAMI_KEY[key], node, where)
+            elif key not in _OTHER_KEYS:
+                what = "is for HAMi's scheduler" if key in _CLUSTER_KEYS else "is no key that hamid knows"
                 self.notes.append(f"{source.path}:{node.line}: {where} {what}")
         if names:
             self.values["resources"] = names
@@ -151,38 +163,37 @@ class _Work:
         self.problems.extend(reader.problems)
 
     def _entry(self, reader: Reader, fields: Mapping[str, Located], where: str) -> None:
-        by_key = {each.node: each for each in SETTINGS if each.node}
         for key, node in fields.items():
-            if key in by_key:
-                self.take(reader, by_key[key], node, f"{where}.{key}")
-            elif key == "filterdevices":
-                self._filters(reader, node, f"{where}.{key}")
-            elif key not in _NODE_KEYS:
+            if key in _NODE_MAPPINGS:
+                self._inner(reader, node, where, key)
+            elif key in _BY_NODE_KEY:
+                self.take(reader, _BY_NODE_KEY[key], node, f"{where}.{key}")
+            elif key not in _OTHER_NODE_KEYS:
                 self.notes.append(f"{reader.path}:{node.line}: {where}.{key[:80]} is no key that hamid knows")
 
-    def _filters(self, reader: Reader, node: Located, where: str) -> None:
-        for key, name in (("uuid", "filter_uuids"), ("index", "filter_indexes")):
-            inner = self._mapping(reader, node, where).get(key)
-            if inner is not None:
-                self.take(reader, BY_NAME[name], inner, f"{where}.{key}")
+    def _inner(self, reader: Reader, node: Located, where: str, above: str) -> None:
+        for name, inner in self._mapping(reader, node, f"{where}.{above}").items():
+            setting = _BY_NODE_KEY.get(f"{above}.{name}")
+            if setting is not None:
+                self.take(reader, setting, inner, f"{where}.{above}.{name}")
 
     def take(self, reader: Reader, setting: Setting, node: Located, key: str) -> None:
         """A value for a setting, or a problem."""
         value = _read(reader, setting, node, key)
         if value is not None:
             self.values = _merged(self.values, {setting.name: value})
-            self.origins[setting.name] = f"{reader.path}:{node.line}"
+            self.origins[setting.name] = Origin(reader.path, node.line)
 
     @staticmethod
     def _mapping(reader: Reader, node: Located, key: str) -> dict[str, Located]:
-        """A mapping; where nothing stands it is empty."""
+        """A mapping; an empty one where the value is missing."""
         return {} if node.value is None else reader.mapping(node, key) or {}
 
 
-def _read(reader: Reader, setting: Setting, node: Located, key: str) -> Any:
-    """The node as the type that the setting has in `Config`, or None with the problem noted."""
-    kind = _TYPES[setting.name]
-    if isinstance(kind, EnumMeta):
+def _read(reader: Reader, setting: Setting, node: Located, key: str) -> object:
+    """The node as the setting's type, or None with the problem noted."""
+    kind = setting.kind
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
         return _choice(reader, kind, node, key)
     if kind is ResourceNames:
         return _resources(reader, node, key)
@@ -193,8 +204,8 @@ def _read(reader: Reader, setting: Setting, node: Located, key: str) -> Any:
     return _gpu_modes(reader, node, key)
 
 
-def _choice(reader: Reader, kind: EnumMeta, node: Located, key: str) -> Any:
-    legal = [str(each.value) for each in kind]  # type: ignore[var-annotated]
+def _choice(reader: Reader, kind: type[_Choice], node: Located, key: str) -> _Choice | None:
+    legal = [each.value for each in kind]
     # YAML reads the bare words on and off as true and false.
     value = {True: "on", False: "off"}[node.value] if isinstance(node.value, bool) else node.value
     if isinstance(value, str) and value in legal:
@@ -203,7 +214,7 @@ def _choice(reader: Reader, kind: EnumMeta, node: Located, key: str) -> Any:
     return None
 
 
-def _flag(reader: Reader, setting: Setting, node: Located, key: str) -> bool | None:  # noqa: ARG001  # all alike
+def _flag(reader: Reader, _: Setting, node: Located, key: str) -> bool | None:
     if isinstance(node.value, bool):
         return node.value
     reader.complain(node, key, f"is {node.kind} ({shown(node)})", "true or false")
@@ -230,16 +241,16 @@ def _text(reader: Reader, setting: Setting, node: Located, key: str) -> str | No
     if not isinstance(value, str) or not value.isprintable():
         reader.complain(node, key, f"is {node.kind} ({shown(node)!r}), not printable text")
         return None
-    if setting.name in _ABSOLUTE and value and not value.startswith("/"):
+    if setting.form is TextForm.PATH and value and not value.startswith("/"):
         reader.complain(node, key, f"is '{shown(node)}'", "an absolute path")
         return None
-    if setting.name == "metrics_address" and value and not _is_address(value):
+    if setting.form is TextForm.ADDRESS and value and not _is_address(value):
         reader.complain(node, key, f"is '{shown(node)}'", "HOST:PORT such as 0.0.0.0:9394 or [::]:9394, or empty")
         return None
     return value
 
 
-_PLAIN: Final[Mapping[Any, Callable[[Reader, Setting, Located, str], Any]]] = {
+_PLAIN: Final[Mapping[type, Callable[[Reader, Setting, Located, str], object]]] = {
     bool: _flag,
     int: _whole,
     float: _number,
@@ -252,11 +263,11 @@ def _is_address(text: str) -> bool:
     return found is not None and int(found["port"]) <= _MOST_PORT
 
 
-def _list(reader: Reader, setting: Setting, node: Located, key: str) -> tuple[Any, ...] | None:
+def _list(reader: Reader, setting: Setting, node: Located, key: str) -> tuple[int | str | None, ...] | None:
     if not isinstance(node.value, tuple):
         reader.complain(node, key, f"is {node.kind}, not a list")
         return None
-    of_numbers = typing.get_args(_TYPES[setting.name])[0] is int
+    of_numbers = typing.get_args(setting.kind)[0] is int
     before = len(reader.problems)
     entries = [(f"{key}[{number}]", entry) for number, entry in enumerate(node.value)]
     if of_numbers:
@@ -293,17 +304,21 @@ def _gpu_modes(reader: Reader, node: Located, key: str) -> dict[str, Mode] | Non
     for name, each in fields.items():
         if not _GPU.fullmatch(name):
             reader.complain(each, f"{key}.{name[:60]}", "is no GPU", "an index such as 0 or a UUID such as GPU-5d9b")
-    modes = {name: _choice(reader, Mode, each, f"{key}.{name[:60]}") for name, each in fields.items()}
+    read = {name: _choice(reader, Mode, each, f"{key}.{name[:60]}") for name, each in fields.items()}
+    modes = {name: mode for name, mode in read.items() if mode is not None}
     return modes if len(reader.problems) == before else None
 
 
-def _together(config: Config, origins: Mapping[str, str]) -> list[Problem]:
+_DEFAULT: Final = Origin("defaults", 0)
+
+
+def _together(config: Config, origins: Mapping[str, Origin]) -> list[Problem]:
     """What is right alone and wrong together."""
     problems: list[Problem] = []
 
     def complain(name: str, message: str, hint: str) -> None:
-        path, _, line = origins.get(name, "defaults:0").rpartition(":")
-        problems.append(Problem(path, int(line), name, message, hint))
+        origin = origins.get(name, _DEFAULT)
+        problems.append(Problem(origin.path, origin.line, name, message, hint))
 
     if config.pods_source is PodsSource.FILE and not config.pods_file:
         complain("pods_source", "is file, and no pods_file is named", "set pods_file: /path/to/pods.json")

@@ -1,21 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration as documents, and the table of settings as the page docs/config.md has it."""
+"""Configuration as documents."""
 
-import types
-import typing
 from collections.abc import Mapping, Sequence
-from enum import EnumMeta
 
-from msgspec import Struct
-
-from hamid.core.config.config import Config
+from hamid.core.config.config import SETTINGS, Config
 from hamid.core.config.difference import compare_plain, plain
 from hamid.core.config.parse import Parsed
-from hamid.core.config.settings import RESOURCE_KEYS, SETTINGS, Setting, TakesEffect
+from hamid.core.config.setting import Setting, TakesEffect
 from hamid.core.documents.envelope import Document, envelope
 from hamid.core.located import Problem, printable
 
-_KINDS: dict[object, str] = {str: "text", bool: "true or false", int: "whole number", float: "number"}
 _DEFAULT = "default"
 
 
@@ -35,8 +29,8 @@ def _setting(setting: Setting, parsed: Parsed) -> Document:
     return {
         "name": setting.name,
         "value": plain(getattr(parsed.config, setting.name)),
-        "default": plain(getattr(Config(), setting.name)),
-        "origin": parsed.origins.get(setting.name, _DEFAULT),
+        "default": plain(setting.default),
+        "origin": str(parsed.origins.get(setting.name, _DEFAULT)),
         "change": setting.change.value,
         "text": setting.text,
     }
@@ -82,44 +76,3 @@ def difference_document(
             for name, before, after, change in changes
         ],
     }
-
-
-def settings_page() -> str:
-    """Every setting as a table in Markdown, and what the choices mean."""
-    head = "| setting | value | default | HAMi's name | a change needs | meaning |\n|---|---|---|---|---|---|\n"
-    words = [(each.name, typing.get_type_hints(Config)[each.name]) for each in SETTINGS]
-    choices = "".join(f"- `{name}`: {kind.__doc__}\n" for name, kind in words if isinstance(kind, EnumMeta))
-    return f"{head}{''.join(_row(each) for each in SETTINGS)}\nThe choices:\n\n{choices}"
-
-
-def _row(setting: Setting) -> str:
-    default = plain(getattr(Config(), setting.name))
-    shown = "" if isinstance(default, dict | list) and not default else _written(default)
-    hami = [f"`{name}`" for name in (setting.hami, setting.node) if name]
-    if setting.name == "resources":
-        hami = [f"`{name}`" for name in RESOURCE_KEYS]
-    filters = {"filter_uuids": "`filterdevices.uuid`", "filter_indexes": "`filterdevices.index`"}
-    names = ", ".join(hami) or filters.get(setting.name, "")
-    needs = {"now": "nothing"}.get(setting.change.value, setting.change.value)
-    return f"| `{setting.name}` | {_values(setting)} | {shown} | {names} | {needs} | {setting.text} |\n"
-
-
-def _written(default: object) -> str:
-    if isinstance(default, dict):
-        return ", ".join(f"`{name}: {value}`" for name, value in default.items())
-    return f"`{str(default).lower() if isinstance(default, bool) else default}`" if default != "" else ""
-
-
-def _values(setting: Setting) -> str:
-    kind = typing.get_type_hints(Config)[setting.name]
-    if isinstance(kind, EnumMeta):
-        return " \\| ".join(f"`{each.value}`" for each in kind)  # type: ignore[var-annotated]
-    if isinstance(kind, types.GenericAlias) or typing.get_origin(kind) is not None:
-        arguments = typing.get_args(kind)
-        if typing.get_origin(kind) is tuple:
-            return f"list of {_KINDS[arguments[0]]}s" if arguments[0] is not str else "list of text"
-        return "mapping of GPU to mode"
-    if isinstance(kind, type) and issubclass(kind, Struct):
-        return "mapping of resource to name"
-    bounds = f" {setting.low:.10g} to {setting.high:.10g}" if setting.high else ""
-    return f"{_KINDS[kind]}{bounds}"

@@ -6,7 +6,6 @@ A GPU that is busy or hangs keeps its last reading, and the others are read all 
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from hamid.core.errors import DriverHung, DriverMissing, HamiError, NvmlFailed
 from hamid.core.hardware.gpu import Gpu, Health
@@ -17,6 +16,7 @@ from hamid.engine.driver.session import DriverSession
 from hamid.engine.driver.workers import READING_APART_SECONDS, Worker
 from hamid.node.driver import numa, nvml
 from hamid.node.paths import Paths
+from hamid.node.ports import Logger
 
 # How long an observation waits for a GPU that is busy; then that GPU keeps its last reading.
 PATIENCE_SECONDS = 1.0
@@ -33,7 +33,7 @@ class Observer:
         conditions: ConditionsInForce,
         *,
         counters: Counters,
-        log: Any,
+        log: Logger,
     ) -> None:
         self.versions: tuple[str | None, str | None] = (None, None)
         self.numa_nodes: Mapping[str, int] = {}

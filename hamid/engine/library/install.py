@@ -26,7 +26,7 @@ from hamid.core.library.plan import (
 )
 from hamid.node.files.staging import Staging
 from hamid.node.files.tree import Calls, Tree, write_all
-from hamid.node.library.stat_cache import SourceChanged, copy, identity, open_unchanged, settle
+from hamid.node.library.stat_cache import SourceChangedError, copy, identity, open_unchanged, settle
 from hamid.node.library.store import MANIFEST, Listing, Store
 
 _MANIFEST = f"{STORE}/{MANIFEST}"
@@ -46,7 +46,7 @@ class Work(Struct, frozen=True):
 
 
 def perform(store: Store, source: Tree | None, work: Work) -> None:
-    """Make it so; raises SourceChanged, with everything as it was, when the source did not keep still."""
+    """Make it so; raises SourceChangedError, with everything as it was, when the source did not keep still."""
     if store.lock is None or store.tree is None:
         raise AssertionError("the store is locked")
     recorded = _manifest(store, work, work.digests)
@@ -54,11 +54,11 @@ def perform(store: Store, source: Tree | None, work: Work) -> None:
         store.save_cache()
         return
     if not store.lock.claim():
-        raise SourceChanged
+        raise SourceChangedError
     with Staging(store.tree) as staging:
         written = _stage_all(staging, store, source, work)
         if source is not None and _identities(work.rescan()) != _identities(work.listing):
-            raise SourceChanged
+            raise SourceChangedError
         recorded = _manifest(store, work, {**work.digests, **written})
         staging.write(_MANIFEST, _READ_BY_ALL, _filler(store.calls, format_manifest(recorded)))
         staging.publish()
@@ -95,7 +95,7 @@ def _stage_file(staging: Staging, store: Store, source: Tree | None, work: Work,
     folder, name = tree.place(step.origin)
     status = folder.status(name) if step.installed else work.listing.files[step.origin]
     if status is None:
-        raise SourceChanged
+        raise SourceChangedError
     descriptor = open_unchanged(folder, name, status)
     try:
         settle(status)

@@ -7,9 +7,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from hamid.core.errors import DriverMissing, LibraryFailed
+from hamid.core.errors import DriverMissing, HamiError, LibraryFailed
 from hamid.core.library.selftest import LIMIT_MIB, Check, judge
 from hamid.node.library import probe
 from hamid.node.paths import native_file
@@ -31,7 +31,7 @@ def selftest(library: str, *, simulated: bool) -> tuple[Check, ...]:
             raise LibraryFailed(
                 f"the client under '{library}' did not end within {_SECONDS:.0f} s", "try it without LD_PRELOAD"
             ) from error
-        shared = os.path.exists(os.path.join(folder, "vgpu.cache"))  # noqa: PTH110, PTH118  # as elsewhere here
+        shared = os.path.exists(os.path.join(folder, "vgpu.cache"))
     if done.returncode != 0:
         raise _failure(done, library)
     return judge(json.loads(done.stdout), library=library, region_made=shared)
@@ -50,9 +50,9 @@ def _environment(ours: Mapping[str, str], library: str, folder: str, *, simulate
     }
 
 
-def _failure(done: "subprocess.CompletedProcess[Any]", library: str) -> Exception:
+def _failure(done: "subprocess.CompletedProcess[str]", library: str) -> HamiError:
     said = done.stderr.strip().splitlines()
     last = said[-1][:300] if said else f"status {done.returncode}"
-    if "libcuda.so.1" in last:
+    if done.returncode == probe.NO_DRIVER:
         return DriverMissing(f"there is no CUDA driver for a client: {last}", "nvidia-smi must work, or try --sim")
     return LibraryFailed(f"the client under '{library}' failed: {last}", "try it without LD_PRELOAD")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bring a library store up to date: scan, compare, check, then change everything together or nothing.
 
-The law: between any two calls to the system the process may die or the disk may fail; every file is then its old or
-its new self, and the next sync completes the rest.
+Between any two system calls the process may die or the disk may fail. Every file is then the old or the new one, and
+the next sync completes the rest.
 """
 
 import errno
@@ -34,7 +34,7 @@ from hamid.core.library.plan import (
 from hamid.engine.library.install import Work, perform
 from hamid.node.files.tree import REAL, Calls, Folder, Tree, explain
 from hamid.node.library.lock import WAIT_SECONDS
-from hamid.node.library.stat_cache import SourceChanged
+from hamid.node.library.stat_cache import SourceChangedError
 from hamid.node.library.store import Listing, Store, installed_file, scan
 from hamid.node.paths import native_file
 
@@ -69,9 +69,9 @@ def sync(
     Raises UsageError, UnsafePath, LibraryRefused, LibraryBusy, NotPermitted or LibraryFailed; in each case what was
     installed before still is.
     """
-    path = os.path.abspath(source) if source else native_file("").rstrip("/")  # noqa: PTH100  # costs start-up
+    path = os.path.abspath(source) if source else native_file("").rstrip("/")
     where = destination(dest)
-    if source == "" or (source is not None and not os.path.isdir(path)):  # noqa: PTH112  # costs start-up
+    if source == "" or (source is not None and not os.path.isdir(path)):
         raise UsageError(f"'{source}' is no directory", "name the directory that holds libvgpu with --source DIR")
     once = partial(_sync_once, where, path, calls=calls, own=source is None, dry_run=dry_run, full=full, wait=wait)
     return _until_quiet(once, path)
@@ -87,15 +87,15 @@ def rollback(
     where = destination(dest)
 
     def once() -> SyncReport:
-        with telling(where), Store(calls, where) as store:
+        with explained(where), Store(calls, where) as store:
             return Sync(store, None, where, pin=version).run(dry_run=dry_run, wait=wait)
 
     return _until_quiet(once, where)
 
 
 @contextmanager
-def telling(path: str) -> Iterator[None]:
-    """Errors of the system leave as errors that an operator understands."""
+def explained(path: str) -> Iterator[None]:
+    """Turn OSError into the error that says what it means for the operator."""
     try:
         yield
     except OSError as error:
@@ -106,14 +106,14 @@ def destination(dest: str) -> str:
     """The destination as an absolute path without links resolved; raises UsageError for an empty one."""
     if not dest:
         raise UsageError("the destination is empty", "name a directory with --dest DIR")
-    return os.path.abspath(dest)  # noqa: PTH100  # costs start-up
+    return os.path.abspath(dest)
 
 
 def _until_quiet(once: Callable[[], SyncReport], path: str) -> SyncReport:
     for attempt in range(_ATTEMPTS):
         try:
             return once()
-        except SourceChanged:
+        except SourceChangedError:
             time.sleep(_PAUSE_SECONDS * attempt)
     raise LibraryFailed(f"'{path}' keeps changing while it is read", "sync again when nobody writes there any more")
 
@@ -121,8 +121,8 @@ def _until_quiet(once: Callable[[], SyncReport], path: str) -> SyncReport:
 def _sync_once(
     dest: str, source: str, *, calls: Calls, own: bool, dry_run: bool, full: bool, wait: float
 ) -> SyncReport:
-    with telling(dest), Store(calls, dest, full=full) as store:
-        if own and not os.path.isdir(source):  # noqa: PTH112  # costs start-up
+    with explained(dest), Store(calls, dest, full=full) as store:
+        if own and not os.path.isdir(source):
             return Sync(store, None, source).run(dry_run=dry_run, wait=wait)
         descriptor = calls(os.open, source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         tree = Tree(Folder(calls, descriptor, source), ours=False)
@@ -150,7 +150,7 @@ class Sync:
         self._unlocked: OSError | None = None
 
     def run(self, *, dry_run: bool, wait: float) -> SyncReport:
-        """Do it, or with `dry_run` find out what would be done; raises SourceChanged when it has to start again."""
+        """Do it, or with `dry_run` find out what would be done; raises SourceChangedError to start again."""
         self._listing = self._scan()
         if not self._listing.files and self._pin is None and not self._store.libraries():
             return self._report((), dry_run=dry_run)
@@ -230,7 +230,7 @@ class Sync:
         return plan_sync(bundle, install, pinned=self._pinned, standing=standing)
 
     def _compare(self) -> tuple[Bundle, dict[str, InstalledFile]]:
-        """The bundle, and what stands at its paths; contents are read only where nothing else can tell."""
+        """The bundle, and what is at its paths; contents are read only where nothing else decides."""
         files: list[SourceFile] = []
         found: dict[str, InstalledFile] = {}
         for path, status in self._listing.files.items():

@@ -14,7 +14,7 @@ from hamid.core.pods.pods import HoldingList, PodList
 from hamid.engine.pods.parts import NodeParts
 from hamid.node.driver import device_nodes
 from hamid.node.driver.device_holders import DeviceHolders
-from hamid.node.ports import GrantMemory
+from hamid.node.ports import GrantRecords
 
 _PROBLEM = "ledger"
 
@@ -25,7 +25,7 @@ class Adopter:
     def __init__(
         self,
         parts: NodeParts,
-        memory: GrantMemory,
+        memory: GrantRecords,
         device_holders: DeviceHolders,
         *,
         clock: Callable[[], float] = time.time,

@@ -6,7 +6,6 @@ What serves pods takes the parts that it needs in its constructor.
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -25,6 +24,7 @@ from hamid.engine.steps.runs import Runs
 from hamid.node.driver import nvml
 from hamid.node.ledger.ledger import Ledger
 from hamid.node.paths import Paths
+from hamid.node.ports import Logger
 
 
 class CurrentConfig:
@@ -48,7 +48,7 @@ class NodeParts(Struct, frozen=True, kw_only=True):
     runs: Runs
     turns: Turns
     counters: Counters
-    log: Any
+    log: Logger
 
     def observe(self) -> None:
         """Read the node and publish; raises what the driver says when it does not answer, and publishes that too."""
@@ -75,7 +75,7 @@ class NodeParts(Struct, frozen=True, kw_only=True):
             self.ledger.close()
 
 
-def open_parts(paths: Paths, config: Config, *, counters: Counters, log: Any) -> NodeParts:
+def open_parts(paths: Paths, config: Config, *, counters: Counters, log: Logger) -> NodeParts:
     """Take the ledger's lock and wire the parts; raises LedgerBusy, LedgerFailed or NotPermitted.
 
     The driver is not reached yet: the first observation does that.

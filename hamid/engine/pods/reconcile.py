@@ -22,7 +22,7 @@ from hamid.engine.pods.round import NOT_ASKED, Round
 from hamid.engine.pods.start import Restorer
 from hamid.engine.pods.tasks import Tasks
 from hamid.node.driver.device_holders import DeviceHolders
-from hamid.node.ports import GrantMemory, HoldingSource, PodSource
+from hamid.node.ports import GrantRecords, HoldingSource, PodSource
 
 # A reconciliation waits so long for the tasks that it began; the rest run beside the next one.
 _PATIENCE_SECONDS = 3.0
@@ -41,7 +41,7 @@ class Reconciler:
         *,
         pods: PodSource,
         holdings: HoldingSource,
-        memory: GrantMemory,
+        memory: GrantRecords,
         device_holders: DeviceHolders,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -6,7 +6,6 @@ The law: containers write there, so nothing in it is trusted or followed; a new 
 
 import contextlib
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +14,7 @@ from hamid.core.config.config import Config
 from hamid.core.errors import NodeError
 from hamid.core.library.plan import CONTAINERS, PRELOAD, preload_line
 from hamid.node.files.removal import remove_tree
+from hamid.node.files.replace import replace_file
 from hamid.node.files.tree import REAL, Folder, explain, open_safely
 from hamid.node.paths import Paths
 
@@ -110,12 +110,7 @@ def _write_once(path: str, text: str) -> None:
     with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:  # noqa: PTH123  # as here
         if file.read() == text:
             return
-    # Several containers may be the first.
-    temporary = f"{path}.{os.getpid()}.{threading.get_ident()}.new"
-    with open(temporary, "w", encoding="utf-8") as file:  # noqa: PTH123  # as here
-        file.write(text)
-    os.chmod(temporary, 0o644)  # noqa: PTH101  # as here
-    os.replace(temporary, path)  # noqa: PTH105  # as here
+    replace_file(path, text.encode())
 
 
 def _make_locks(paths: Paths) -> None:

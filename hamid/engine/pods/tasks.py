@@ -3,10 +3,10 @@
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any
 
 from hamid.core.errors import HamiError
 from hamid.engine.driver.counters import Counters
+from hamid.node.ports import Logger
 
 # More than the instances of four GPUs: a task that waits for a slow GPU delays no other one.
 _THREADS = 32
@@ -16,7 +16,7 @@ _MAX_REMEMBERED = 1000
 class Tasks:
     """Runs tasks by key; `begin` and `finish` are for one thread, the tasks themselves for any."""
 
-    def __init__(self, counters: Counters, log: Any) -> None:
+    def __init__(self, counters: Counters, log: Logger) -> None:
         self._counters = counters
         self._log = log
         self._pool = ThreadPoolExecutor(_THREADS, "reconcile")

@@ -6,7 +6,6 @@ The instances that a run will destroy are not available to anyone from its begin
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from hamid.core.claims.claim import InstanceKey
 from hamid.core.claims.journal import Goal, Run, describe, seat_of_step
@@ -14,12 +13,13 @@ from hamid.core.errors import HamiError, NodeError
 from hamid.core.planner.steps import DestroyInstance, Step
 from hamid.engine.driver.session import DriverSession
 from hamid.engine.steps.run import Running, finish_each, roll_back
+from hamid.node.ports import Logger
 
 
 class Runs:
     """Carries runs out and knows which are in progress; thread-safe. `ended` is called after every run."""
 
-    def __init__(self, session: DriverSession, *, ended: Callable[[], None], log: Any) -> None:
+    def __init__(self, session: DriverSession, *, ended: Callable[[], None], log: Logger) -> None:
         self._session = session
         self._ended = ended
         self._log = log

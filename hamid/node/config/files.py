@@ -37,7 +37,7 @@ def templates(paths: Paths, file: str | None) -> TemplateTable:
     """
     if file is not None:
         return _configured(file)
-    node_file = os.path.join(paths.config_dir, DEVICE_CONFIG)  # noqa: PTH118  # pathlib costs start-up
+    node_file = os.path.join(paths.config_dir, DEVICE_CONFIG)
     if not os.path.lexists(node_file):
         return builtin_templates()
     root = _read_yaml(node_file)
@@ -61,21 +61,21 @@ class Files(Struct, frozen=True):
 def files_in(folder: str) -> Files:
     """The files of a directory like /etc/hami; raises UsageError when it cannot be read."""
     own = [each for each in _own_files(folder) if os.path.lexists(each)]
-    device, node = (os.path.join(folder, name) for name in (DEVICE_CONFIG, NODE_CONFIG))  # noqa: PTH118
+    device, node = (os.path.join(folder, name) for name in (DEVICE_CONFIG, NODE_CONFIG))
     return Files(tuple(own), device if os.path.lexists(device) else "", node if os.path.lexists(node) else "")
 
 
 def files_of(path: str) -> Files:
-    """A file or directory that somebody names; what a file is for is told by its keys.
+    """A file or directory that the user names; the keys of a file tell which it is.
 
     Raises UsageError for what cannot be read.
     """
-    if os.path.isdir(path):  # noqa: PTH112
+    if os.path.isdir(path):
         return files_in(path)
     try:
         root = _read_yaml(path)
     except ConfigError:
-        # What is wrong with it is told when it is read as a configuration.
+        # Its problems are reported when it is read as a configuration.
         return Files(own=(path,))
     keys = root.value.keys() if isinstance(root.value, dict) else set[str]()
     if "nodeconfig" in keys:
@@ -94,7 +94,7 @@ def read_files(files: Files, environment: Mapping[str, str]) -> "Parsed":
     A file that is there and cannot be read is a problem, never a default.
     """
     # Late, because most commands need no configuration, and parsing it costs start-up.
-    from hamid.core.config.parse import parse  # noqa: PLC0415
+    from hamid.core.config.parse import parse
 
     problems: list[Problem] = []
     own = [_source(path, problems) for path in files.own]
@@ -126,15 +126,15 @@ def default_name(environment: Mapping[str, str]) -> str:
 
 
 def signature(paths: Paths) -> Signature:
-    """Another value whenever a file of the configuration is another one, also when a link on its way was turned."""
+    """A value that changes whenever a file of the configuration changes, also when a link on its path is retargeted."""
     folder = paths.config_dir
-    files = [*_own_files(folder), *(os.path.join(folder, name) for name in (DEVICE_CONFIG, NODE_CONFIG))]  # noqa: PTH118
+    files = [*_own_files(folder), *(os.path.join(folder, name) for name in (DEVICE_CONFIG, NODE_CONFIG))]
     return tuple((path, *_state(path)) for path in files)
 
 
 def _state(path: str) -> tuple[str, ...]:
     try:
-        status = os.stat(path)  # noqa: PTH116
+        status = os.stat(path)
     except OSError as error:
         return (str(error.errno),)
     return tuple(map(str, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)))
@@ -142,19 +142,19 @@ def _state(path: str) -> tuple[str, ...]:
 
 def _own_files(config_dir: str) -> Iterator[str]:
     """hamid.yaml and its drop-ins by name; names that begin with a dot are no drop-ins."""
-    yield os.path.join(config_dir, OWN)  # noqa: PTH118
-    folder = os.path.join(config_dir, DROP_INS)  # noqa: PTH118
+    yield os.path.join(config_dir, OWN)
+    folder = os.path.join(config_dir, DROP_INS)
     try:
-        names = sorted(os.listdir(folder))  # noqa: PTH208
+        names = sorted(os.listdir(folder))
     except FileNotFoundError:
         return
     except OSError as error:
         raise UsageError(f"cannot read '{folder}': {error.strerror}", "make it a readable directory") from error
-    yield from (os.path.join(folder, name) for name in names if name.endswith(".yaml") and name[0] != ".")  # noqa: PTH118
+    yield from (os.path.join(folder, name) for name in names if name.endswith(".yaml") and name[0] != ".")
 
 
 def _source(path: str, problems: list[Problem]) -> "Source | None":
-    from hamid.core.config.parse import Source  # noqa: PLC0415
+    from hamid.core.config.parse import Source
 
     if not os.path.lexists(path):
         return None
@@ -169,7 +169,7 @@ def _source(path: str, problems: list[Problem]) -> "Source | None":
 
 def builtin_templates() -> TemplateTable:
     """HAMi's template tables as shipped with this package."""
-    with open(data_file("mig-templates.json"), "rb") as file:  # noqa: PTH123  # pathlib costs start-up
+    with open(data_file("mig-templates.json"), "rb") as file:
         document = msgspec.json.decode(file.read())
     entries = parse_geometries(_unmarked(document), "mig-templates.json")
     return TemplateTable(entries=entries, aliases=_aliases(), source=document["source"])
@@ -185,13 +185,13 @@ def _table(root: Located, path: str) -> TemplateTable:
 
 def _read_yaml(path: str) -> Located:
     # Late, because yaml costs start-up and most runs have no such file.
-    from hamid.node.config.yaml import read_marked  # noqa: PLC0415
+    from hamid.node.config.yaml import read_marked
 
     return read_marked(path)
 
 
 def _aliases() -> dict[str, tuple[str, ...]]:
-    with open(data_file("model-aliases.json"), "rb") as file:  # noqa: PTH123  # pathlib costs start-up
+    with open(data_file("model-aliases.json"), "rb") as file:
         return msgspec.json.decode(file.read(), type=_AliasFile).aliases
 
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads YAML and JSON files that nobody vouches for: bounded in size, depth and expansion, no duplicate keys.
+"""Reads untrusted YAML and JSON files: bounded in size, depth and expansion, no duplicate keys.
 
-The result is a marked tree, so that every later complaint names the line.
+The result is a marked tree, so that every later problem names its line.
 """
 
 import os
 import stat
-from typing import Any, Final
+from typing import Final
 
 import yaml
 
@@ -19,7 +19,7 @@ MAX_BYTES: Final = 1024 * 1024
 _MAX_VALUES: Final = 100_000
 _MAX_DEPTH: Final = 40
 _COLLECTIONS: Final = frozenset({"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_marked(path: str) -> Located:
@@ -69,12 +69,12 @@ def _parse(data: bytes, path: str) -> Located:
 class _Walk:
     """One pass over the node graph, counting what it visits."""
 
-    def __init__(self, loader: Any, path: str) -> None:
+    def __init__(self, loader: yaml.SafeLoader, path: str) -> None:
         self.loader = loader
         self.path = path
         self.visited = 0
 
-    def marked(self, node: Any, key: str, depth: int) -> Located:
+    def marked(self, node: yaml.Node, key: str, depth: int) -> Located:
         """A node and all below it."""
         line = node.start_mark.line + 1
         self.visited += 1
@@ -89,7 +89,7 @@ class _Walk:
             return Located(tuple(self.marked(each, f"{key}[{number}]", depth + 1) for number, each in entries), line)
         return Located(self._scalar(node), line)
 
-    def _mapping(self, node: Any, key: str, depth: int) -> dict[str, Located]:
+    def _mapping(self, node: yaml.Node, key: str, depth: int) -> dict[str, Located]:
         found: dict[str, Located] = {}
         for name_node, value_node in node.value:
             name = str(name_node.value) if isinstance(name_node, yaml.ScalarNode) else "?"
@@ -99,7 +99,7 @@ class _Walk:
             found[name] = self.marked(value_node, name, depth + 1)
         return found
 
-    def _scalar(self, node: Any) -> bool | int | float | str | None:
+    def _scalar(self, node: yaml.Node) -> bool | int | float | str | None:
         value = self.loader.construct_object(node)
         return value if value is None or isinstance(value, bool | int | float | str) else str(node.value)
 

@@ -6,12 +6,17 @@ DriverMissing, NotPermitted, GpuLost or NvmlFailed.
 """
 
 import ctypes
-from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import pynvml
 
 from hamid.core.errors import DriverMissing, GpuLost, HamiError, NotPermitted, NvmlFailed
+
+# nvidia-ml-py has no types: a handle is an opaque pointer, an answer is its return value. Any appears in this package
+# only here.
+Handle: TypeAlias = Any
+Answer: TypeAlias = Any
 
 BYTES_PER_MIB: Final = 1024 * 1024
 ENABLED: Final = pynvml.NVML_DEVICE_MIG_ENABLE
@@ -55,7 +60,7 @@ END: Final = End()
 """An enum beyond the driver's last."""
 
 
-def call(function: str, *arguments: Any, gpu: str = "") -> Any:
+def call(function: str, *arguments: object, gpu: str = "") -> Answer:
     """One NVML call by the name of its C function (a `_v2` or `_v3` is found with or without). Raises HamiError."""
     try:
         return _resolve(function)(*arguments)
@@ -63,7 +68,7 @@ def call(function: str, *arguments: Any, gpu: str = "") -> Any:
         raise translate(function, error, gpu=gpu) from error
 
 
-def optional(function: str, *arguments: Any, absent: int = pynvml.NVML_ERROR_NOT_SUPPORTED) -> Any:
+def optional(function: str, *arguments: object, absent: int = pynvml.NVML_ERROR_NOT_SUPPORTED) -> Answer:
     """Like `call`, but None where the driver answers `absent` (NOT_SUPPORTED unless said)."""
     try:
         return _resolve(function)(*arguments)
@@ -73,7 +78,7 @@ def optional(function: str, *arguments: Any, absent: int = pynvml.NVML_ERROR_NOT
         raise translate(function, error) from error
 
 
-def probe(function: str, *arguments: Any) -> Any:
+def probe(function: str, *arguments: object) -> Answer:
     """One query of an enumeration: the answer, None for a hole, or END behind the last."""
     try:
         return optional(function, *arguments)
@@ -83,7 +88,7 @@ def probe(function: str, *arguments: Any) -> Any:
         raise
 
 
-def translate(function: str, error: Any, *, gpu: str = "") -> HamiError:
+def translate(function: str, error: pynvml.NVMLError, *, gpu: str = "") -> HamiError:
     """An nvidia-ml-py error as one of ours."""
     code = int(error.value)
     if code in _NO_DRIVER:
@@ -105,7 +110,7 @@ def text(value: bytes | str) -> str:
     return value if isinstance(value, str) else value.decode(errors="backslashreplace")
 
 
-def placements(device: Any, profile_id: int) -> list[Any]:
+def placements(device: Handle, profile_id: int) -> list[Answer]:
     """The placements that a profile may ever have on a device, occupied or not."""
     count = ctypes.c_uint(0)
     if optional("nvmlDeviceGetGpuInstancePossiblePlacements", device, profile_id, None, ctypes.byref(count)) is None:
@@ -115,7 +120,7 @@ def placements(device: Any, profile_id: int) -> list[Any]:
     return list(array[: count.value])
 
 
-def gpu_instances(device: Any, profile_id: int, most: int) -> list[Any]:
+def gpu_instances(device: Handle, profile_id: int, most: int) -> list[Handle]:
     """Handles of the GPU instances made from a profile; `most` is the profile's maximum."""
     array = (pynvml.c_nvmlGpuInstance_t * (most + _SPARE))()
     count = ctypes.c_uint(0)
@@ -131,7 +136,7 @@ class ComputeProfile(NamedTuple):
     most: int
 
 
-def compute_profiles(gpu_instance: Any) -> tuple[ComputeProfile, ...]:
+def compute_profiles(gpu_instance: Handle) -> tuple[ComputeProfile, ...]:
     """Every compute-instance profile that a GPU instance offers."""
     found = []
     for enum in range(MAX_ENUM):
@@ -143,26 +148,26 @@ def compute_profiles(gpu_instance: Any) -> tuple[ComputeProfile, ...]:
     return tuple(found)
 
 
-def compute_instances(gpu_instance: Any, profiles: Iterable[ComputeProfile]) -> list[Any]:
+def compute_instances(gpu_instance: Handle, profiles: Iterable[ComputeProfile]) -> list[Handle]:
     """Handles of every compute instance in a GPU instance that offers these profiles."""
     found = [each for profile in profiles for each in _compute_instances(gpu_instance, profile)]
     # One compute instance may answer to two profiles of the same id.
     return list({ctypes.cast(each, ctypes.c_void_p).value: each for each in found}.values())
 
 
-def _compute_instances(gpu_instance: Any, profile: ComputeProfile) -> list[Any]:
+def _compute_instances(gpu_instance: Handle, profile: ComputeProfile) -> list[Handle]:
     array = (pynvml.c_nvmlComputeInstance_t * (profile.most + _SPARE))()
     count = ctypes.c_uint(0)
     call("nvmlGpuInstanceGetComputeInstances", gpu_instance, profile.id, array, ctypes.byref(count))
     return list(array[: count.value])
 
 
-def compute_instance_id(compute_instance: Any) -> int:
+def compute_instance_id(compute_instance: Handle) -> int:
     """The id of a compute instance within its GPU instance."""
     return int(call("nvmlComputeInstanceGetInfo_v2", compute_instance).id)
 
 
-def whole_compute_profile(gpu_instance: Any, slices: int) -> int:
+def whole_compute_profile(gpu_instance: Handle, slices: int) -> int:
     """The id of the compute-instance profile that spans a GPU instance of so many compute slices."""
     for profile in compute_profiles(gpu_instance):
         if profile.slices == slices:
@@ -174,27 +179,29 @@ def whole_compute_profile(gpu_instance: Any, slices: int) -> int:
     )
 
 
-def create_gpu_instance(device: Any, profile_id: int, start: int, size: int, *, gpu: str) -> Any:
+def create_gpu_instance(device: Handle, profile_id: int, start: int, size: int, *, gpu: str) -> Handle:
     """A GPU instance at exactly this placement."""
     # By reference: the binding passes on what it is given, and a structure by value crashes the process.
     placement = ctypes.byref(pynvml.c_nvmlGpuInstancePlacement_t(start, size))
     return call("nvmlDeviceCreateGpuInstanceWithPlacement", device, profile_id, placement, gpu=gpu)
 
 
-def processes(device: Any) -> list[Any] | None:
+def processes(device: Handle) -> list[Answer] | None:
     """Every process that the driver reports on a device and its instances; None if it does not tell."""
-    found: list[Any] = []
-    told = False
+    found: list[Answer] = []
+    answered = False
     for function in _PROCESS_LISTS:
         answer = optional(function, device)
-        told = told or answer is not None
+        answered = answered or answer is not None
         found.extend(answer or ())
-    return found if told else None
+    return found if answered else None
 
 
-def _resolve(function: str) -> Any:
+def _resolve(function: str) -> Callable[..., Answer]:
     """The binding of a C function; nvidia-ml-py leaves the version off where it has only one."""
-    found = getattr(pynvml, function, None) or getattr(pynvml, function.rsplit("_v", 1)[0], None)
+    found: Callable[..., Answer] | None = getattr(pynvml, function, None) or getattr(
+        pynvml, function.rsplit("_v", 1)[0], None
+    )
     if found is None:
         raise NvmlFailed(function, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND, "not in this nvidia-ml-py")
     return found

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 
 from msgspec import Struct
 
-from hamid.node.fresh import Fresh
+from hamid.node.single_flight import SingleFlight
 
 _NODES = "nvidia"
 
@@ -24,7 +24,7 @@ class DeviceHolders:
 
     def __init__(self, proc: str = "/proc") -> None:
         self._proc = proc
-        self._fresh = Fresh(self._look)
+        self._flight = SingleFlight(self._look)
 
     def of(self, devices: Collection[int], *, strict: bool) -> str:
         """Who has one of these devices (by number) open, in words, or nothing.
@@ -33,7 +33,7 @@ class DeviceHolders:
         """
         if not devices:
             return ""
-        held = self._fresh.now()
+        held = self._flight.result()
         for number in devices:
             if number in held.by_device:
                 pid, node = held.by_device[number]
@@ -45,7 +45,7 @@ class DeviceHolders:
     def _look(self) -> _Held:
         by_device: dict[int, tuple[str, str]] = {}
         hidden: str | None = None
-        for pid in filter(str.isdigit, os.listdir(self._proc)):  # noqa: PTH208  # as everywhere in this room
+        for pid in filter(str.isdigit, os.listdir(self._proc)):
             try:
                 for number, node in _open_devices(f"{self._proc}/{pid}/fd"):
                     by_device.setdefault(number, (pid, node))
@@ -56,15 +56,15 @@ class DeviceHolders:
 
 def _open_devices(folder: str) -> Iterator[tuple[int, str]]:
     try:
-        names = os.listdir(folder)  # noqa: PTH208  # as above
+        names = os.listdir(folder)
     except (FileNotFoundError, ProcessLookupError):
         return
     for name in names:
         try:
-            target = os.readlink(f"{folder}/{name}")  # noqa: PTH115  # as everywhere in this room
+            target = os.readlink(f"{folder}/{name}")
             if _NODES not in target:
                 continue
-            status = os.stat(f"{folder}/{name}")  # noqa: PTH116  # as above
+            status = os.stat(f"{folder}/{name}")
         except (FileNotFoundError, ProcessLookupError):
             continue
         if stat.S_ISCHR(status.st_mode):

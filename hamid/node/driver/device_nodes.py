@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Device nodes: of instances /dev/nvidia-caps/nvidia-capN, and those of the GPU without which no container can use it.
 
-The driver only names them in /proc; somebody must make them. On a real node that is nvidia-modprobe where there is one,
-else mknod. After a boot /dev/nvidia-uvm is missing until the first CUDA program has run on the host.
+The driver only names them in /proc; another program must create them. On a real node that is nvidia-modprobe where
+there is one, else mknod. After a boot /dev/nvidia-uvm is missing until the first CUDA program has run on the host.
 """
 
 import contextlib
@@ -48,8 +48,8 @@ def of_instance(paths: Paths, gpu_minor: int | None, gi_id: int, ci_id: int | No
         name = f"{CAPABILITIES}/nvidia-cap{wanted[0]}"
         problem = problem or _ensure(paths, file, name, os.makedev(major, wanted[0]), wanted[1])
         nodes += _present(paths, [name])
-    told = f"device nodes below {paths.under(CAPABILITIES)} were not made: {problem}" if problem else ""
-    return InstanceNodes(tuple(nodes), told)
+    message = f"device nodes below {paths.under(CAPABILITIES)} were not made: {problem}" if problem else ""
+    return InstanceNodes(tuple(nodes), message)
 
 
 def ensure(paths: Paths, gpu_minor: int | None, gi_id: int, ci_id: int | None) -> str:
@@ -109,7 +109,7 @@ def _present(paths: Paths, names: list[str]) -> tuple[DeviceNode, ...]:
     return tuple(
         DeviceNode(container_path=name, host_path=paths.under(name))
         for name in names
-        if os.path.exists(paths.under(name))  # noqa: PTH110  # pathlib costs start-up
+        if os.path.exists(paths.under(name))
     )
 
 
@@ -134,7 +134,7 @@ def _ensure(paths: Paths, file: str, name: str, device: int, mode: int) -> str:
 def _read(paths: Paths, file: str) -> tuple[int, int] | None:
     """Minor number and mode of a capability, or None where the driver does not say."""
     try:
-        with open(paths.under(file), encoding="ascii") as opened:  # noqa: PTH123  # pathlib costs start-up
+        with open(paths.under(file), encoding="ascii") as opened:
             pairs = dict(line.split(":", 1) for line in opened if ":" in line)
         return int(pairs["DeviceFileMinor"]), int(pairs["DeviceFileMode"]) & 0o777
     except (OSError, KeyError, ValueError):
@@ -143,11 +143,11 @@ def _read(paths: Paths, file: str) -> tuple[int, int] | None:
 
 def _major(paths: Paths, names: tuple[str, ...]) -> int | None:
     try:
-        with open(paths.under("/proc/devices"), encoding="ascii") as opened:  # noqa: PTH123  # as above
+        with open(paths.under("/proc/devices"), encoding="ascii") as opened:
             words = [line.split() for line in opened]
     except OSError:
         return None
-    return next((int(pair[0]) for pair in words if len(pair) == 2 and pair[1] in names), None)  # noqa: PLR2004
+    return next((int(number) for number, *rest in filter(None, words) if len(rest) == 1 and rest[0] in names), None)
 
 
 def _is_there(path: str, device: int) -> bool:
@@ -170,9 +170,10 @@ def _modprobe(*options: str) -> bool:
 
 def _make(path: str, mode: int, device: int) -> None:
     folder, name = os.path.split(path)
-    os.makedirs(folder, mode=0o755, exist_ok=True)  # noqa: PTH103  # pathlib costs start-up
+    os.makedirs(folder, mode=0o755, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
+        # Not `replace_file`: a device node has no content to write or flush; only its name must appear at once.
         # What stands there is no node of this device: a left-over of another boot.
         # GPUs' workers make the common ones at the same time.
         temporary = f"{name}.{os.getpid()}.{threading.get_ident()}.new"

@@ -2,7 +2,7 @@
 """The driver's events about GPUs that fail (NVML manual, "Event Handling Methods")."""
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from hamid.core.errors import NvmlFailed
 from hamid.core.hardware.health import EventKind, HealthEvent
@@ -46,8 +46,8 @@ class HealthWatch:
         calls.call("nvmlEventSetFree", self._set)
 
 
-def _uuid(event: Any) -> str:
-    """The GPU of an event; a driver that cannot name it any more means every one."""
+def _uuid(event: calls.Answer) -> str:
+    """The GPU of an event; a lost GPU has no name, and the event then means every GPU."""
     try:
         return calls.text(calls.call("nvmlDeviceGetUUID", event.device))
     except NvmlFailed as error:

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What changes the driver's state, one NVML mutation a function.
 
-The law: no handle outlives a function, since a change of MIG mode makes every one invalid; each function finds its
+No handle outlives a function, since a change of MIG mode makes every one invalid; each function finds its
 GPU by index and checks the uuid, and its instance by profile and start. Nothing here decides whether it may.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 from hamid.core.errors import NodeError, NvmlFailed
 from hamid.core.hardware.profile import Placement
@@ -59,7 +58,7 @@ def destroy_gpu_instance(gpu_uuid: str, index: int, profile_id: int, start: int)
     calls.call("nvmlGpuInstanceDestroy", instance, gpu=gpu)
 
 
-def _device(gpu_uuid: str, index: int) -> tuple[Any, str]:
+def _device(gpu_uuid: str, index: int) -> tuple[calls.Handle, str]:
     """The GPU's handle and what to call it; indices may have moved since the plan was made."""
     for each in _indices(index):
         device = calls.call("nvmlDeviceGetHandleByIndex_v2", each, gpu=f"GPU {each}")
@@ -73,7 +72,7 @@ def _indices(first: int) -> Iterator[int]:
     yield from (index for index in range(nvml.count()) if index != first)
 
 
-def _instance(gpu_uuid: str, index: int, profile_id: int, start: int) -> tuple[Any, str]:
+def _instance(gpu_uuid: str, index: int, profile_id: int, start: int) -> tuple[calls.Handle, str]:
     device, gpu = _device(gpu_uuid, index)
     for each in calls.gpu_instances(device, profile_id, _MOST_INSTANCES):
         if calls.call("nvmlGpuInstanceGetInfo", each, gpu=gpu).placement.start == start:

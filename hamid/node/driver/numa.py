@@ -12,7 +12,7 @@ def node_of(paths: Paths, pci_bus_id: str | None) -> int | None:
     # NVML writes an eight-digit domain, the kernel one of four digits.
     path = paths.under(f"/sys/bus/pci/devices/{domain[-4:]}:{rest}/numa_node")
     try:
-        with open(path, encoding="ascii") as file:  # noqa: PTH123  # as everywhere in this room
+        with open(path, encoding="ascii") as file:
             node = int(file.read())
     except (OSError, ValueError):
         return None

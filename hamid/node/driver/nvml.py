@@ -7,7 +7,6 @@ translation of errors are in hamid.node.driver.calls.
 """
 
 from collections import defaultdict
-from typing import Any
 
 from hamid.core.errors import GpuLost, NvmlFailed
 from hamid.core.hardware.gpu import Gpu, Health, Holder, Instance, Load
@@ -16,7 +15,7 @@ from hamid.node.driver import calls as nvml
 from hamid.node.driver import profiles as profile_queries
 from hamid.node.system.processes import process_name
 
-# An instance may vanish between two calls of one walk; a walk that met that is begun anew this often.
+# An instance may vanish between two calls of one walk; such a walk is repeated this often.
 _WALKS = 3
 
 
@@ -47,7 +46,7 @@ def gpu(index: int) -> Gpu:
         return Gpu(index=index, uuid=uuid, health=health, note=error.message)
 
 
-def _read_gpu(index: int, uuid: str, handle: Any) -> Gpu:
+def _read_gpu(index: int, uuid: str, handle: nvml.Handle) -> Gpu:
     for walk in range(_WALKS):
         try:
             return _walk_gpu(index, uuid, handle)
@@ -69,7 +68,7 @@ def load(index: int) -> Load:
     )
 
 
-def _walk_gpu(index: int, uuid: str, handle: Any) -> Gpu:
+def _walk_gpu(index: int, uuid: str, handle: nvml.Handle) -> Gpu:
     mode = nvml.optional("nvmlDeviceGetMigMode", handle)
     memory = nvml.optional("nvmlDeviceGetMemoryInfo", handle)
     pci = nvml.optional("nvmlDeviceGetPciInfo_v3", handle)
@@ -95,7 +94,7 @@ def _walk_gpu(index: int, uuid: str, handle: Any) -> Gpu:
 
 
 def _instances(
-    uuid: str, handle: Any, profiles: tuple[Profile, ...], holders: dict[tuple[int, int], list[Holder]] | None
+    uuid: str, handle: nvml.Handle, profiles: tuple[Profile, ...], holders: dict[tuple[int, int], list[Holder]] | None
 ) -> tuple[Instance, ...]:
     devices = _mig_devices(handle)
     found = [
@@ -108,7 +107,7 @@ def _instances(
 
 def _instance(
     uuid: str,
-    gpu_instance: Any,
+    gpu_instance: nvml.Handle,
     profile: Profile,
     devices: dict[tuple[int, int], tuple[int, str]],
     holders: dict[tuple[int, int], list[Holder]] | None,
@@ -135,7 +134,7 @@ def _instance(
     )
 
 
-def _mig_devices(handle: Any) -> dict[tuple[int, int], tuple[int, str]]:
+def _mig_devices(handle: nvml.Handle) -> dict[tuple[int, int], tuple[int, str]]:
     """MIG index and uuid by (GPU instance id, compute instance id); indices have holes."""
     devices = {}
     for index in range(nvml.call("nvmlDeviceGetMaxMigDeviceCount", handle)):
@@ -150,7 +149,7 @@ def _mig_devices(handle: Any) -> dict[tuple[int, int], tuple[int, str]]:
     return devices
 
 
-def _holders(handle: Any) -> dict[tuple[int, int], list[Holder]] | None:
+def _holders(handle: nvml.Handle) -> dict[tuple[int, int], list[Holder]] | None:
     """Processes by (GPU instance id, compute instance id), asked of the parent; None if the driver does not tell."""
     processes = nvml.processes(handle)
     if processes is None:

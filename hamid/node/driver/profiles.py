@@ -5,14 +5,12 @@ It does not change while the driver is loaded, and asking would be most of a rea
 puts nothing back: what it brings belongs to the driver that it was asked of.
 """
 
-from typing import Any
-
 from hamid.core.hardware.profile import Engines, Placement, Profile
 from hamid.node.driver import calls as nvml
 
 
 class _Known:
-    """What one start of the driver told."""
+    """What the driver said since it was last loaded."""
 
     def __init__(self) -> None:
         # By UUID and MIG mode, since a driver may tell only while the mode is on.
@@ -25,12 +23,12 @@ _known = _Known()
 
 
 def forget() -> None:
-    """The driver was started anew, perhaps another version."""
-    global _known  # noqa: PLW0603  # NVML itself is one for the process
+    """Forget everything: the driver was loaded again, perhaps in another version."""
+    global _known
     _known = _Known()
 
 
-def of_gpu(uuid: str, device: Any, *, enabled: bool) -> tuple[Profile, ...]:
+def of_gpu(uuid: str, device: nvml.Handle, *, enabled: bool) -> tuple[Profile, ...]:
     """The GPU-instance profiles of a device in this MIG mode, with the placements that each may ever have."""
     known = _known.profiles
     found = known.get((uuid, enabled)) or _profiles(device)
@@ -38,7 +36,7 @@ def of_gpu(uuid: str, device: Any, *, enabled: bool) -> tuple[Profile, ...]:
     return found
 
 
-def of_instance(uuid: str, profile_id: int, gpu_instance: Any) -> tuple[nvml.ComputeProfile, ...]:
+def of_instance(uuid: str, profile_id: int, gpu_instance: nvml.Handle) -> tuple[nvml.ComputeProfile, ...]:
     """The compute-instance profiles that a GPU instance of this profile offers."""
     known = _known.compute
     found = known.get((uuid, profile_id)) or nvml.compute_profiles(gpu_instance)
@@ -46,7 +44,7 @@ def of_instance(uuid: str, profile_id: int, gpu_instance: Any) -> tuple[nvml.Com
     return found
 
 
-def _profiles(handle: Any) -> tuple[Profile, ...]:
+def _profiles(handle: nvml.Handle) -> tuple[Profile, ...]:
     """All profiles: NVML asks to count up the query enum until INVALID_ARGUMENT; NOT_SUPPORTED is a hole."""
     found = []
     for enum in range(nvml.MAX_ENUM):
@@ -59,7 +57,7 @@ def _profiles(handle: Any) -> tuple[Profile, ...]:
     return tuple(found)
 
 
-def _profile(info: Any, placements: tuple[Placement, ...]) -> Profile:
+def _profile(info: nvml.Answer, placements: tuple[Placement, ...]) -> Profile:
     return Profile(
         # nvidia-smi prints the name with a leading "MIG " on devices only; the profile's own name is bare.
         name=nvml.text(info.name).removeprefix("MIG "),
@@ -74,6 +72,6 @@ def _profile(info: Any, placements: tuple[Placement, ...]) -> Profile:
     )
 
 
-def _placements(handle: Any, profile_id: int) -> tuple[Placement, ...]:
+def _placements(handle: nvml.Handle, profile_id: int) -> tuple[Placement, ...]:
     raw = nvml.placements(handle, profile_id)
     return tuple(sorted(Placement(start=place.start, size=place.size) for place in raw))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that change together: made ready beside their destinations, then published, or all as it was before.
+"""Files that change together: written beside their destinations, then all published, or none.
 
-The law: the first rename comes after the last byte is on disk, and whatever fails after it is taken back.
+The first rename comes after the last byte is on disk; if a later step fails, what was published is taken back.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
+from hamid.node.files.replace import prepare
 from hamid.node.files.tree import Tree
 
 _T = TypeVar("_T")
@@ -25,7 +26,7 @@ class _Staged:
         self.temporary = temporary
         self.descriptor = descriptor
         self.published = False
-        # The temporary second name of what stood there: None for nothing, empty when it could have none.
+        # The temporary second name of the previous file: None without one, empty when it can have none.
         self.former: str | None = None
 
 
@@ -65,14 +66,11 @@ class Staging:
     def write(self, path: str, mode: int, fill: Callable[[int], _T]) -> _T:
         """A file is made ready; `fill` writes its content to a descriptor, and its answer is passed on."""
         folder, _ = self._tree.place(path)
-        temporary, descriptor = folder.temporary()
+        owner = (0, 0) if os.geteuid() == 0 else None
+        temporary, descriptor, answer = prepare(folder, fill, mode=mode, owner=owner)
         staged = _Staged(path, temporary, descriptor)
         self._staged.append(staged)
         self._open.append(staged)
-        answer = fill(descriptor)
-        if os.geteuid() == 0:
-            self._calls(os.fchown, descriptor, 0, 0)
-        self._calls(os.fchmod, descriptor, mode)
         # Starts the writing to disk now, so that the fsync of all waits once.
         self._calls(os.posix_fadvise, descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         if len(self._open) >= _OPEN_FILES:
@@ -80,7 +78,7 @@ class Staging:
         return answer
 
     def set_mode(self, path: str, mode: int) -> None:
-        """A file that stands there gets its permissions."""
+        """An existing file gets these permissions."""
         folder, name = self._tree.place(path)
         status = folder.status(name)
         if status is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Directories and files that nobody can swap under us: opened one by one, never through a link.
+"""Directories and files that cannot be swapped under us: opened one by one, never through a link.
 
 Every operation goes through one `Calls` object, which is where a test counts, fails or kills.
 """
@@ -51,7 +51,7 @@ def explain(error: OSError, path: str) -> HamiError:
 
 
 def trusted(status: os.stat_result) -> bool:
-    """True for a file that nobody but root and us can write to."""
+    """True for a file that only root and we can write to."""
     return status.st_uid in {0, os.geteuid()} and not status.st_mode & _OTHERS_WRITE
 
 
@@ -80,7 +80,7 @@ class Folder:
         self.calls(os.close, self.descriptor)
 
     def status(self, name: str) -> os.stat_result | None:
-        """What stands at the name, None for nothing."""
+        """What is at the name, None for nothing."""
         try:
             return self._do(os.stat, name, dir_fd=self.descriptor, follow_symlinks=False)
         except FileNotFoundError:
@@ -104,11 +104,11 @@ class Folder:
         return descriptor
 
     def read(self, name: str) -> bytes | None:
-        """The whole file, None when nothing, or something that we do not trust, stands there."""
+        """The whole file, None when there is nothing, or something that we do not trust."""
         try:
             descriptor = self._do(os.open, name, OPEN_FILE, dir_fd=self.descriptor)
         except OSError as error:
-            # A link, a socket, a pipe that nobody writes to.
+            # A link, a socket, a pipe without a writer.
             if error.errno in {errno.ENOENT, errno.ELOOP, errno.ENXIO}:
                 return None
             raise
@@ -121,7 +121,7 @@ class Folder:
             self.calls(os.close, descriptor)
 
     def folder(self, name: str) -> "Folder":
-        """A directory in this one; raises UnsafePath when a link or a file stands there."""
+        """A directory in this one; raises UnsafePath for a link or a file."""
         try:
             descriptor = self._do(os.open, name, OPEN_FOLDER, dir_fd=self.descriptor)
         except NotADirectoryError as error:
@@ -139,17 +139,17 @@ class Folder:
         inner.close()
         return True
 
-    def temporary(self) -> tuple[str, int]:
+    def temporary(self, mode: int = 0o600) -> tuple[str, int]:
         """A new empty file of an unused name, open for writing."""
         while True:
             name = TEMPORARY + os.urandom(8).hex()
             try:
-                return name, self._do(os.open, name, _CREATE, 0o600, dir_fd=self.descriptor)
+                return name, self._do(os.open, name, _CREATE, mode, dir_fd=self.descriptor)
             except FileExistsError:
                 continue
 
     def keep(self, name: str) -> str | None:
-        """A second, temporary name for what stands there: None when nothing does, empty when it can have none."""
+        """A second, temporary name for the file: None when there is none, empty when it can have no second name."""
         second = TEMPORARY + os.urandom(8).hex()
         here = self.descriptor
         try:
@@ -163,7 +163,7 @@ class Folder:
         return second
 
     def rename(self, source: str, target: str) -> None:
-        """The file gets the other name, whatever stood there."""
+        """The file gets the other name and replaces what had it."""
         self._do(os.rename, source, target, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
 
     def unlink(self, name: str) -> None:

@@ -7,12 +7,17 @@ restarted kubelet is found at once.
 
 import os
 import socket
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import grpc
 
 from hamid.core.errors import KubeletFailed
 from hamid.node.kubelet.api import deviceplugin_pb2, podresources_v1_pb2, podresources_v1alpha1_pb2
+
+# Neither grpc nor the generated protobuf classes have types; every untyped value of theirs is named by one of these.
+Message: TypeAlias = Any
+MessageModule: TypeAlias = Any
+Channel: TypeAlias = Any
 
 PLUGIN_VERSION: Final = "v1beta1"
 # A node of 16 GPUs and 110 pods answers with less than 200 KiB.
@@ -43,12 +48,6 @@ def listens(path: str) -> bool:
     return True
 
 
-def plugin_options(path: str, timeout_seconds: float) -> Any:
-    """The DevicePluginOptions of the plugin on this socket. Raises KubeletFailed."""
-    method = "/v1beta1.DevicePlugin/GetDevicePluginOptions"
-    return _call(path, method, _EMPTY(), deviceplugin_pb2.DevicePluginOptions, timeout_seconds)
-
-
 def advertised_ids(path: str, timeout_seconds: float) -> list[str]:
     """The first list of device ids of the plugin on this socket. Raises KubeletFailed."""
     answer = deviceplugin_pb2.ListAndWatchResponse
@@ -67,7 +66,7 @@ def advertised_ids(path: str, timeout_seconds: float) -> list[str]:
     return [device.ID for device in first.devices] if first is not None else []
 
 
-def pod_resources(path: str, timeout_seconds: float) -> Any:
+def pod_resources(path: str, timeout_seconds: float) -> Message:
     """ListPodResourcesResponse of v1, or of v1alpha1 where kubelet knows only that. Raises KubeletFailed."""
     try:
         return _list(path, "v1", podresources_v1_pb2, timeout_seconds)
@@ -77,18 +76,18 @@ def pod_resources(path: str, timeout_seconds: float) -> Any:
     return _list(path, "v1alpha1", podresources_v1alpha1_pb2, timeout_seconds)
 
 
-def _list(path: str, version: str, module: Any, timeout_seconds: float) -> Any:
+def _list(path: str, version: str, module: MessageModule, timeout_seconds: float) -> Message:
     method = f"/{version}.PodResourcesLister/List"
     return _call(path, method, module.ListPodResourcesRequest(), module.ListPodResourcesResponse, timeout_seconds)
 
 
-def _channel(path: str) -> Any:
+def _channel(path: str) -> Channel:
     if len(os.fsencode(path)) > MAX_SOCKET_PATH:
         raise KubeletFailed(f"the path of socket '{path}' is longer than {MAX_SOCKET_PATH} bytes")
     return grpc.insecure_channel(f"unix:{path}", options=OPTIONS)
 
 
-def _call(path: str, method: str, request: Any, answer: Any, timeout_seconds: float) -> Any:
+def _call(path: str, method: str, request: Message, answer: type[Message], timeout_seconds: float) -> Message:
     with _channel(path) as channel:
         call = channel.unary_unary(
             method, request_serializer=type(request).SerializeToString, response_deserializer=answer.FromString
@@ -99,7 +98,7 @@ def _call(path: str, method: str, request: Any, answer: Any, timeout_seconds: fl
             raise _failed(path, error) from error
 
 
-def _failed(path: str, error: Any) -> KubeletFailed:
+def _failed(path: str, error: grpc.RpcError) -> KubeletFailed:
     code = error.code()
     text = str(error.details() or "").splitlines()
     said = f": {text[0][:200]}" if text else ""

@@ -2,13 +2,13 @@
 """Which container holds which device ids, by kubelet's pod-resources socket (v1, and v1alpha1 of old kubelets)."""
 
 import os
-from typing import Any, Final
+from typing import Final
 
 from hamid.core.errors import KubeletFailed
 from hamid.core.pods.pods import Holding, HoldingList
-from hamid.node.fresh import Fresh
-from hamid.node.kubelet.grpc import pod_resources
+from hamid.node.kubelet.grpc import Message, pod_resources
 from hamid.node.kubelet.pod_source import kubelet_age_seconds
+from hamid.node.single_flight import SingleFlight
 
 _TIMEOUT_SECONDS: Final = 2.0
 
@@ -16,18 +16,18 @@ _TIMEOUT_SECONDS: Final = 2.0
 class KubeletHoldings:
     """Asks kubelet; complete once it has been up for `settle_seconds`, since it lists only pods that it met again.
 
-    No answer is older than the question; many questions at once are few (see Fresh).
+    No answer is older than the question; concurrent questions share one (see SingleFlight).
     """
 
     def __init__(self, kubelet_dir: str, settle_seconds: float) -> None:
         self._kubelet_dir = kubelet_dir
-        self._socket = os.path.join(kubelet_dir, "pod-resources", "kubelet.sock")  # noqa: PTH118
+        self._socket = os.path.join(kubelet_dir, "pod-resources", "kubelet.sock")
         self._settle_seconds = settle_seconds
-        self._fresh = Fresh(self._ask)
+        self._flight = SingleFlight(self._ask)
 
     def holdings(self) -> HoldingList:
         """The holdings of now."""
-        return self._fresh.now()
+        return self._flight.result()
 
     def _ask(self) -> HoldingList:
         age = kubelet_age_seconds(self._kubelet_dir)
@@ -40,7 +40,7 @@ class KubeletHoldings:
         return HoldingList(holdings=_holdings(answer), complete=settled, problem=problem)
 
 
-def _holdings(answer: Any) -> tuple[Holding, ...]:
+def _holdings(answer: Message) -> tuple[Holding, ...]:
     found: dict[tuple[str, str, str, str], list[str]] = {}
     for pod in answer.pod_resources:
         for container in pod.containers:

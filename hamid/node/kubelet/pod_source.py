@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the pods of this node are read: a file, or kubelet's own `/pods`.
 
-An answer that may lack pods says so; the law is that nobody concludes from it that a pod is gone. So does every answer
-while kubelet has not been up for long: it lists first the pods that it has met again.
+An answer that may lack pods is marked incomplete, and an incomplete answer never proves that a pod is gone. While
+kubelet has not been up for long, every answer is incomplete: at first it lists only pods that it has met again.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ def pod_source(config: Config, kubelet_dir: str) -> PodSource:
 def kubelet_age_seconds(kubelet_dir: str, clock: Callable[[], float] = time.time) -> float | None:
     """How long ago kubelet made its registration socket, which it does at every start; None without one."""
     try:
-        status = os.lstat(os.path.join(kubelet_dir, "device-plugins", "kubelet.sock"))  # noqa: PTH118
+        status = os.lstat(os.path.join(kubelet_dir, "device-plugins", "kubelet.sock"))
     except OSError:
         return None
     return max(clock() - status.st_ctime, 0.0) if stat.S_ISSOCK(status.st_mode) else None
@@ -76,7 +76,7 @@ class Settled:
 
 
 class FilePods:
-    """A PodList in a file that somebody keeps; it is read whenever it changed."""
+    """A PodList in a file that another program maintains; it is read whenever it changed."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -95,7 +95,7 @@ class FilePods:
                     return known[1]
                 if not stat.S_ISREG(status.st_mode):
                     return _nothing(f"'{self._path}' is no regular file")
-                with open(descriptor, "rb", closefd=False) as file:  # it is open already
+                with open(descriptor, "rb", closefd=False) as file:
                     data = file.read(_MAX_BYTES + 1)
         except OSError as error:
             return _nothing(f"cannot read '{self._path}': {error.strerror}")
@@ -155,7 +155,7 @@ class KubeletPods:
         plain = socket.create_connection((connection.host, connection.port), self._timeout_seconds)
         connection.sock = deadline.socket = plain
         if trust is not None:
-            # The handshake waits only once the deadline knows whom to end.
+            # The deadline must know the socket before the handshake can block.
             wrapped = trust.wrap_socket(plain, server_hostname=connection.host, do_handshake_on_connect=False)
             connection.sock = deadline.socket = wrapped
             wrapped.do_handshake()
@@ -193,7 +193,7 @@ def _context(config: Config) -> ssl.SSLContext:
 def _identity(path: str) -> tuple[int, ...] | None:
     """What tells one state of a file from another; None for no file, whose reading says why."""
     try:
-        status = os.stat(path)  # noqa: PTH116  # a name from configuration
+        status = os.stat(path)
     except OSError:
         return None
     return _state_of(status)
@@ -205,7 +205,7 @@ def _state_of(status: os.stat_result) -> tuple[int, ...]:
 
 def _token(path: str) -> str:
     """The token in a file; raises OSError or ValueError, in whose words nothing of the token is."""
-    with open(path, "rb") as file:  # noqa: PTH123  # a name from configuration
+    with open(path, "rb") as file:
         token = file.read(_MAX_TOKEN_BYTES + 1).strip()
     if not token or len(token) > _MAX_TOKEN_BYTES or not all(_SPACE < each < _DELETE for each in token):
         raise ValueError(f"'{path}' holds no token: one word of printable ASCII, {_MAX_TOKEN_BYTES} bytes at most")

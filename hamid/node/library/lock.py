@@ -52,7 +52,7 @@ class Lock:
         if self._claimed:
             return True
         write_all(self._calls, self._descriptor, b"at work\n")
-        # Ours before it is made, so that whatever fails on the way is cleared away at release.
+        # Set before the claim is made, so that release clears it away after an error on the way.
         self._claimed = True
         # A left-over of a dead owner serves as ours.
         if not self._store.make_folder(_CLAIM) and not self.interrupted:
@@ -151,20 +151,20 @@ class Lock:
 
 def _is_stale(owner: str, age: float) -> bool:
     """True when the owner cannot be at work: we hold the flock, so that one that used it is dead."""
-    words = owner.split()
-    if len(words) != 4:  # noqa: PLR2004  # flock|mkdir, pid, start, namespace
-        return age > _NAMELESS_STALE_SECONDS
-    if words[0] == "flock":
-        return True
-    if words[3] != _namespace():
-        return age > _FOREIGN_STALE_SECONDS
-    return " ".join(words[1:]) != _identity(words[1])
+    match owner.split():
+        case ["flock", _, _, _]:
+            return True
+        case [_, _, _, namespace] if namespace != _namespace():
+            return age > _FOREIGN_STALE_SECONDS
+        case [_, pid, start, namespace]:
+            return f"{pid} {start} {namespace}" != _identity(pid)
+    return age > _NAMELESS_STALE_SECONDS
 
 
 def _identity(pid: int | str) -> str:
     """`PID START PIDNS` of a process, which no later process has; empty fields when it is gone."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123  # costs start-up
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             start = file.read().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         start = ""
@@ -172,4 +172,4 @@ def _identity(pid: int | str) -> str:
 
 
 def _namespace() -> str:
-    return os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # costs start-up
+    return os.readlink("/proc/self/ns/pid")

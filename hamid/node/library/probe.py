@@ -7,10 +7,12 @@ Finds its functions as NVIDIA's runtime library does: dlopen, dlsym of cuGetProc
 import ctypes
 import json
 import sys
-from typing import Any, Final
+from typing import Final
 
 _VERSION: Final = 12_000
 _MIB: Final = 1 << 20
+# The exit status when there is no libcuda.so.1 for a client.
+NO_DRIVER: Final = 3
 
 
 class _Info(ctypes.Structure):
@@ -36,7 +38,7 @@ class _Driver:
         look_up(name.encode(), ctypes.byref(found), _VERSION, ctypes.c_uint64(0), ctypes.byref(status))
         return found.value or 0
 
-    def call(self, name: str, *arguments: Any) -> int:
+    def call(self, name: str, *arguments: object) -> int:
         address = self.address(name)
         return int(ctypes.CFUNCTYPE(ctypes.c_int)(address)(*arguments)) if address else 500
 
@@ -47,9 +49,8 @@ class _Driver:
         return (info.file or b"").decode(errors="replace")
 
 
-def probe(limit_mib: int) -> dict[str, Any]:
+def probe(driver: _Driver, limit_mib: int) -> dict[str, object]:
     """What a container with this limit sees: codes of CUDA, MiB of the views."""
-    driver = _Driver()
     context, pointer = ctypes.c_void_p(), ctypes.c_uint64()
     begun = [
         driver.call("cuInit", 0),
@@ -72,5 +73,16 @@ def probe(limit_mib: int) -> dict[str, Any]:
     }
 
 
+def main(limit_mib: int) -> int:
+    """Print what a container would see; the exit status."""
+    try:
+        driver = _Driver()
+    except OSError as error:
+        sys.stderr.write(f"OSError: {error}\n")
+        return NO_DRIVER
+    sys.stdout.write(json.dumps(probe(driver, limit_mib)))
+    return 0
+
+
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(probe(int(sys.argv[1]))))
+    sys.exit(main(int(sys.argv[1])))

@@ -48,7 +48,7 @@ def is_held(path: str, slot: int) -> bool | None:
 
     A process that closed its files holds none and may live all the same; one that is foreign never holds any.
     """
-    import fcntl  # noqa: PLC0415  # costs start-up, and most readers do not ask
+    import fcntl  # costs start-up, and most readers do not ask
 
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -67,7 +67,7 @@ def is_held(path: str, slot: int) -> bool | None:
 def find_regions(folder: str) -> tuple[str, ...]:
     """The region files of a container's directory, as HAMi's monitor finds them: `*.cache`."""
     try:
-        names = sorted(os.listdir(folder))  # noqa: PTH208
+        names = sorted(os.listdir(folder))
     except OSError:
         return ()
-    return tuple(os.path.join(folder, name) for name in names if name.endswith(".cache"))[:_MOST_FILES]  # noqa: PTH118
+    return tuple(os.path.join(folder, name) for name in names if name.endswith(".cache"))[:_MOST_FILES]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known of files without reading them again: the stat-cache, and how a file's content is read for it.
 
-The law: a digest is believed only for a file whose device, inode, size and times are those of the reading, and whose
+A digest is believed only for a file whose device, inode, size and times are those of the reading, and whose
 last change lies at least one tick of the kernel's clock before it, so that no later write can look the same.
 """
 
@@ -28,12 +28,12 @@ _CLOCK_REALTIME_COARSE = 5
 _LONGEST_TICK_SECONDS = 0.05
 
 
-class SourceChanged(Exception):  # noqa: N818  # a signal to start again, not an outcome
-    """A file changed while it was read."""
+class SourceChangedError(Exception):
+    """A file changed while it was read: the signal to start again, not an outcome."""
 
 
 class FileFacts(Struct, array_like=True):
-    """What was found in a file: its digest, and whether it is a library (None when nobody asked)."""
+    """What was found in a file: its digest, and whether it is a library (None when not yet checked)."""
 
     md5: str = ""
     sha256: str = ""
@@ -98,7 +98,7 @@ class StatCache:
         self._remember(status, FileFacts(digest.md5, digest.sha256, seen.problem if seen else None))
 
     def digest(self, folder: Folder, name: str, status: os.stat_result) -> Digest:
-        """What the file at the name holds; raises SourceChanged when it is not the file of `status` throughout."""
+        """What the file at the name holds; raises SourceChangedError when it is not the file of `status` throughout."""
         seen = self._lookup(status)
         if seen is None or not seen.sha256:
             found = self._read(folder, name, status)
@@ -144,19 +144,19 @@ def _parse(data: bytes | None) -> dict[str, FileFacts]:
 
 
 def open_unchanged(folder: Folder, name: str, status: os.stat_result) -> int:
-    """The file of `status` for reading; raises SourceChanged when another stands there."""
+    """The file of `status` for reading; raises SourceChangedError when another file is there."""
     try:
         descriptor = folder.open(name)
     except FileNotFoundError as error:
-        raise SourceChanged from error
+        raise SourceChangedError from error
     if identity(folder.calls(os.fstat, descriptor)) != identity(status):
         folder.calls(os.close, descriptor)
-        raise SourceChanged
+        raise SourceChangedError
     return descriptor
 
 
 def digest_of(calls: Calls, descriptor: int, status: os.stat_result) -> Digest:
-    """The digest of an open file; raises SourceChanged when it changes meanwhile."""
+    """The digest of an open file; raises SourceChangedError when it changes meanwhile."""
     # MD5 serves change detection alone, as in HAMi.
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     for chunk in _chunks(calls, descriptor, status):
@@ -166,7 +166,7 @@ def digest_of(calls: Calls, descriptor: int, status: os.stat_result) -> Digest:
 
 
 def copy(calls: Calls, descriptor: int, status: os.stat_result, target: int) -> Digest:
-    """Copy an open file to `target`; the digest of what was written. Raises SourceChanged when it changes meanwhile."""
+    """Copy an open file to `target` and return its digest. Raises SourceChangedError on a change meanwhile."""
     sha256 = hashlib.sha256()
     for chunk in _chunks(calls, descriptor, status):
         write_all(calls, target, chunk)
@@ -175,7 +175,7 @@ def copy(calls: Calls, descriptor: int, status: os.stat_result, target: int) -> 
 
 
 def _chunks(calls: Calls, descriptor: int, status: os.stat_result) -> Iterator[memoryview]:
-    """The content of an open file; raises SourceChanged at its end if it is not what `status` says."""
+    """The content of an open file; raises SourceChangedError at its end if it is not what `status` says."""
     size, buffer = 0, memoryview(bytearray(min(CHUNK, status.st_size + 1)))
     while count := calls(os.readv, descriptor, [buffer]):
         size += count
@@ -183,7 +183,7 @@ def _chunks(calls: Calls, descriptor: int, status: os.stat_result) -> Iterator[m
         if count < len(buffer):
             break
     if size != status.st_size or identity(calls(os.fstat, descriptor)) != identity(status):
-        raise SourceChanged
+        raise SourceChangedError
 
 
 def _library_problem(folder: Folder, name: str, status: os.stat_result, machine: str) -> str:
@@ -192,10 +192,10 @@ def _library_problem(folder: Folder, name: str, status: os.stat_result, machine:
     descriptor = open_unchanged(folder, name, status)
     try:
         settle(status)
-        # Read, not mapped: a file that somebody cuts off meanwhile would kill us.
+        # Read, not mapped: truncating a mapped file would kill this process.
         data = read_all(folder.calls, descriptor, status.st_size)
         if identity(folder.calls(os.fstat, descriptor)) != identity(status):
-            raise SourceChanged
+            raise SourceChangedError
         return library_problem(data, machine)
     finally:
         folder.calls(os.close, descriptor)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A library store on disk: the destination, its lock, its manifest and stat-cache, and what stands in it."""
+"""A library store on disk: the destination, its lock, manifest, stat-cache and files."""
 
 import contextlib
 import os
@@ -12,7 +12,8 @@ from typing import Final, Self
 from hamid.core.library.manifest import Manifest, parse_manifest
 from hamid.core.library.plan import CONTAINERS, PRELOAD, STORE, TEMPORARY, InstalledFile, is_library
 from hamid.node.files.removal import remove_tree
-from hamid.node.files.tree import Calls, Folder, Tree, open_safely, trusted, write_all
+from hamid.node.files.replace import replace_in
+from hamid.node.files.tree import Calls, Folder, Tree, open_safely, trusted
 from hamid.node.library.lock import WAIT_SECONDS, Lock
 from hamid.node.library.stat_cache import CACHE, StatCache
 
@@ -50,7 +51,7 @@ def scan(tree: Tree, *, skip: Iterable[str] = (), deep: bool = True) -> Listing:
 
 
 def installed_file(path: str, status: os.stat_result) -> InstalledFile:
-    """What stands at a path of the destination, its content unread."""
+    """What is at a path of the destination, without its content."""
     kinds = {stat.S_IFREG: "file", stat.S_IFLNK: "link", stat.S_IFDIR: "folder"}
     return InstalledFile(
         path,
@@ -99,7 +100,7 @@ class Store:
 
     @property
     def manifest_broken(self) -> bool:
-        """True when something stands there that is no manifest."""
+        """True when there is something that is not a manifest."""
         return self.manifest is None and self.status(f"{STORE}/{MANIFEST}") is not None
 
     @cached_property
@@ -143,7 +144,7 @@ class Store:
         return Folder(self.calls, self.calls(os.dup, found.descriptor), found.path)
 
     def status(self, path: str) -> os.stat_result | None:
-        """What stands at a relative path; None for nothing. Raises UnsafePath when a link stands on the way."""
+        """What is at a relative path; None for nothing. Raises UnsafePath for a link on the way."""
         if self.tree is None:
             return None
         try:
@@ -173,19 +174,12 @@ class Store:
         return None if data is None else data.decode("utf-8", "surrogateescape")
 
     def save_cache(self) -> None:
-        """Write down what was seen. Without fsync: a cache that is lost or torn is only slow."""
+        """Write down what was seen. Not durable: losing the cache costs only time."""
         if self.lock is None or not self.cache.changed:
             return
         folder = self._required().folder(STORE)
         with contextlib.suppress(OSError):
-            temporary, descriptor = folder.temporary()
-            try:
-                write_all(self.calls, descriptor, self.cache.dump())
-                folder.rename(temporary, CACHE)
-            except OSError:
-                folder.unlink(temporary)
-            finally:
-                self.calls(os.close, descriptor)
+            replace_in(folder, CACHE, self.cache.dump(), mode=0o600, durable=False)
 
     def _required(self) -> Tree:
         if self.tree is None:

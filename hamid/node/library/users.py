@@ -4,6 +4,7 @@
 A source that exists and cannot be read is itself a user of every file.
 """
 
+import contextlib
 import errno
 import glob
 import mmap
@@ -48,7 +49,7 @@ _CHUNK = 4 * 1024 * 1024
 _OVERLAP = 4096
 
 
-class Unreadable(Exception):  # noqa: N818  # becomes a LibraryUser
+class UnreadableError(Exception):
     """A source exists and cannot be read; the text names it."""
 
 
@@ -108,7 +109,7 @@ def _process_users(files: Collection[FileMarks], proc: str) -> Iterator[tuple[st
 
 
 def _pids(proc: str) -> list[int]:
-    return sorted(int(name) for name in os.listdir(proc) if name.isdigit())  # noqa: PTH208  # costs start-up
+    return sorted(int(name) for name in os.listdir(proc) if name.isdigit())
 
 
 def _maps_of(proc: str, pid: int) -> str:
@@ -137,7 +138,7 @@ def _read_of(proc: str, pid: int, name: str) -> str:
     if text:
         return text
     try:
-        threads = os.listdir(f"{proc}/{pid}/task")  # noqa: PTH208  # costs start-up
+        threads = os.listdir(f"{proc}/{pid}/task")
     except OSError:
         return ""
     return next(filter(None, (_read_or_gone(f"{proc}/{pid}/task/{thread}/{name}") for thread in threads)), "")
@@ -162,7 +163,7 @@ def _command(proc: str, pid: int) -> str:
 
 
 def _read_text(path: str) -> str:
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123  # costs start-up
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
         return file.read()
 
 
@@ -172,13 +173,13 @@ def _record_users(files: Collection[FileMarks], paths: Paths) -> Iterator[tuple[
         for entry in checkpoint(paths):
             user = LibraryUser("pod", f"{entry.pod_uid}/{entry.container}")
             yield from ((file.name, user) for file in files if mentions(entry.answer, file.name))
-    except Unreadable as error:
+    except UnreadableError as error:
         yield "", LibraryUser("unreadable", str(error))
     yield from _container_users([file.name for file in files], paths)
     try:
         for name in claimed_libraries(paths):
             yield from ((file.name, LibraryUser("claim", name)) for file in files if mentions(name.encode(), file.name))
-    except Unreadable as error:
+    except UnreadableError as error:
         yield "", LibraryUser("unreadable", str(error))
 
 
@@ -196,18 +197,14 @@ def _container_users(names: list[str], paths: Paths) -> Iterator[tuple[str, Libr
 def _record_files(pattern: str) -> list[str]:
     """The files of a pattern; raises OSError when the directory that holds them cannot be listed."""
     base = pattern.partition("*")[0].rpartition("/")[0]
-    os.listdir(base)  # noqa: PTH208  # glob would take a directory that we may not list for an empty one
-    return sorted(glob.glob(pattern))  # noqa: PTH207  # costs start-up
+    os.listdir(base)  # glob would take a directory that we may not list for an empty one
+    return sorted(glob.glob(pattern))
 
 
 def _named_in(path: str, names: list[str]) -> set[str]:
     """Which names a file of any size mentions."""
     found: set[str] = set()
-    try:
-        file = open(path, "rb")  # noqa: PTH123, SIM115  # costs start-up; closed below
-    except FileNotFoundError:
-        return found
-    with file:
+    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
         tail = b""
         while chunk := file.read(_CHUNK):
             data = tail + chunk
@@ -217,56 +214,56 @@ def _named_in(path: str, names: list[str]) -> set[str]:
 
 
 def checkpoint(paths: Paths) -> tuple[PodDevices, ...]:
-    """What kubelet has cached of the device plugins' answers; nothing without a kubelet. Raises Unreadable."""
+    """What kubelet has cached of the device plugins' answers; nothing without a kubelet. Raises UnreadableError."""
     path = paths.under(_CHECKPOINT)
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  # costs start-up
+        with open(path, "rb") as file:
             return parse_checkpoint(file.read())
     except FileNotFoundError:
         return ()
     except OSError as error:
-        raise Unreadable(f"{path}: {(error.strerror or '').lower()}") from error
+        raise UnreadableError(f"{path}: {(error.strerror or '').lower()}") from error
     except ValueError as error:
-        raise Unreadable(f"{path}: {error}") from error
+        raise UnreadableError(f"{path}: {error}") from error
 
 
 def pods_on_disk(paths: Paths) -> frozenset[str] | None:
-    """The uids of the pods that kubelet keeps directories of, None when there is no kubelet. Raises Unreadable."""
+    """The uids of the pods that kubelet keeps directories of, None when there is no kubelet. Raises UnreadableError."""
     path = paths.under(_PODS)
     try:
-        return frozenset(os.listdir(path))  # noqa: PTH208  # costs start-up
+        return frozenset(os.listdir(path))
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise Unreadable(f"{path}: {(error.strerror or '').lower()}") from error
+        raise UnreadableError(f"{path}: {(error.strerror or '').lower()}") from error
 
 
 def claimed_libraries(paths: Paths) -> frozenset[str]:
-    """The library paths that claims in the ledger name; raises Unreadable for a ledger that cannot be trusted.
+    """The library paths that claims in the ledger name; raises UnreadableError for a ledger that cannot be trusted.
 
-    Today's claims are MIG instances, which name no library; whoever adds claims of shares adds their paths here.
+    Today's claims are MIG instances, which name no library. A claim of another kind must add its paths here.
     """
     try:
-        os.stat(paths.ledger)  # noqa: PTH116  # costs start-up
+        os.stat(paths.ledger)
     except FileNotFoundError:
         return frozenset()
     except OSError as error:
-        raise Unreadable(f"{paths.ledger}: {(error.strerror or '').lower()}") from error
+        raise UnreadableError(f"{paths.ledger}: {(error.strerror or '').lower()}") from error
     # Late, because sqlite costs start-up and most stores have no ledger beside them.
-    from hamid.node.ledger.ledger import read_facts  # noqa: PLC0415
+    from hamid.node.ledger.ledger import read_facts
 
     facts = read_facts(paths)
     if not facts.trusted:
-        raise Unreadable(f"{paths.ledger}: {'; '.join(facts.warnings) or 'cannot be trusted'}")
+        raise UnreadableError(f"{paths.ledger}: {'; '.join(facts.warnings) or 'cannot be trusted'}")
     return frozenset()
 
 
 def blind_spots(paths: Paths, *, proc: str = "/proc") -> list[tuple[str, LibraryUser]]:
     """Why processes may exist that we do not see, each a possible user of every file."""
     found = []
-    if not os.path.isdir(f"{proc}/1"):  # noqa: PTH112  # costs start-up
+    if not os.path.isdir(f"{proc}/1"):
         found.append("/proc hides the processes of others")
-    if is_confined(proc) and paths.root == "/" and os.path.isdir(paths.under("/var/lib/kubelet")):  # noqa: PTH112
+    if is_confined(proc) and paths.root == "/" and os.path.isdir(paths.under("/var/lib/kubelet")):
         found.append("processes outside of this container are not seen (run it with hostPID)")
     return [("", LibraryUser("unreadable", text)) for text in found]
 
@@ -274,7 +271,7 @@ def blind_spots(paths: Paths, *, proc: str = "/proc") -> list[tuple[str, Library
 def is_confined(proc: str = "/proc") -> bool:
     """True in a container that has process ids of its own."""
     try:
-        return os.readlink(f"{proc}/self/ns/pid") != _FIRST_PID_NAMESPACE  # noqa: PTH115  # costs start-up
+        return os.readlink(f"{proc}/self/ns/pid") != _FIRST_PID_NAMESPACE
     except OSError:
         return True
 
@@ -282,7 +279,7 @@ def is_confined(proc: str = "/proc") -> bool:
 def folder_users(folders: Collection[str], proc: str = "/proc") -> dict[str, str]:
     """Per-container directories (full paths) that a process maps files of or a mount shows, with who does.
 
-    Raises Unreadable when a process cannot be looked into.
+    Raises UnreadableError when a process cannot be looked into.
     """
     found: dict[str, str] = {}
     mounts = list(parse_mount_roots(_read_text("/proc/self/mountinfo")))
@@ -292,7 +289,7 @@ def folder_users(folders: Collection[str], proc: str = "/proc") -> dict[str, str
             mapped = {m.path for m in parse_maps(_maps_of(proc, pid))}
             mounted = {root for root, _ in parse_mount_roots(_read_of(proc, pid, "mountinfo"))}
         except OSError as error:
-            raise Unreadable(f"{error.filename}: {(error.strerror or '').lower()}") from error
+            raise UnreadableError(f"{error.filename}: {(error.strerror or '').lower()}") from error
         for folder in folders:
             if any(path == root or path.startswith(f"{root}/") for path in mapped | mounted for root in roots[folder]):
                 found.setdefault(folder, f"process {_command(proc, pid)} ({pid})")
@@ -300,10 +297,10 @@ def folder_users(folders: Collection[str], proc: str = "/proc") -> dict[str, str
 
 
 def folders_in_records(names: list[str], paths: Paths) -> dict[str, str]:
-    """Per-container directories that records of containers mention, with the record. Raises Unreadable."""
+    """Per-container directories that records of containers mention, with the record. Raises UnreadableError."""
     found: dict[str, str] = {}
     for name, user in _container_users(names, paths):
         if not name:
-            raise Unreadable(user.name)
+            raise UnreadableError(user.name)
         found.setdefault(name, f"container {user.name}")
     return found

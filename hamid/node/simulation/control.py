@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The simulated driver, as Python controls it: through its exported functions, never by reading its state file.
 
-The law: everything that a test or `hamictl sim` does to a simulated node goes through the same lock and the same
+Everything that a test or `hamictl sim` does to a simulated node goes through the same lock and the same
 change of state as NVML's own calls, so that no client ever sees half of it.
 """
 
@@ -19,7 +19,6 @@ from hamid.node.paths import native_file
 ABI_VERSION: Final = 1
 STATE_VARIABLE: Final = "HAMI_SIM_STATE"
 NODE_VARIABLE: Final = "HAMI_SIM_NODE"
-FAULTS_VARIABLE: Final = "HAMI_SIM_FAULTS"
 MESSAGE_BYTES: Final = 4096
 
 SUCCESS: Final = 0

@@ -10,7 +10,7 @@ def boot_id(paths: Paths) -> str:
     """The kernel's boot id; a simulated node may have its own below its root."""
     for path in dict.fromkeys((paths.under(_BOOT_ID), _BOOT_ID)):
         try:
-            with open(path, encoding="ascii") as file:  # noqa: PTH123  # pathlib costs start-up
+            with open(path, encoding="ascii") as file:
                 return file.read().strip()
         except OSError:
             continue

@@ -26,7 +26,7 @@ def busy(paths: Paths, uid: str) -> str:
 
 
 class PodCgroups:
-    """Remembers where the cgroups of pods were, so that one that is no more is told from one that never was."""
+    """Remembers where the cgroups of pods were, to tell a cgroup that is gone from one that never was."""
 
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
@@ -50,14 +50,14 @@ class PodCgroups:
 
 def _is_gone(path: str) -> bool:
     # Without kubelet's own cgroup above it nothing is known: the hierarchy may be mounted elsewhere now.
-    return not os.path.isdir(path) and os.path.isdir(_kubelets(path))  # noqa: PTH112  # as everywhere in this room
+    return not os.path.isdir(path) and os.path.isdir(_kubelets(path))
 
 
 def _all_pods(root: str) -> Iterator[tuple[str, str]]:
     """Every pod's name in `_plain` form, and its cgroup; what cannot be read is left out."""
     try:
         for path in _find(root, _is_pod, 0):
-            found = _POD.fullmatch(os.path.basename(path))  # noqa: PTH119  # as everywhere in this room
+            found = _POD.fullmatch(os.path.basename(path))
             if found is not None:
                 yield _plain(found["uid"]), path
     except OSError:
@@ -76,7 +76,7 @@ def _plain(uid: str) -> str:
 def _root(paths: Paths) -> str:
     """A root without cgroups of its own, as a simulated node has, lives among those of the machine."""
     below = paths.under(_ROOT)
-    return below if os.path.isdir(below) else _ROOT  # noqa: PTH112  # as everywhere in this room
+    return below if os.path.isdir(below) else _ROOT
 
 
 def _kubelets(path: str) -> str:
@@ -120,7 +120,7 @@ def _populated(path: str) -> bool:
 
 def _read(path: str) -> str | None:
     try:
-        with open(path, encoding="ascii") as file:  # noqa: PTH123  # as everywhere in this room
+        with open(path, encoding="ascii") as file:
             return file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None

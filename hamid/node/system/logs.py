@@ -7,17 +7,19 @@ import os
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from hamid.node.ports import Logger
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 # syslog(3): what journald reads from the <N> at the beginning of a line.
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 _STDERR: Final = 2
 # A tuple: a value of a field may be a list, which no set can be asked for.
-_NOTHING: Final[tuple[Any, ...]] = (None, "", [])
+_NOTHING: Final[tuple[object, ...]] = (None, "", [])
 
 
 class Form(StrEnum):
@@ -30,11 +32,11 @@ class Form(StrEnum):
 
 
 class _Threshold:
-    """The least level that is written; a reload may change it under loggers that exist."""
+    """The minimum level that is written; a reload may change it under existing loggers."""
 
     value = _LEVELS["info"]
 
-    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:  # noqa: ARG002
+    def __call__(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
         if _LEVELS.get(_level(method), _LEVELS["error"]) < self.value:
             raise structlog.DropEvent
         return event
@@ -47,7 +49,7 @@ class _Stderr:
     """Writes whole lines; two threads never share one."""
 
     def msg(self, line: str) -> None:
-        # Who reads our log may end before us; there is nobody to tell then, and the node goes on.
+        # The reader of the log may end before hamid, which then goes on without a log.
         with contextlib.suppress(OSError):
             os.write(_STDERR, f"{line}\n".encode(errors="backslashreplace"))
 
@@ -63,7 +65,7 @@ class _Forward(logging.Handler):
         logger.log(record.levelno, "library", logger=record.name, message=message, exc_info=record.exc_info)
 
 
-def setup(form: Form, level: str, environment: Mapping[str, str]) -> Any:
+def setup(form: Form, level: str, environment: Mapping[str, str]) -> Logger:
     """Make every logger of this process write so; the logger of the daemon."""
     chosen = _detect(environment) if form is Form.AUTO else form
     set_level(level)
@@ -74,7 +76,8 @@ def setup(form: Form, level: str, environment: Mapping[str, str]) -> Any:
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
-    return structlog.get_logger()
+    logger: Logger = structlog.get_logger()
+    return logger
 
 
 def set_level(level: str) -> None:
@@ -94,7 +97,7 @@ def _level(method: str) -> str:
     return {"exception": "error", "warn": "warning", "fatal": "critical"}.get(method, method)
 
 
-def _shared(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:  # noqa: ARG001  # structlog's signature
+def _shared(_: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """The level, and nothing where a field has nothing to say."""
     fields = {key: value for key, value in event.items() if key == "event" or value not in _NOTHING}
     return {"event": fields.pop("event"), "level": _level(method), **fields}
@@ -112,11 +115,11 @@ def _one_line(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
 
 
-def _journal(environment: Mapping[str, str]) -> list[Processor]:  # noqa: ARG001  # all renderers are made alike
+def _journal(_: Mapping[str, str]) -> list[Processor]:
     return [structlog.processors.format_exc_info, _journal_line]
 
 
-def _json(environment: Mapping[str, str]) -> list[Processor]:  # noqa: ARG001
+def _json(_: Mapping[str, str]) -> list[Processor]:
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     return [stamp, structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(default=str)]
 

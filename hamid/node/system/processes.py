@@ -17,7 +17,7 @@ def started_at(pid: int) -> str:
     Empty for a process that is gone or that we cannot see.
     """
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123  # pathlib costs start-up
+        with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
     except (OSError, ValueError):
         return ""
@@ -27,7 +27,7 @@ def started_at(pid: int) -> str:
 def home_of(pid: int) -> str:
     """The container or systemd unit that a process belongs to, in words; empty where its cgroups tell neither."""
     try:
-        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:  # noqa: PTH123  # as above
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
             return home_in(file.read())
     except OSError:
         return ""
@@ -44,7 +44,7 @@ def home_in(cgroups: str) -> str:
 def process_name(pid: int) -> str:
     """The command name of a process, or `unknown` when it is gone or in a pid namespace that we cannot see."""
     # psutil costs start-up, and most calls of hamictl meet no process.
-    import psutil  # noqa: PLC0415
+    import psutil
 
     try:
         return psutil.Process(pid).name()

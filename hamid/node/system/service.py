@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """hamid's files for systemd, put in their places and taken away again.
 
-The law: after a daemon-reload systemd applies the device rules of running containers anew, by the links of /dev/char. A
-GPU's node without its link is then cut off from every container (with runc's systemd cgroup driver), so the links are
-looked at before anything is written. Files that are not ours are never replaced or removed.
+After a daemon-reload systemd applies the device rules of running containers again, by the links of /dev/char. A GPU's
+node without its link is then cut off from every container (with runc's systemd cgroup driver), so the links are checked
+before anything is written. Files that are not ours are never replaced or removed.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from typing import Final
 from msgspec import Struct
 
 from hamid.core.errors import NodeError, UsageError
+from hamid.node.files.replace import replace_file
 from hamid.node.files.tree import explain
 from hamid.node.paths import Paths, native_file
 
@@ -110,14 +111,14 @@ def missing_links(paths: Paths) -> tuple[tuple[str, str], ...]:
     found = []
     for node, number in _nodes(paths):
         link = f"/dev/char/{os.major(number)}:{os.minor(number)}"
-        if not os.path.exists(paths.under(link)):  # noqa: PTH110  # pathlib costs start-up
+        if not os.path.exists(paths.under(link)):
             found.append((node, link))
     return tuple(found)
 
 
 def program() -> str:
     """The absolute path of the hamid that belongs to this hamictl. Raises UsageError."""
-    beside = os.path.join(os.path.dirname(sys.executable), "hamid")  # noqa: PTH118, PTH120
+    beside = os.path.join(os.path.dirname(sys.executable), "hamid")
     found = beside if os.access(beside, os.X_OK) else shutil.which("hamid")
     if found is None:
         raise UsageError("there is no hamid beside this hamictl", "install the package hami-node as a whole")
@@ -139,7 +140,7 @@ def _wanted(paths: Paths, hamid: str) -> Iterator[ServiceFile]:
     for path, name in _FILES.items():
         if path == _GROWING and _systemd_version() < _GROWING_SINCE:
             continue
-        with open(native_file(f"systemd/{name}"), "rb") as file:  # noqa: PTH123  # pathlib costs start-up
+        with open(native_file(f"systemd/{name}"), "rb") as file:
             data = MARK + file.read()
         data = data.replace(b"ExecStart=/usr/bin/env hamid", f"ExecStart={hamid}".encode())
         target = paths.under(path)
@@ -158,7 +159,7 @@ def _present(paths: Paths) -> Iterator[ServiceFile]:
 
 def _read(path: str) -> bytes | None:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  # pathlib costs start-up
+        with open(path, "rb") as file:
             return file.read()
     except FileNotFoundError:
         return None
@@ -167,31 +168,17 @@ def _read(path: str) -> bytes | None:
 
 
 def _put(path: str, data: bytes) -> None:
-    """The file holds the data or what it held before."""
-    folder = os.path.dirname(path)  # noqa: PTH120
-    os.makedirs(folder, exist_ok=True)  # noqa: PTH103
-    temporary = f"{path}.{os.getpid()}.new"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)  # noqa: PTH105
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)  # noqa: PTH108
-        raise
-    _sync(folder)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    replace_file(path, data)
 
 
 def _remove(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)  # noqa: PTH108
-    folder = os.path.dirname(path)  # noqa: PTH120
+        os.unlink(path)
+    folder = os.path.dirname(path)
     if folder.endswith(".d") and "hamid.service" in folder:
         with contextlib.suppress(OSError):
-            os.rmdir(folder)  # noqa: PTH106  # only when nobody else has a drop-in there
+            os.rmdir(folder)  # fails, as it should, when there are drop-ins of others
     else:
         _sync(folder)
 
@@ -206,12 +193,15 @@ def _sync(folder: str) -> None:
 
 def _is_live(paths: Paths) -> bool:
     """True when this root is the one that a running systemd manages (sd_booted(3))."""
-    return paths.root == "/" and os.path.isdir("/run/systemd/system")  # noqa: PTH112
+    return paths.root == "/" and os.path.isdir("/run/systemd/system")
 
 
 def _systemd_version() -> int:
+    systemctl = shutil.which("systemctl")
+    if systemctl is None:
+        return 0
     try:
-        said = subprocess.run(["systemctl", "--version"], capture_output=True, text=True, timeout=10, check=False)  # noqa: S607
+        said = subprocess.run([systemctl, "--version"], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return 0
     found = re.match(r"systemd (\d+)", said.stdout)

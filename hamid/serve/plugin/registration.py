@@ -23,6 +23,7 @@ from msgspec import Struct
 from hamid.core.errors import HamiError, KubeletFailed
 from hamid.node.kubelet.api import deviceplugin_pb2
 from hamid.node.kubelet.grpc import OPTIONS, PLUGIN_VERSION, listens
+from hamid.node.ports import Logger
 from hamid.serve.plugin import socket as plugin_socket
 from hamid.serve.plugin.feed import DeviceFeed
 from hamid.serve.plugin.service import GpuNode, PluginCalls, PluginService, handlers, options
@@ -65,7 +66,7 @@ def socket_name(resource: str) -> str:
 
 
 class DevicePlugin:
-    """Serves `resource` from a socket in `kubelet_dir`/device-plugins. Constructed within the running loop.
+    """Serves `resource` from a socket in `kubelet_dir`/device-plugins.
 
     `gate` is asked, on a thread, before every registration: a reason in words keeps us from registering.
     """
@@ -75,7 +76,7 @@ class DevicePlugin:
         node: GpuNode,
         *,
         kubelet_dir: Path,
-        log: Any,
+        log: Logger,
         resource: str = "nvidia.com/gpu",
         gate: Callable[[], str] = str,
     ) -> None:
@@ -177,6 +178,7 @@ class DevicePlugin:
         try:
             server.add_insecure_port(f"unix:{temporary}")
             await server.start()
+            # Not `replace_file`: a socket has no content; kubelet must find only one that is served.
             os.chmod(temporary, 0o600)  # noqa: PTH101
             os.rename(temporary, final)  # noqa: PTH104
         except (RuntimeError, OSError) as error:

@@ -19,6 +19,7 @@ from hamid.core.claims.grant import Grant
 from hamid.core.errors import HamiError
 from hamid.core.planner.refusal import Refusal
 from hamid.node.kubelet.api import deviceplugin_pb2
+from hamid.node.ports import Logger
 from hamid.serve import grpc_status
 from hamid.serve.plugin.feed import DeviceFeed
 
@@ -87,7 +88,7 @@ class _Delivery:
 class PluginCalls:
     """The engine behind the methods: threads, deadlines, undo; shared by all generations of servers."""
 
-    def __init__(self, node: GpuNode, log: Any) -> None:
+    def __init__(self, node: GpuNode, log: Logger) -> None:
         self.node = node
         self.log = log
         self.deadline_seconds = 25.0

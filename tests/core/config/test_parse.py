@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import astuple, fields
 
-from hamid.core.config.config import Config, Mode, PodsSource
+from hamid.core.config.config import BY_NAME, RESOURCE_KEYS, SETTINGS, Config, Mode, PodsSource
 from hamid.core.config.difference import compare, document, within_reach
-from hamid.core.config.settings import BY_NAME, RESOURCE_KEYS, SETTINGS, TakesEffect
+from hamid.core.config.setting import TakesEffect
 from hamid.core.located import ConfigError
 from hamid.node.config.files import read_config, signature
 from hamid.node.paths import Paths
@@ -35,10 +35,14 @@ def refused(read):
     return [str(each) for each in caught.value.problems]
 
 
-def test_the_table_has_every_setting_once():
-    """A field of Config that the table lacks could not be set, shown or documented."""
-    assert sorted(BY_NAME) == sorted(each.name for each in fields(Config) if each.name != "templates")
+def test_every_field_is_a_setting_with_a_text_and_sound_limits():
+    """A field of Config without a Setting cannot be set, shown or documented; defaults lie within their limits."""
+    assert [each.name for each in SETTINGS] == [each.name for each in fields(Config) if each.name != "templates"]
     assert len(BY_NAME) == len(SETTINGS)
+    assert len(RESOURCE_KEYS) == len(fields(Config().resources))
+    for each in SETTINGS:
+        assert each.text
+        assert not each.high or not isinstance(each.default, int | float) or each.low <= each.default <= each.high
 
 
 def test_without_files_the_defaults_hold(read):
@@ -65,8 +69,8 @@ def test_later_sources_win(etc, read):
     config = found.config
     assert (config.split_count, config.memory_factor, config.mode) == (6, 2, Mode.HAMI_CORE)
     assert (config.default_memory_mib, config.memory_scaling, config.cuda_log_level) == (5, 1.5, 3)
-    assert found.origins["split_count"].endswith("20-b.yaml:1")
-    assert found.origins["memory_scaling"].endswith("device-config.yaml:4")
+    assert str(found.origins["split_count"]).endswith("20-b.yaml:1")
+    assert str(found.origins["memory_scaling"]).endswith("device-config.yaml:4")
 
 
 def test_the_node_is_named_by_its_own_file_first(etc, read):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A lasting simulated node on disk: STATE (what the simulated driver knows) and STATE.d (its root directory).
+"""Start, reboot and end a simulated node on disk: STATE (the simulated driver's state) and STATE.d (the node's root).
 
 Holders are background processes that use GPU memory on the node; they end by themselves once STATE is gone.
 """
@@ -61,7 +61,7 @@ def down(state: Path) -> list[int]:
 
 
 def reboot(state: Path) -> None:
-    """Start the node anew: processes and instances go, and of its root what a machine forgets, with a new boot id."""
+    """Reboot the node: processes, instances and volatile files of its root are gone, and it has a new boot id."""
     control.reboot(state=str(state))
     root = root_of(state)
     if not (root / _MARKER).is_file():
@@ -80,7 +80,7 @@ def exports(state: Path) -> dict[str, str]:
     inherited = os.environ.get("LD_LIBRARY_PATH", "")
     others = [part for part in inherited.split(":") if part and part != library]
     return {
-        "HAMI_SIM_STATE": str(state.resolve()),
+        control.STATE_VARIABLE: str(state.resolve()),
         "HAMI_ROOT": str(root_of(state.resolve())),
         "LD_LIBRARY_PATH": ":".join([library, *others]),
     }
@@ -89,7 +89,7 @@ def exports(state: Path) -> dict[str, str]:
 def start_holder(state: Path, target_uuid: str, memory_mib: int) -> int:
     """Put a process in the background that holds `memory_mib` on a GPU or instance; its pid once it does."""
     control.check_state(str(state))
-    command = [native_file("simulator/hami-sim-holder"), str(state.resolve()), target_uuid, str(memory_mib)]
+    command = [control.holder_program(), str(state.resolve()), target_uuid, str(memory_mib)]
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -106,7 +106,7 @@ def start_holder(state: Path, target_uuid: str, memory_mib: int) -> int:
             # The holder lives on; leaving the block must not wait for it.
             process.returncode = 0
             return process.pid
-        problem = process.stderr.read().strip() or "it ended without a word"
+        problem = process.stderr.read().strip() or "it ended without a message"
     raise UsageError(f"the holder did not start: {problem}")
 
 
