@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "accounting.h"
-#include "allocations.h"
-#include "environment.h"
-#include "region.h"
+#include "memory/accounting.h"
+#include "memory/allocations.h"
+#include "region/environment.h"
+#include "region/layout.h"
 
 #define CHECK(condition)                                                                                               \
     do {                                                                                                              \

@@ -4,7 +4,7 @@
 #ifndef VGPU_FOREIGN_H
 #define VGPU_FOREIGN_H
 
-#include "region.h"
+#include "region/layout.h"
 
 /* True when the slot names a process other than its owner's; `pid` becomes the one that it names, 0 for none. */
 bool foreign_in(const struct region *region, int slot, int32_t *pid);

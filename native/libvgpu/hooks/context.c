@@ -2,11 +2,11 @@
 /* Hooks: the beginning, and contexts, with which memory ends. */
 #include <stdatomic.h>
 
-#include "../include/cuda_abi.h"
-#include "charge.h"
-#include "device.h"
-#include "hook_table.h"
-#include "region.h"
+#include "cuda_abi.h"
+#include "memory/charge.h"
+#include "memory/device.h"
+#include "hooks/table.h"
+#include "region/layout.h"
 
 #define ORDINALS 64
 

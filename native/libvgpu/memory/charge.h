@@ -3,7 +3,7 @@
 #ifndef VGPU_CHARGE_H
 #define VGPU_CHARGE_H
 
-#include "allocations.h"
+#include "memory/allocations.h"
 #include "vgpu.h"
 
 #define LINEAR_UNIT 512            /* CUDA aligns what it gives so */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Hooks: memory in the order of streams. It belongs to its pool, which has a device, and outlives contexts. */
-#include "../include/cuda_abi.h"
-#include "capture.h"
-#include "charge.h"
-#include "device.h"
-#include "hook_table.h"
-#include "pools.h"
+#include "cuda_abi.h"
+#include "memory/capture.h"
+#include "memory/charge.h"
+#include "memory/device.h"
+#include "hooks/table.h"
+#include "memory/pools.h"
 
 typedef int (*alloc_async)(cu_pointer *pointer, size_t bytes, void *stream);
 typedef int (*alloc_from_pool)(cu_pointer *pointer, size_t bytes, void *pool, void *stream);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "accounting.h"
+#include "memory/accounting.h"
 
 #include <sched.h>
 #include <stdatomic.h>
 #include <time.h>
 
-#include "region.h"
+#include "region/layout.h"
 
 /* How often a reservation that does not fit is tried again: another process's, which does not fit either, may stand in
  * its slot for a moment. */

@@ -4,8 +4,8 @@
 #include <dlfcn.h>
 #include <string.h>
 
-#include "../include/cuda_abi.h"
-#include "hook_table.h"
+#include "cuda_abi.h"
+#include "hooks/table.h"
 #include "symbols.h"
 #include "vgpu.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "device.h"
+#include "memory/device.h"
 
 #include <ctype.h>
 #include <stdatomic.h>
@@ -8,9 +8,9 @@
 #include <string.h>
 #include <strings.h>
 
-#include "../include/cuda_abi.h"
-#include "hook_table.h"
-#include "region.h"
+#include "cuda_abi.h"
+#include "hooks/table.h"
+#include "region/layout.h"
 
 #define ORDINALS 64
 #define UUID_TEXT 96

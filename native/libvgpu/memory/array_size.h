@@ -3,7 +3,7 @@
 #ifndef VGPU_ARRAY_SIZE_H
 #define VGPU_ARRAY_SIZE_H
 
-#include "../include/cuda_abi.h"
+#include "cuda_abi.h"
 #include "vgpu.h"
 
 /* Bytes of an array, or with `levels` of a mipmapped one, on a device by its ordinal. As the driver tells of one without

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hook_table.h"
+#include "hooks/table.h"
 
 #include <dlfcn.h>
 #include <stdatomic.h>

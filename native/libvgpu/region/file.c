@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "region_file.h"
+#include "region/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "identity.h"
+#include "region/identity.h"
 #include "log.h"
 
 #define LOCKS ((off_t)1 << 40) /* the bytes of the slots' locks: behind the end of any file */

@@ -3,11 +3,11 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "../include/cuda_abi.h"
-#include "accounting.h"
-#include "device.h"
-#include "hook_table.h"
-#include "view.h"
+#include "cuda_abi.h"
+#include "memory/accounting.h"
+#include "memory/device.h"
+#include "hooks/table.h"
+#include "memory/view.h"
 
 struct nvml_memory {
     unsigned long long total, free, used;

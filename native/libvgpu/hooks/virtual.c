@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Hooks: virtual memory. Physical memory lives as long as a handle or a mapping of it does. */
-#include "../include/cuda_abi.h"
-#include "charge.h"
-#include "device.h"
-#include "hook_table.h"
+#include "cuda_abi.h"
+#include "memory/charge.h"
+#include "memory/device.h"
+#include "hooks/table.h"
 
 VGPU_EXPORT int cuMemRelease(uint64_t handle)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "foreign.h"
+#include "region/hami_core.h"
 
 #include <unistd.h>
 
-#include "identity.h"
-#include "region_file.h"
+#include "region/identity.h"
+#include "region/file.h"
 
 /* The pid alone says that a slot is taken, as to HAMi-core itself: at its exit it empties that first, and no more. */
 bool foreign_in(const struct region *region, int slot, int32_t *pid)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "capture.h"
+#include "memory/capture.h"
 
 
-#include "../include/cuda_abi.h"
-#include "allocations.h"
-#include "charge.h"
-#include "device.h"
-#include "hook_table.h"
+#include "cuda_abi.h"
+#include "memory/allocations.h"
+#include "memory/charge.h"
+#include "memory/device.h"
+#include "hooks/table.h"
 
 typedef int (*is_capturing)(void *stream, int *status);
 typedef int (*capture_info)(void *stream, int *status, uint64_t *id, void **graph, const void **nodes, size_t *count);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The driver is asked for what a pool has and for what of it is in use, after everything that may change it. A pool that
  * is being asked is pinned, and nobody destroys it meanwhile. */
-#include "pools.h"
+#include "memory/pools.h"
 
 #include <sched.h>
 #include <stdatomic.h>
 
-#include "../include/cuda_abi.h"
-#include "accounting.h"
-#include "hook_table.h"
+#include "cuda_abi.h"
+#include "memory/accounting.h"
+#include "hooks/table.h"
 #include "log.h"
 #include "wiped.h"
 

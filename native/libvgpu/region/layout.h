@@ -9,7 +9,7 @@
  * kind of death, in whatever pid namespace, and gives it to no forked child. A process that closed all of its
  * descriptors has lost it: its pid, start time and pid namespace speak for it then, as long as it maps the region.
  *
- * HAMi-core's processes know nothing of this and may share the region (foreign.h): a slot that names a process without
+ * HAMi-core's processes know nothing of this and may share the region (hami_core.h): a slot that names a process without
  * being owned by it is left to it. They move slots; whose was moved puts it right (region_restore).
  *
  * Everything in the file may be written by any process of the container. Nothing here trusts it with more than figures. */
@@ -18,7 +18,7 @@
 
 #include <stdatomic.h>
 
-#include "environment.h"
+#include "region/environment.h"
 #include "vgpu.h"
 
 #define REGION_MAGIC 19920718 /* HAMi-core's */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Open addressing in shards, each with a lock that is held for a few instructions and never across a call. All of it lies
  * in memory that the kernel empties for a forked child: what its parent allocated is none of the child's. */
-#include "allocations.h"
+#include "memory/allocations.h"
 
 #include <sched.h>
 #include <stdatomic.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "charge.h"
+#include "memory/charge.h"
 
-#include "../include/cuda_abi.h"
-#include "accounting.h"
-#include "device.h"
-#include "hook_table.h"
-#include "pools.h"
+#include "cuda_abi.h"
+#include "memory/accounting.h"
+#include "memory/device.h"
+#include "hooks/table.h"
+#include "memory/pools.h"
 
 static const struct charge NOBODY = {.device = DEVICE_NONE};
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "array_size.h"
+#include "memory/array_size.h"
 
 
-#include "charge.h"
-#include "hook_table.h"
+#include "memory/charge.h"
+#include "hooks/table.h"
 
 #define PAGE ((uint64_t)64 << 10)
 

@@ -4,7 +4,7 @@
 #ifndef VGPU_REGION_SLOTS_H
 #define VGPU_REGION_SLOTS_H
 
-#include "region.h"
+#include "region/layout.h"
 
 #define SLOT_NONE (-1)
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "environment.h"
+#include "region/environment.h"
 
 #include <stdio.h>
 #include <string.h>

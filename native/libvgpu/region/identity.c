@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "identity.h"
+#include "region/identity.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "region.h"
+#include "region/layout.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "log.h"
-#include "region_file.h"
-#include "region_slots.h"
+#include "region/file.h"
+#include "region/slots.h"
 
 _Static_assert(sizeof(struct region_process) == 1960, "HAMi's slot");
 _Static_assert(offsetof(struct region_process, monitor_used) == 1032, "HAMi's slot");

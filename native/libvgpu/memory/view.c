@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "view.h"
+#include "memory/view.h"
 
-#include "accounting.h"
-#include "device.h"
+#include "memory/accounting.h"
+#include "memory/device.h"
 
 bool view_of(int device, uint64_t real_total, uint64_t real_free, struct view *view)
 {

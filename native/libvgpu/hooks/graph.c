@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Hooks: memory of graphs. What the nodes of a graph allocate is counted when it is instantiated, which is before any
  * launch can take it, and until that instance is destroyed. */
-#include "../include/cuda_abi.h"
-#include "charge.h"
-#include "device.h"
-#include "hook_table.h"
+#include "cuda_abi.h"
+#include "memory/charge.h"
+#include "memory/device.h"
+#include "hooks/table.h"
 
 static uint64_t key(const void *handle)
 {
