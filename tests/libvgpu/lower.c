@@ -9,7 +9,7 @@
 #include "memory/accounting.h"
 #include "memory/allocations.h"
 #include "region/environment.h"
-#include "region/layout.h"
+#include "region/attach.h"
 
 #define CHECK(condition)                                                                                               \
     do {                                                                                                              \

@@ -4,7 +4,7 @@
 #include "memory/array_size.h"
 #include "memory/charge.h"
 #include "memory/device.h"
-#include "hooks/table.h"
+#include "driver.h"
 
 static bool charge_array(struct charge *charge, const struct cu_array3d *array, unsigned levels)
 {
@@ -19,9 +19,9 @@ static int keep(const struct charge *charge, enum allocation_space space, void *
     if (charge_keep(charge, space, result == CU_SUCCESS ? (uint64_t)(uintptr_t)*made : 0, result))
         return result;
     if (space == SPACE_ARRAY)
-        ((int (*)(void *))(uintptr_t)hook_real(HOOK_cuArrayDestroy))(*made);
+        ((int (*)(void *))(uintptr_t)driver_real(HOOK_cuArrayDestroy))(*made);
     else
-        ((int (*)(void *))(uintptr_t)hook_real(HOOK_cuMipmappedArrayDestroy))(*made);
+        ((int (*)(void *))(uintptr_t)driver_real(HOOK_cuMipmappedArrayDestroy))(*made);
     return CU_ERROR_OUT_OF_MEMORY;
 }
 

@@ -4,7 +4,7 @@
 #include "memory/capture.h"
 #include "memory/charge.h"
 #include "memory/device.h"
-#include "hooks/table.h"
+#include "driver.h"
 #include "memory/pools.h"
 
 typedef int (*alloc_async)(cu_pointer *pointer, size_t bytes, void *stream);

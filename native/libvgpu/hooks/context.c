@@ -5,8 +5,8 @@
 #include "cuda_abi.h"
 #include "memory/charge.h"
 #include "memory/device.h"
-#include "hooks/table.h"
-#include "region/layout.h"
+#include "driver.h"
+#include "region/attach.h"
 
 #define ORDINALS 64
 

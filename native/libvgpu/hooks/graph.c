@@ -4,7 +4,7 @@
 #include "cuda_abi.h"
 #include "memory/charge.h"
 #include "memory/device.h"
-#include "hooks/table.h"
+#include "driver.h"
 
 static uint64_t key(const void *handle)
 {

@@ -2,7 +2,7 @@
 /* Hooks: linear memory, pitched and managed. A NULL for the answer is the driver's to refuse. */
 #include "cuda_abi.h"
 #include "memory/charge.h"
-#include "hooks/table.h"
+#include "driver.h"
 
 VGPU_EXPORT int cuMemFree_v2(cu_pointer pointer)
 {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cuda_abi.h"
+#include "driver.h"
 #include "hooks/table.h"
 #include "symbols.h"
 #include "vgpu.h"

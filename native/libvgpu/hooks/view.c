@@ -6,7 +6,7 @@
 #include "cuda_abi.h"
 #include "memory/accounting.h"
 #include "memory/device.h"
-#include "hooks/table.h"
+#include "driver.h"
 #include "memory/view.h"
 
 struct nvml_memory {

@@ -3,7 +3,7 @@
 #include "cuda_abi.h"
 #include "memory/charge.h"
 #include "memory/device.h"
-#include "hooks/table.h"
+#include "driver.h"
 
 VGPU_EXPORT int cuMemRelease(uint64_t handle)
 {

@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#include "region/layout.h"
+#include "region/attach.h"
 
 /* How often a reservation that does not fit is tried again: another process's, which does not fit either, may stand in
  * its slot for a moment. */

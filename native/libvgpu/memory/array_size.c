@@ -3,7 +3,7 @@
 
 
 #include "memory/charge.h"
-#include "hooks/table.h"
+#include "driver.h"
 
 #define PAGE ((uint64_t)64 << 10)
 
@@ -45,8 +45,8 @@ static uint64_t estimate(const struct cu_array3d *array, unsigned levels)
 static bool ask_array(const struct cu_array3d *array, int ordinal, struct cu_array_memory *memory)
 {
     requirements ask = DRIVER(cuArrayGetMemoryRequirements, requirements);
-    create_array create = (create_array)(uintptr_t)hook_real(HOOK_cuArray3DCreate_v2);
-    destroy end = (destroy)(uintptr_t)hook_real(HOOK_cuArrayDestroy);
+    create_array create = (create_array)(uintptr_t)driver_real(HOOK_cuArray3DCreate_v2);
+    destroy end = (destroy)(uintptr_t)driver_real(HOOK_cuArrayDestroy);
     void *made;
     if (ask == NULL || create(&made, array) != CU_SUCCESS)
         return false;
@@ -58,8 +58,8 @@ static bool ask_array(const struct cu_array3d *array, int ordinal, struct cu_arr
 static bool ask_mipmap(const struct cu_array3d *array, unsigned levels, int ordinal, struct cu_array_memory *memory)
 {
     requirements ask = DRIVER(cuMipmappedArrayGetMemoryRequirements, requirements);
-    create_mipmap create = (create_mipmap)(uintptr_t)hook_real(HOOK_cuMipmappedArrayCreate);
-    destroy end = (destroy)(uintptr_t)hook_real(HOOK_cuMipmappedArrayDestroy);
+    create_mipmap create = (create_mipmap)(uintptr_t)driver_real(HOOK_cuMipmappedArrayCreate);
+    destroy end = (destroy)(uintptr_t)driver_real(HOOK_cuMipmappedArrayDestroy);
     void *made;
     if (ask == NULL || create(&made, array, levels) != CU_SUCCESS)
         return false;

@@ -6,7 +6,7 @@
 #include "memory/allocations.h"
 #include "memory/charge.h"
 #include "memory/device.h"
-#include "hooks/table.h"
+#include "driver.h"
 
 typedef int (*is_capturing)(void *stream, int *status);
 typedef int (*capture_info)(void *stream, int *status, uint64_t *id, void **graph, const void **nodes, size_t *count);

@@ -4,7 +4,7 @@
 #include "cuda_abi.h"
 #include "memory/accounting.h"
 #include "memory/device.h"
-#include "hooks/table.h"
+#include "driver.h"
 #include "memory/pools.h"
 
 static const struct charge NOBODY = {.device = DEVICE_NONE};
@@ -121,7 +121,7 @@ bool charge_keep(const struct charge *charge, enum allocation_space space, uint6
 
 int charge_keep_pointer(const struct charge *charge, const unsigned long long *pointer, int result)
 {
-    int (*undo)(unsigned long long) = (int (*)(unsigned long long))(uintptr_t)hook_real(HOOK_cuMemFree_v2);
+    int (*undo)(unsigned long long) = (int (*)(unsigned long long))(uintptr_t)driver_real(HOOK_cuMemFree_v2);
     if (charge_keep(charge, SPACE_POINTER, result == CU_SUCCESS ? *pointer : 0, result))
         return result;
     undo(*pointer);

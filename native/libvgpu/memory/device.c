@@ -9,8 +9,8 @@
 #include <strings.h>
 
 #include "cuda_abi.h"
-#include "hooks/table.h"
-#include "region/layout.h"
+#include "driver.h"
+#include "region/attach.h"
 
 #define ORDINALS 64
 #define UUID_TEXT 96

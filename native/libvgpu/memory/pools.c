@@ -8,7 +8,7 @@
 
 #include "cuda_abi.h"
 #include "memory/accounting.h"
-#include "hooks/table.h"
+#include "driver.h"
 #include "log.h"
 #include "wiped.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "region/layout.h"
+#include "region/attach.h"
 
 #include <errno.h>
 #include <fcntl.h>

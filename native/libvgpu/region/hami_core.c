@@ -7,7 +7,7 @@
 #include "region/file.h"
 
 /* The pid alone says that a slot is taken, as to HAMi-core itself: at its exit it empties that first, and no more. */
-bool foreign_in(const struct region *region, int slot, int32_t *pid)
+bool hami_core_has(const struct region *region, int slot, int32_t *pid)
 {
     const struct region_owner *owner = &region->own->owners[slot];
     *pid = atomic_load(&region->shared->processes[slot].pid);
@@ -37,7 +37,7 @@ static bool lives(int64_t pid, bool thorough)
 }
 
 /* HAMi-core does not say in which pid namespace it means a pid: it is dead when neither number is anybody's here. */
-bool foreign_is_over(const struct region_process *process, int32_t pid, bool thorough)
+bool hami_core_is_over(const struct region_process *process, int32_t pid, bool thorough)
 {
     if (pid == 0)
         return has_figures(process);

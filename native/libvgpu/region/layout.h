@@ -10,15 +10,14 @@
  * descriptors has lost it: its pid, start time and pid namespace speak for it then, as long as it maps the region.
  *
  * HAMi-core's processes know nothing of this and may share the region (hami_core.h): a slot that names a process without
- * being owned by it is left to it. They move slots; whose was moved puts it right (region_restore).
+ * being owned by it is left to it. They move slots; whose was moved puts it right (attach.h: region_restore).
  *
  * Everything in the file may be written by any process of the container. Nothing here trusts it with more than figures. */
-#ifndef VGPU_REGION_H
-#define VGPU_REGION_H
+#ifndef VGPU_REGION_LAYOUT_H
+#define VGPU_REGION_LAYOUT_H
 
 #include <stdatomic.h>
 
-#include "region/environment.h"
 #include "vgpu.h"
 
 #define REGION_MAGIC 19920718 /* HAMi-core's */
@@ -99,33 +98,5 @@ struct region {
     int32_t pid; /* what stands there as long as HAMi-core did not move it */
     atomic_flag tidying; /* two threads of one process would both get a slot's lock */
 };
-
-/* What a forked child must not have; the kernel empties the page for it. */
-struct region_local {
-    atomic_int state; /* 0 nothing, 1 somebody attaches, 2 attached, 3 cannot */
-    struct region region;
-};
-
-extern struct region_local *_Atomic region_local;
-struct region *region_attach(void);
-
-/* The region, attached by this process; NULL when it could not be (the log says why). Cheap once attached, and again
- * after a fork. */
-static inline struct region *region_get(void)
-{
-    struct region_local *page = atomic_load_explicit(&region_local, memory_order_acquire);
-    if (VGPU_LIKELY(page != NULL && atomic_load_explicit(&page->state, memory_order_acquire) == 2))
-        return &page->region;
-    return region_attach();
-}
-
-/* The settings of this process. */
-const struct vgpu_environment *region_environment(void);
-
-/* Slots of dead processes become free, HAMi-core's too; how many. Never waits for anybody. */
-int region_reap(void);
-
-/* Our slot does not name us: HAMi-core moved what stood there to another when it closed a gap. Puts it right. */
-void region_restore(struct region *region);
 
 #endif

@@ -47,7 +47,7 @@ static bool is_previous_image(const struct region_owner *owner)
 static bool is_takeable(const struct region *region, int slot, int32_t *pid)
 {
     const struct region_owner *owner = &region->own->owners[slot];
-    if (foreign_in(region, slot, pid))
+    if (hami_core_has(region, slot, pid))
         return false;
     return atomic_load(&owner->state) == 0 || is_previous_image(owner) || !speaks_for_itself(owner);
 }
@@ -142,7 +142,7 @@ static bool is_over(const struct region *region, int slot, bool attaching, int32
     const struct region_process *process = &region->shared->processes[slot];
     if (atomic_load(&owner->state) == 0) {
         *pid = atomic_load(&process->pid);
-        return foreign_is_over(process, *pid, attaching);
+        return hami_core_is_over(process, *pid, attaching);
     }
     *pid = (int32_t)owner->pid;
     return !attaching && !is_alive(region, slot);
@@ -193,6 +193,6 @@ void slots_restore(struct region *region)
     else if (region_file_held() && slots_claim(region))
         leave_slot(region, before);
     for (int slot = 0; slot < VGPU_SLOTS; slot++)
-        if (foreign_in(region, slot, &pid) && pid == region->pid)
+        if (hami_core_has(region, slot, &pid) && pid == region->pid)
             fetch_moved(region, slot);
 }
