@@ -11,7 +11,7 @@ import pytest
 
 from hamid.node.paths import native_file
 
-SOURCE = Path(__file__).parents[2] / "native" / "simulator" / "nvml_abi.c"
+SOURCE = Path(__file__).parents[2] / "native" / "simulator" / "nvml" / "abi.c"
 
 STRUCTURES = {
     "nvml_pci_info": pynvml.nvmlPciInfo_t,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "arena.h"
+#include "cuda/arena.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>

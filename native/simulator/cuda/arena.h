@@ -4,7 +4,7 @@
 #ifndef HAMI_CUDA_ARENA_H
 #define HAMI_CUDA_ARENA_H
 
-#include "driver.h"
+#include "cuda/driver.h"
 
 enum block_kind {
     BLOCK_LINEAR,

@@ -3,8 +3,8 @@
 #ifndef HAMI_CUDA_ARRAY_H
 #define HAMI_CUDA_ARRAY_H
 
-#include "arena.h"
-#include "object.h"
+#include "cuda/arena.h"
+#include "cuda/object.h"
 
 struct array {
     struct object object;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: streams that record into a graph what they are asked to do. */
-#include "capture.h"
+#include "cuda/capture.h"
 
 #include <string.h>
 

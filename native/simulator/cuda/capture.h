@@ -3,8 +3,8 @@
 #ifndef HAMI_CUDA_CAPTURE_H
 #define HAMI_CUDA_CAPTURE_H
 
-#include "graph.h"
-#include "stream.h"
+#include "cuda/graph.h"
+#include "cuda/stream.h"
 
 struct capture_point {
     struct graph *graph; /* NULL: none */

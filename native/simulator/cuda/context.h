@@ -2,8 +2,8 @@
 #ifndef HAMI_CUDA_CONTEXT_H
 #define HAMI_CUDA_CONTEXT_H
 
-#include "driver.h"
-#include "object.h"
+#include "cuda/driver.h"
+#include "cuda/object.h"
 
 enum { LIMITS = 10, SCHEDULING_MASK = 7, CONTEXT_FLAGS_MASK = 0xFF, API_VERSION = 3020 };
 

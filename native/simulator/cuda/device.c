@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a device is, and how this process becomes its client. */
-#include "driver.h"
-#include "memory.h"
-#include "pool.h"
-#include "process.h"
+#include "cuda/driver.h"
+#include "node/memory.h"
+#include "cuda/pool.h"
+#include "node/process.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "driver.h"
+#include "cuda/driver.h"
 
-#include "context.h"
-#include "fault.h"
-#include "process.h"
-#include "session.h"
+#include "cuda/context.h"
+#include "node/fault.h"
+#include "node/process.h"
+#include "nvml/session.h"
 
 #include <signal.h>
 #include <stdio.h>

@@ -4,8 +4,8 @@
 #define HAMI_CUDA_DRIVER_H
 
 #include "cuda_abi.h"
-#include "fault.h"
-#include "store.h"
+#include "node/fault.h"
+#include "node/store.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "graph.h"
+#include "cuda/graph.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,8 +3,8 @@
 #ifndef HAMI_CUDA_GRAPH_H
 #define HAMI_CUDA_GRAPH_H
 
-#include "arena.h"
-#include "context.h"
+#include "cuda/arena.h"
+#include "cuda/context.h"
 
 /* References to objects of the user's that a graph keeps alive. */
 struct held {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "module.h"
+#include "cuda/module.h"
 
 #include <ctype.h>
 #include <elf.h>

@@ -3,7 +3,7 @@
 #ifndef HAMI_CUDA_MODULE_H
 #define HAMI_CUDA_MODULE_H
 
-#include "context.h"
+#include "cuda/context.h"
 
 enum { FUNCTION_ATTRIBUTES = 16, FUNCTION_NAME = 256 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "object.h"
+#include "cuda/object.h"
 
-#include "driver.h"
+#include "cuda/driver.h"
 
 #include <string.h>
 #include <sys/mman.h>

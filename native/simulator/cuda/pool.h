@@ -3,8 +3,8 @@
 #ifndef HAMI_CUDA_POOL_H
 #define HAMI_CUDA_POOL_H
 
-#include "arena.h"
-#include "context.h"
+#include "cuda/arena.h"
+#include "cuda/context.h"
 
 enum { POOL_STEP = 32 << 20 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "stream.h"
+#include "cuda/stream.h"
 
-#include "pool.h"
+#include "cuda/pool.h"
 
 #include <stdlib.h>
 

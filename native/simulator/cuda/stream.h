@@ -4,7 +4,7 @@
 #ifndef HAMI_CUDA_STREAM_H
 #define HAMI_CUDA_STREAM_H
 
-#include "context.h"
+#include "cuda/context.h"
 
 struct node_object;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: functions by name and version. */
-#include "symbols.h"
+#include "cuda/symbols.h"
 
-#include "driver.h"
+#include "cuda/driver.h"
 
 #include <string.h>
 

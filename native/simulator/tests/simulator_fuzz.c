@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* simulator_fuzz SEED ROUNDS: random calls with good, stale and garbage arguments against a private node. Built with
  * -DHAMI_SANITIZE=address,undefined it proves that no argument makes the library touch memory that is not its own. */
-#include "control.h"
+#include "control/control.h"
 #include "nvml_abi.h"
 
 #include <stdio.h>
