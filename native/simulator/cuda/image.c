@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cuda/module.h"
+#include "cuda/image.h"
+
+#include "cuda_abi.h"
 
 #include <ctype.h>
 #include <elf.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cuda/object.h"
 
-#include "cuda/driver.h"
+#include "cuda/lock.h"
 
 #include <string.h>
 #include <sys/mman.h>

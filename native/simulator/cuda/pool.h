@@ -4,7 +4,7 @@
 #define HAMI_CUDA_POOL_H
 
 #include "cuda/arena.h"
-#include "cuda/context.h"
+#include "cuda/object.h"
 
 enum { POOL_STEP = 32 << 20 };
 
@@ -31,7 +31,9 @@ void pool_trim(struct pool *pool, uint64_t keep);
 
 /* What synchronisation does: reserved memory above the threshold goes back. */
 void pools_settle(struct device *device);
-/* Gives all unused memory back; whether there was any. */
-bool pools_give_back(struct device *device);
+/* Counts memory of the device as held; gives unused memory of pools back before it refuses. A CUDA result. */
+int device_take(struct device *device, uint64_t bytes);
+/* The last context of the device ended. */
+void pools_end_device(struct device *device);
 
 #endif

@@ -3,18 +3,18 @@
 
 #include "node/event.h"
 
-void effect_mode_changed(struct call *call)
+void effect_mode_changed(struct node *node, uint32_t gpu)
 {
-    event_add(call->node, (struct event){.type = EVENT_MIG_CONFIG_CHANGE,
-                                         .gpu = call->index,
+    event_add(node, (struct event){.type = EVENT_MIG_CONFIG_CHANGE,
+                                         .gpu = gpu,
                                          .gpu_instance_id = WHOLE_GPU,
                                          .compute_instance_id = WHOLE_GPU});
 }
 
-void effect_instances_changed(struct call *call, uint32_t gpu_instance_id, uint32_t compute_instance_id)
+void effect_instances_changed(struct node *node, uint32_t gpu, uint32_t gpu_instance_id, uint32_t compute_instance_id)
 {
-    event_add(call->node, (struct event){.type = EVENT_MIG_CONFIG_CHANGE,
-                                         .gpu = call->index,
+    event_add(node, (struct event){.type = EVENT_MIG_CONFIG_CHANGE,
+                                         .gpu = gpu,
                                          .gpu_instance_id = gpu_instance_id,
                                          .compute_instance_id = compute_instance_id});
 }

@@ -3,9 +3,9 @@
 #ifndef HAMI_SIM_EFFECTS_H
 #define HAMI_SIM_EFFECTS_H
 
-#include "nvml/call.h"
+#include "node/node.h"
 
-void effect_mode_changed(struct call *call);
-void effect_instances_changed(struct call *call, uint32_t gpu_instance_id, uint32_t compute_instance_id);
+void effect_mode_changed(struct node *node, uint32_t gpu);
+void effect_instances_changed(struct node *node, uint32_t gpu, uint32_t gpu_instance_id, uint32_t compute_instance_id);
 
 #endif

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "nvml/session.h"
 
+#include "node/environment.h"
 #include "node/fault.h"
 #include "nvml/handles.h"
 #include "nvml_abi.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { MESSAGE_SIZE = 2048 };
 
@@ -39,49 +39,10 @@ static void watch_fork(void)
     fork_is_watched = true;
 }
 
-static int open_private(struct store *store, const char *text, char *message, size_t size)
-{
-    struct spec spec;
-    if (!spec_parse(text, &spec, message, size))
-        return NVML_ERROR_DRIVER_NOT_LOADED;
-    return store_open_private(store, &spec, message, size);
-}
-
-int session_open_environment(struct store *store, char *message, size_t size)
-{
-    const char *path = getenv("HAMI_SIM_STATE"), *text = getenv("HAMI_SIM_NODE");
-    if (path != NULL && path[0] != '\0')
-        return store_open(store, path, message, size);
-    if (text != NULL && text[0] != '\0')
-        return open_private(store, text, message, size);
-    snprintf(message, size, "neither HAMI_SIM_STATE nor HAMI_SIM_NODE is set");
-    return NVML_ERROR_DRIVER_NOT_LOADED;
-}
-
-static uint64_t wall_clock_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-/* A node whose driver is absent, or appears only later, answers as a machine without the kernel module. */
-int session_check_driver(struct store *store)
-{
-    int result = store_lock(store);
-    if (result != NVML_SUCCESS)
-        return result;
-    const struct behaviour *behaviour = &store_current(store)->behaviour;
-    if (behaviour->driver_absent || wall_clock_ms() < behaviour->appears_at_ms)
-        result = NVML_ERROR_DRIVER_NOT_LOADED;
-    store_unlock(store);
-    return result;
-}
-
 static int open_session(void)
 {
     char message[MESSAGE_SIZE] = "";
-    int result = session_open_environment(&session_store, message, sizeof message);
+    int result = environment_open(&session_store, message, sizeof message);
     if (result == NVML_SUCCESS && !fault_read_environment(message, sizeof message)) {
         store_close(&session_store);
         result = NVML_ERROR_DRIVER_NOT_LOADED;
@@ -92,7 +53,7 @@ static int open_session(void)
             fprintf(stderr, "hami-sim: %s\n", message);
         return result;
     }
-    result = session_check_driver(&session_store);
+    result = environment_check_driver(&session_store);
     if (result != NVML_SUCCESS)
         store_close(&session_store);
     else

@@ -12,10 +12,4 @@ int session_shutdown(void);
 struct store *session_enter(int *result);
 void session_leave(struct store *store);
 
-/* Opens what the environment names; `message` says what is wrong with it. */
-int session_open_environment(struct store *store, char *message, size_t size);
-
-/* Whether the node has a driver now. */
-int session_check_driver(struct store *store);
-
 #endif

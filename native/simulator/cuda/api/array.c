@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: arrays and mipmapped arrays. Sizes follow the block-linear layout: lines of 64 bytes, eight rows high, in
  * pages of 64 KiB. */
-#include "cuda/array.h"
+#include "cuda/api/array.h"
+
 #include "cuda/api/memory.h"
+#include "cuda/arena.h"
+#include "cuda/context.h"
+#include "cuda/device.h"
+#include "cuda/devices.h"
+#include "cuda/frame.h"
+#include "cuda/object.h"
 
 #include <string.h>
 
@@ -27,7 +34,8 @@ static unsigned format_bytes(int format)
     }
 }
 
-int array_lay_out(struct array *array)
+/* Finds pitch and size of an array of this shape; INVALID_VALUE if there is none such. */
+static int lay_out(struct array *array)
 {
     const struct cu_array3d *shape = &array->shape;
     unsigned bytes = format_bytes(shape->format);
@@ -71,7 +79,7 @@ static int create(struct array **handle, const struct cu_array3d *shape)
     array->shape = *shape;
     array->device = device_of_current();
     array->context = thread.current;
-    int result = array_lay_out(array);
+    int result = lay_out(array);
     if (result == CU_SUCCESS)
         result = back_with_memory(array, array->size);
     if (result == CU_SUCCESS)
@@ -166,7 +174,7 @@ static int add_level(struct mipmap *mipmap, const struct cu_array3d *shape, unsi
     array->context = mipmap->context;
     array->parent = mipmap;
     array->offset = mipmap->size;
-    int result = array_lay_out(array);
+    int result = lay_out(array);
     mipmap->size += array->size;
     return result;
 }

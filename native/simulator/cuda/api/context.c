@@ -1,61 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: contexts, the primary one and others, and the stack that each thread has of them. */
+#include "cuda/api/array.h"
+#include "cuda/api/memory.h"
+#include "cuda/api/module.h"
+#include "cuda/api/stream.h"
 #include "cuda/context.h"
+#include "cuda/device.h"
+#include "cuda/devices.h"
+#include "cuda/frame.h"
 #include "cuda/graph.h"
+#include "cuda/lock.h"
+#include "cuda/object.h"
+#include "cuda/pool.h"
 #include "node/memory.h"
+#include "node/store.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-_Thread_local struct thread thread __attribute__((tls_model("initial-exec")));
-static pthread_key_t stack_key;
-static pthread_once_t stack_once = PTHREAD_ONCE_INIT;
 static uint64_t next_id = 1;
-
-bool context_is_usable(const struct context *context)
-{
-    return context != NULL && !context->is_destroyed;
-}
-
-int context_refuse(void)
-{
-    return thread.current == NULL ? CU_ERROR_INVALID_CONTEXT : CU_ERROR_CONTEXT_IS_DESTROYED;
-}
-
-struct context *context_check(const void *handle)
-{
-    struct context *context = object_check(handle, OBJECT_CONTEXT);
-    return context_is_usable(context) ? context : NULL;
-}
-
-static void make_key(void)
-{
-    pthread_key_create(&stack_key, free);
-}
-
-static int push(struct context *context)
-{
-    pthread_once(&stack_once, make_key);
-    if (thread.depth == thread.room) {
-        unsigned room = thread.room != 0 ? thread.room * 2 : 8;
-        struct context **stack = realloc(thread.stack, room * sizeof *stack);
-        if (stack == NULL)
-            return CU_ERROR_OUT_OF_MEMORY;
-        thread.stack = stack;
-        thread.room = room;
-        pthread_setspecific(stack_key, stack);
-    }
-    thread.stack[thread.depth++] = context;
-    thread.current = context;
-    return CU_SUCCESS;
-}
-
-static struct context *pop(void)
-{
-    struct context *popped = thread.stack[--thread.depth];
-    thread.current = thread.depth != 0 ? thread.stack[thread.depth - 1] : NULL;
-    return popped;
-}
 
 static void set_limits(struct context *context)
 {
@@ -136,7 +98,7 @@ static int create(struct context **context, unsigned flags, int index)
     driver_lock();
     int result = new_context(device, flags, &made);
     if (result == CU_SUCCESS)
-        result = push(made);
+        result = context_push(made);
     driver_unlock();
     if (result == CU_SUCCESS)
         *context = made;
@@ -185,7 +147,7 @@ CUDA_API int cuCtxDestroy_v2(struct context *handle)
         return CU_ERROR_INVALID_CONTEXT;
     driver_lock();
     if (thread.current == context)
-        pop();
+        context_pop();
     end_context(context);
     driver_unlock();
     return CU_SUCCESS;
@@ -217,7 +179,7 @@ CUDA_API int cuCtxPushCurrent_v2(struct context *handle)
     ENTER();
     if (context_check(handle) == NULL)
         return CU_ERROR_INVALID_CONTEXT;
-    return push(handle);
+    return context_push(handle);
 }
 
 CUDA_API int cuCtxPushCurrent(struct context *handle)
@@ -230,7 +192,7 @@ CUDA_API int cuCtxPopCurrent_v2(struct context **popped)
     ENTER();
     if (thread.depth == 0)
         return CU_ERROR_INVALID_CONTEXT;
-    struct context *context = pop();
+    struct context *context = context_pop();
     if (popped != NULL)
         *popped = context;
     return CU_SUCCESS;
@@ -247,8 +209,8 @@ CUDA_API int cuCtxSetCurrent(struct context *handle)
     if (handle != NULL && context_check(handle) == NULL)
         return CU_ERROR_INVALID_CONTEXT;
     if (thread.depth != 0)
-        pop();
-    return handle != NULL ? push(handle) : CU_SUCCESS;
+        context_pop();
+    return handle != NULL ? context_push(handle) : CU_SUCCESS;
 }
 
 CUDA_API int cuCtxGetCurrent(struct context **context)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: what the current context is set to. */
 #include "cuda/context.h"
+#include "cuda/frame.h"
+#include "cuda/object.h"
 
 #include <string.h>
 

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: copies and fills of lines. They are done when the call returns; where a stream is captured they become nodes. */
-#include "cuda/graph.h"
+#include "cuda/api/copy.h"
+
 #include "cuda/api/memory.h"
+#include "cuda/capture.h"
+#include "cuda/context.h"
+#include "cuda/frame.h"
 #include "cuda/stream.h"
 
 #include <string.h>

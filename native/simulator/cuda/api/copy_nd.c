@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: copies of planes and boxes between host, device and arrays. */
-#include "cuda/array.h"
-#include "cuda/graph.h"
+#include "cuda/api/copy_nd.h"
+
+#include "cuda/api/array.h"
 #include "cuda/api/memory.h"
+#include "cuda/capture.h"
+#include "cuda/frame.h"
+#include "cuda/object.h"
 #include "cuda/stream.h"
 
 #include <string.h>

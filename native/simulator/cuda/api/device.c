@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: what devices there are and what they can do. */
 #include "cuda/context.h"
+#include "cuda/device.h"
+#include "cuda/devices.h"
+#include "cuda/frame.h"
+#include "node/node.h"
 #include "node/pci.h"
+#include "node/store.h"
 #include "node/telemetry.h"
+#include "node/usage.h"
 
 #include <stdio.h>
 #include <string.h>

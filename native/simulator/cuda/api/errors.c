@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: names of results. The text is the name in plain letters. */
-#include "cuda/driver.h"
+#include "cuda/devices.h"
+#include "cuda/frame.h"
 
 #include <ctype.h>
 #include <string.h>

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: events, points on the timelines of streams. */
 #include "cuda/capture.h"
+#include "cuda/clock.h"
+#include "cuda/context.h"
+#include "cuda/frame.h"
+#include "cuda/object.h"
+#include "cuda/stream.h"
 
 enum { EVENT_FLAGS = 7, DISABLE_TIMING = 2, INTERPROCESS = 4 };
 

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: what functions are like, and launching them. */
-#include "cuda/graph.h"
-#include "cuda/module.h"
+#include "cuda/api/function.h"
+
+#include "cuda/api/module.h"
+#include "cuda/capture.h"
+#include "cuda/context.h"
+#include "cuda/devices.h"
+#include "cuda/frame.h"
+#include "cuda/object.h"
 #include "cuda/stream.h"
 
 #include <string.h>

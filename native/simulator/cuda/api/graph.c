@@ -1,8 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: building graphs. */
-#include "cuda/array.h"
+#include "cuda/api/copy.h"
+#include "cuda/api/copy_nd.h"
+#include "cuda/api/function.h"
+#include "cuda/arena.h"
+#include "cuda/context.h"
+#include "cuda/devices.h"
+#include "cuda/frame.h"
 #include "cuda/graph.h"
-#include "cuda/stream.h"
+#include "cuda/lock.h"
+#include "cuda/object.h"
+#include "cuda/user_object.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: changing graphs and the ones that are ready to run. */
-#include "cuda/array.h"
+#include "cuda/api/copy.h"
+#include "cuda/api/copy_nd.h"
+#include "cuda/api/function.h"
+#include "cuda/frame.h"
 #include "cuda/graph.h"
+#include "cuda/lock.h"
+#include "cuda/object.h"
 
 #include <stdlib.h>
 #include <string.h>

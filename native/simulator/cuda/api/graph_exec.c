@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: graphs ready to run, and running them. */
-#include "cuda/array.h"
+#include "cuda/api/copy.h"
+#include "cuda/api/copy_nd.h"
+#include "cuda/api/function.h"
+#include "cuda/arena.h"
+#include "cuda/frame.h"
 #include "cuda/graph.h"
+#include "cuda/lock.h"
+#include "cuda/object.h"
 #include "cuda/stream.h"
+#include "cuda/user_object.h"
 
 #include <string.h>
 
@@ -147,7 +154,6 @@ CUDA_API int cuGraphExecDestroy(void *handle)
     driver_unlock();
     return CU_SUCCESS;
 }
-
 
 /* Memory that an earlier launch left and nobody freed stops the next one, or goes if that was asked for. */
 static int prepare_memory(struct exec *exec)

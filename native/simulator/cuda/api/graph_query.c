@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: what is in a graph, and graph memory of devices. */
+#include "cuda/devices.h"
+#include "cuda/frame.h"
 #include "cuda/graph.h"
+#include "cuda/object.h"
 
 #include <string.h>
 

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: page-locked memory of the host. It costs the device nothing. */
-#include "cuda/api/memory.h"
+#include "cuda/api/host.h"
+
+#include "cuda/context.h"
+#include "cuda/frame.h"
+#include "cuda/lock.h"
 
 #include <search.h>
 #include <stdlib.h>

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: memory between processes, by IPC handles and as external memory. Whoever made it is charged for it. */
 #include "cuda/api/ipc.h"
-#include "cuda/api/memory.h"
+
+#include "cuda/arena.h"
+#include "cuda/context.h"
+#include "cuda/frame.h"
+#include "cuda/lock.h"
+#include "cuda/object.h"
 #include "node/process.h"
 
 #include <fcntl.h>

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: linking code. Nothing is compiled: the result holds what went in, in a form that modules are loaded from. */
-#include "cuda/module.h"
+#include "cuda/frame.h"
+#include "cuda/image.h"
+#include "cuda/object.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: linear, pitched and managed memory, and that of pools in the order of streams. */
-#include "cuda/graph.h"
-#include "cuda/api/ipc.h"
 #include "cuda/api/memory.h"
+
+#include "cuda/api/host.h"
+#include "cuda/api/ipc.h"
+#include "cuda/api/virtual.h"
+#include "cuda/arena.h"
+#include "cuda/capture.h"
+#include "cuda/context.h"
+#include "cuda/device.h"
+#include "cuda/devices.h"
+#include "cuda/frame.h"
+#include "cuda/graph.h"
+#include "cuda/object.h"
 #include "cuda/pool.h"
 #include "cuda/stream.h"
 
@@ -29,7 +39,8 @@ int allocate(size_t size, enum block_kind kind, struct block **made)
     return CU_SUCCESS;
 }
 
-void release(struct block *block)
+/* Frees memory of any kind: linear, managed, of a pool or a graph. */
+static void release(struct block *block)
 {
     struct device *device = block->device;
     uint64_t charged = block->charged;

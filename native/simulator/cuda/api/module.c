@@ -1,7 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: modules, libraries, functions, kernels, variables. */
+#include "cuda/api/module.h"
+
 #include "cuda/api/memory.h"
-#include "cuda/module.h"
+#include "cuda/arena.h"
+#include "cuda/context.h"
+#include "cuda/device.h"
+#include "cuda/devices.h"
+#include "cuda/frame.h"
+#include "cuda/image.h"
+#include "cuda/lock.h"
+#include "cuda/object.h"
 
 #include <stdlib.h>
 #include <string.h>

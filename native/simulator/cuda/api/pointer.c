@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: what an address is. */
-#include "cuda/api/memory.h"
-#include "cuda/pool.h"
+#include "cuda/api/host.h"
+#include "cuda/arena.h"
+#include "cuda/context.h"
+#include "cuda/devices.h"
+#include "cuda/frame.h"
 
 #include <string.h>
 

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: memory pools. */
+#include "cuda/devices.h"
+#include "cuda/frame.h"
+#include "cuda/lock.h"
+#include "cuda/object.h"
 #include "cuda/pool.h"
 
 #include <string.h>

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: streams. */
-#include "cuda/graph.h"
+#include "cuda/api/stream.h"
+
 #include "cuda/api/memory.h"
+#include "cuda/capture.h"
+#include "cuda/context.h"
+#include "cuda/frame.h"
+#include "cuda/graph.h"
+#include "cuda/object.h"
 #include "cuda/stream.h"
 
 #include <stdlib.h>

@@ -1,7 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: virtual memory management. Physical memory is a file in memory, so that it can be mapped anywhere, several
  * times, and in other processes; it is charged when it is made and given back with its last reference. */
-#include "cuda/api/memory.h"
+#include "cuda/api/virtual.h"
+
+#include "cuda/arena.h"
+#include "cuda/device.h"
+#include "cuda/devices.h"
+#include "cuda/frame.h"
+#include "cuda/lock.h"
+#include "cuda/object.h"
+#include "cuda/pool.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

@@ -51,7 +51,7 @@ static int create_at(struct call *call, const struct compute_profile *compute, u
                                           .start = start,
                                           .slices = compute->slices,
                                           .mig_index = index};
-    effect_instances_changed(call, call->gpu_instance->id, id);
+    effect_instances_changed(call->node, call->index, call->gpu_instance->id, id);
     *handle = call_compute_instance_handle(call, instance);
     return *handle != NULL ? NVML_SUCCESS : NVML_ERROR_MEMORY;
 }
@@ -111,7 +111,7 @@ EXPORT int nvmlComputeInstanceDestroy(void *instance)
     struct process_scope users = {.gpu = call.index, .compute_instance = call.compute_instance->serial};
     if (process_any_alive(call.node, &users))
         return call_end(&call, NVML_ERROR_IN_USE);
-    effect_instances_changed(&call, call.gpu_instance->id, call.compute_instance->id);
+    effect_instances_changed(call.node, call.index, call.gpu_instance->id, call.compute_instance->id);
     *call.compute_instance = (struct compute_instance){0};
     if (call.node->process_count != 0)
         process_purge(call.node);

@@ -29,7 +29,7 @@ static int create_at(struct call *call, const struct profile *profile, unsigned 
                                       .id = rules_instance_id(board, profile, start, call->gpu->swapped_ids),
                                       .profile = (uint32_t)(profile - board->profiles),
                                       .start = start};
-    effect_instances_changed(call, instance->id, WHOLE_GPU);
+    effect_instances_changed(call->node, call->index, instance->id, WHOLE_GPU);
     *handle = call_gpu_instance_handle(call, instance);
     return *handle != NULL ? NVML_SUCCESS : NVML_ERROR_MEMORY;
 }
@@ -87,7 +87,7 @@ EXPORT int nvmlGpuInstanceDestroy(void *instance)
     struct process_scope users = {.gpu = call.index, .gpu_instance = call.gpu_instance->serial};
     if (gpu_instance_children(call.gpu, call.gpu_instance) != 0 || process_any_alive(call.node, &users))
         return call_end(&call, NVML_ERROR_IN_USE);
-    effect_instances_changed(&call, call.gpu_instance->id, WHOLE_GPU);
+    effect_instances_changed(call.node, call.index, call.gpu_instance->id, WHOLE_GPU);
     *call.gpu_instance = (struct gpu_instance){0};
     if (call.node->process_count != 0)
         process_purge(call.node);

@@ -49,7 +49,7 @@ EXPORT int nvmlDeviceSetMigMode(void *device, unsigned mode, int *activation)
         call.gpu->mig_current = change.current;
         call.gpu->mig_pending = change.pending;
         if (toggled)
-            effect_mode_changed(&call);
+            effect_mode_changed(call.node, call.index);
     }
     return call_end(&call, change.result);
 }

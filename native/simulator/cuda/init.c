@@ -1,73 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cuda/driver.h"
+#include "cuda/init.h"
 
-#include "cuda/context.h"
+#include "cuda/devices.h"
+#include "cuda/frame.h"
+#include "cuda/lock.h"
+#include "cuda/visible.h"
+#include "node/environment.h"
 #include "node/fault.h"
-#include "node/process.h"
-#include "nvml/session.h"
+#include "node/node.h"
+#include "node/store.h"
 
-#include <signal.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
-struct driver driver = {.store = {.file = NULL, .descriptor = -1}};
-_Atomic uint32_t *driver_state;
-static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static bool was_ready; /* survives a fork, which the page of driver_state does not */
-
-void driver_lock(void)
-{
-    pthread_mutex_lock(&lock);
-}
-
-void driver_unlock(void)
-{
-    pthread_mutex_unlock(&lock);
-}
-
-uint64_t clock_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-void sleep_until(uint64_t time_ns)
-{
-    struct timespec when = {(time_t)(time_ns / 1000000000), (long)(time_ns % 1000000000)};
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &when, NULL) != 0)
-        continue;
-}
-
-int call_refuse(void)
-{
-    return CU_ERROR_NOT_INITIALIZED;
-}
-
-void call_die(void)
-{
-    raise(SIGKILL);
-}
-
-int call_fault(struct call *call, const char *function)
-{
-    struct fault_effect effect;
-    driver_lock();
-    bool due = store_lock(&driver.store) == NVML_SUCCESS;
-    if (due) {
-        unsigned gpu = thread.current != NULL ? device_of_current()->place.gpu : NO_SLOT;
-        due = fault_due(&driver.store, store_current(&driver.store), function, gpu, &effect);
-        store_unlock(&driver.store);
-    }
-    driver_unlock();
-    if (!due)
-        return CU_SUCCESS;
-    call->dies_after = effect.action == FAULT_KILL_AFTER;
-    return fault_act(&effect);
-}
 
 static int result_of(int nvml)
 {
@@ -87,11 +36,11 @@ static int result_of(int nvml)
 static int open_node(void)
 {
     char message[2048] = "";
-    int result = session_open_environment(&driver.store, message, sizeof message);
+    int result = environment_open(&driver.store, message, sizeof message);
     if (result == NVML_SUCCESS && !fault_read_environment(message, sizeof message))
         result = NVML_ERROR_UNKNOWN;
     if (result == NVML_SUCCESS)
-        result = session_check_driver(&driver.store);
+        result = environment_check_driver(&driver.store);
     if (result != NVML_SUCCESS) {
         if (message[0] != '\0' && (getenv("HAMI_SIM_STATE") != NULL || getenv("HAMI_SIM_NODE") != NULL))
             fprintf(stderr, "hami-sim: %s\n", message);
@@ -152,7 +101,7 @@ static void look_at_version(void)
 {
     char message[2048];
     struct store store = STORE_CLOSED;
-    if (session_open_environment(&store, message, sizeof message) != NVML_SUCCESS)
+    if (environment_open(&store, message, sizeof message) != NVML_SUCCESS)
         return;
     early_version = (int)node_cuda_version(store_current(&store));
     store_close(&store);

@@ -1,24 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Code: modules and libraries are one thing, as are functions and kernels. Nothing of it runs. */
-#ifndef HAMI_CUDA_MODULE_H
-#define HAMI_CUDA_MODULE_H
+/* Images of code: PTX, ELF and fat binaries. */
+#ifndef HAMI_CUDA_IMAGE_H
+#define HAMI_CUDA_IMAGE_H
 
-#include "cuda/context.h"
-
-enum { FUNCTION_ATTRIBUTES = 16, FUNCTION_NAME = 256 };
-
-struct function {
-    struct object object;
-    struct module *module;
-    struct function *next; /* of its module */
-    int attributes[FUNCTION_ATTRIBUTES];
-    char name[FUNCTION_NAME];
-};
-
-static inline struct function *function_check(const void *handle)
-{
-    return object_check(handle, OBJECT_FUNCTION);
-}
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 /* What an image is, told from its first bytes. */
 enum image_kind { IMAGE_UNKNOWN, IMAGE_PTX, IMAGE_ELF, IMAGE_FAT };

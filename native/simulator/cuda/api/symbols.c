@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA: functions by name and version. */
-#include "cuda/symbols.h"
+#include "cuda/api/symbols.h"
 
-#include "cuda/driver.h"
+#include "cuda/devices.h"
+#include "cuda/frame.h"
+#include "cuda/init.h"
 
 #include <string.h>
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CUDA arrays and mipmaps: shape, real size, and memory that copies reach through coordinates. */
-#ifndef HAMI_CUDA_ARRAY_H
-#define HAMI_CUDA_ARRAY_H
+#ifndef HAMI_CUDA_API_ARRAY_H
+#define HAMI_CUDA_API_ARRAY_H
 
 #include "cuda/arena.h"
+#include "cuda/context.h"
 #include "cuda/object.h"
 
 struct array {
@@ -18,13 +19,10 @@ struct array {
     uint64_t offset;                      /* within its block */
 };
 
-/* Finds pitch and size of an array of this shape; INVALID_VALUE if there is none such. */
-int array_lay_out(struct array *array);
-
 /* Where a position in an array lies, or NULL if it has no memory. */
 char *array_at(const struct array *array, size_t x_bytes, size_t y, size_t z);
 
-int copy_3d(const struct cu_memcpy3d *copy);
-int check_copy_3d(const struct cu_memcpy3d *copy);
+/* A context ended: its arrays are freed. */
+void arrays_end_context(struct context *context);
 
 #endif
