@@ -14,6 +14,7 @@ run $bin/mypy
 run $bin/lint-imports --no-logo
 run $bin/codespell
 run $bin/python tools/check_style.py
+run $bin/python tools/check_c_layers.py
 if command -v shellcheck >/dev/null 2>&1; then
     # shellcheck disable=SC2046  # file names of this repository hold no blanks
     run shellcheck $(git ls-files '*.sh' '.ci/run')
