@@ -209,9 +209,12 @@ static struct keeper *find_or_make(void *pool, int device)
     for (int nobody = 0; !atomic_compare_exchange_weak(&all->guard, &nobody, 1); nobody = 0)
         sched_yield();
     struct keeper *keeper = find(pool);
-    if (keeper == NULL && (keeper = free_place(all)) != NULL) {
-        atomic_store(&keeper->device, device);
-        atomic_store(&keeper->pool, pool);
+    if (keeper == NULL) {
+        keeper = free_place(all);
+        if (keeper != NULL) {
+            atomic_store(&keeper->device, device);
+            atomic_store(&keeper->pool, pool);
+        }
     }
     atomic_store(&all->guard, 0);
     return keeper;

@@ -198,8 +198,9 @@ void vgpu_environment_read(struct vgpu_environment *found, const char *(*look_up
     const char *cache = get(&source, "CUDA_DEVICE_MEMORY_SHARED_CACHE");
     if (cache == NULL)
         return;
-    if (strlen(cache) < sizeof found->cache)
-        strcpy(found->cache, cache);
+    size_t length = strlen(cache);
+    if (length < sizeof found->cache)
+        memcpy(found->cache, cache, length + 1);
     else
         vgpu_log(VGPU_ERROR, "CUDA_DEVICE_MEMORY_SHARED_CACHE is longer than %d bytes", VGPU_PATH - 1);
 }

@@ -9,22 +9,22 @@ EXPORT int hami_sim_version(void)
     return HAMI_SIM_ABI_VERSION;
 }
 
-EXPORT int hami_sim_spec_check(const char *text, char *message, size_t size)
+EXPORT int hami_sim_spec_check(const char *spec, char *message, size_t size)
 {
     char reason[2048] = "";
-    struct spec spec;
-    if (spec_parse(text, &spec, reason, sizeof reason))
+    struct spec parsed;
+    if (spec_parse(spec, &parsed, reason, sizeof reason))
         return NVML_SUCCESS;
     return explain(message, size, NVML_ERROR_INVALID_ARGUMENT, "%s", reason);
 }
 
-EXPORT int hami_sim_create(const char *path, const char *text, char *message, size_t size)
+EXPORT int hami_sim_create(const char *path, const char *spec, char *message, size_t size)
 {
     char reason[2048] = "";
-    struct spec spec;
-    if (!spec_parse(text, &spec, reason, sizeof reason))
+    struct spec parsed;
+    if (!spec_parse(spec, &parsed, reason, sizeof reason))
         return explain(message, size, NVML_ERROR_INVALID_ARGUMENT, "%s", reason);
-    int result = store_create(path, &spec, reason, sizeof reason);
+    int result = store_create(path, &parsed, reason, sizeof reason);
     return result == NVML_SUCCESS ? result : explain(message, size, result, "%s", reason);
 }
 

@@ -64,9 +64,9 @@ static struct event event_at(const struct node *node, const struct place *place,
 EXPORT int hami_sim_xid(const char *state, const char *uuid, unsigned long long xid, char *message, size_t size)
 {
     struct access_scope scope;
-    struct place place;
+    struct place place = {NULL, NULL};
     int result = begin_at(&scope, state, uuid, &place, message, size);
-    if (result != NVML_SUCCESS)
+    if (result != NVML_SUCCESS || place.gpu == NULL)
         return result;
     place.gpu->last_xid = xid;
     event_add(scope.node, event_at(scope.node, &place, EVENT_XID, xid));
@@ -77,9 +77,9 @@ EXPORT int hami_sim_ecc(const char *state, const char *uuid, int uncorrected, un
                         size_t size)
 {
     struct access_scope scope;
-    struct place place;
+    struct place place = {NULL, NULL};
     int result = begin_at(&scope, state, uuid, &place, message, size);
-    if (result != NVML_SUCCESS)
+    if (result != NVML_SUCCESS || place.gpu == NULL)
         return result;
     *(uncorrected ? &place.gpu->ecc_uncorrected : &place.gpu->ecc_corrected) += count;
     event_add(scope.node,
@@ -112,7 +112,9 @@ EXPORT int hami_sim_gpu_reset(const char *state, const char *uuid, char *message
     int result = access_begin(&scope, state, WRITE, message, size);
     if (result != NVML_SUCCESS)
         return result;
-    if (uuid != NULL && (place = place_find(scope.node, uuid)).gpu == NULL)
+    if (uuid != NULL)
+        place = place_find(scope.node, uuid);
+    if (uuid != NULL && place.gpu == NULL)
         return access_end(&scope, explain(message, size, NVML_ERROR_NOT_FOUND, "no GPU '%s' on this node", uuid));
     for (unsigned index = 0; index < scope.node->gpu_count && result == NVML_SUCCESS; index++)
         if (place.gpu == NULL || place.gpu == &scope.node->gpus[index])

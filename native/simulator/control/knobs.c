@@ -31,9 +31,10 @@ static bool parse_choice(const char *value, const char *off, const char *on, uin
 
 static bool copy_text(char *target, size_t size, const char *value)
 {
-    if (strlen(value) >= size)
+    size_t length = strlen(value);
+    if (length >= size)
         return false;
-    strcpy(target, value);
+    memcpy(target, value, length + 1);
     return true;
 }
 

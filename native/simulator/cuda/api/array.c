@@ -46,7 +46,7 @@ static int lay_out(struct array *array)
         return CU_ERROR_INVALID_VALUE;
     if (shape->width > 131072 || shape->height > 131072 || shape->depth > 16384)
         return CU_ERROR_INVALID_VALUE;
-    array->element_size = bytes * shape->channels;
+    array->element_size = (size_t)bytes * shape->channels;
     array->row_pitch = round_up(shape->width * array->element_size, LINE_BYTES);
     array->rows = shape->height != 0 ? round_up(shape->height, BLOCK_ROWS) : 1;
     size_t planes = shape->depth != 0 ? shape->depth : 1;

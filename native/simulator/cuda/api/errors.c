@@ -126,7 +126,7 @@ static void make_texts(void)
             char letter = results[row].name[PREFIX + place];
             texts[row][place] = letter == '_' ? ' ' : (char)tolower((unsigned char)letter);
         }
-    strcpy(texts[0], "no error");
+    memcpy(texts[0], "no error", sizeof "no error");
 }
 
 static int row_of(int code)
