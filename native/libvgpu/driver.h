@@ -36,15 +36,15 @@ void driver_found(int hook, void *real);
 void *driver_function(const char *symbol);
 
 /* A function of the driver that we have no hook for, looked up once. */
-#define DRIVER(symbol, type)                                                                                          \
-    ({                                                                                                                \
-        static _Atomic(void *) found_;                                                                                \
-        void *function_ = atomic_load_explicit(&found_, memory_order_acquire);                                        \
-        if (VGPU_UNLIKELY(function_ == NULL)) {                                                                       \
-            function_ = driver_function(#symbol);                                                                     \
-            atomic_store_explicit(&found_, function_, memory_order_release);                                          \
-        }                                                                                                             \
-        (type)(uintptr_t) function_;                                                                                  \
+#define DRIVER(symbol, type)                                                                                           \
+    ({                                                                                                                 \
+        static _Atomic(void *) found_;                                                                                 \
+        void *function_ = atomic_load_explicit(&found_, memory_order_acquire);                                         \
+        if (VGPU_UNLIKELY(function_ == NULL)) {                                                                        \
+            function_ = driver_function(#symbol);                                                                      \
+            atomic_store_explicit(&found_, function_, memory_order_release);                                           \
+        }                                                                                                              \
+        (type)(uintptr_t) function_;                                                                                   \
     })
 
 /* The driver's function behind the hook of this name, with its type. */

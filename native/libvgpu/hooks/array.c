@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Hooks: arrays and mipmapped arrays. */
 #include "cuda_abi.h"
+#include "driver.h"
 #include "memory/array_size.h"
 #include "memory/charge.h"
 #include "memory/device.h"
-#include "driver.h"
 
 static bool charge_array(struct charge *charge, const struct cu_array3d *array, unsigned levels)
 {

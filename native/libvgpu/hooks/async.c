@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Hooks: memory in the order of streams. It belongs to its pool, which has a device, and outlives contexts. */
 #include "cuda_abi.h"
+#include "driver.h"
 #include "memory/capture.h"
 #include "memory/charge.h"
 #include "memory/device.h"
-#include "driver.h"
 #include "memory/pools.h"
 
 typedef int (*alloc_async)(cu_pointer *pointer, size_t bytes, void *stream);

@@ -3,9 +3,9 @@
 #include <stdatomic.h>
 
 #include "cuda_abi.h"
+#include "driver.h"
 #include "memory/charge.h"
 #include "memory/device.h"
-#include "driver.h"
 #include "region/attach.h"
 
 #define ORDINALS 64

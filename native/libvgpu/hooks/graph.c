@@ -2,9 +2,9 @@
 /* Hooks: memory of graphs. What the nodes of a graph allocate is counted when it is instantiated, which is before any
  * launch can take it, and until that instance is destroyed. */
 #include "cuda_abi.h"
+#include "driver.h"
 #include "memory/charge.h"
 #include "memory/device.h"
-#include "driver.h"
 
 static uint64_t key(const void *handle)
 {
@@ -79,8 +79,7 @@ struct entries {
 static void take_entries(struct entries *entries, enum allocation_space space, const void *handle)
 {
     for (int device = 0; device < VGPU_DEVICES; device++)
-        entries->known[device] =
-            charge_begin_free(&entries->on[device], allocations_on(space, device), key(handle));
+        entries->known[device] = charge_begin_free(&entries->on[device], allocations_on(space, device), key(handle));
 }
 
 VGPU_EXPORT int cuGraphDestroy(void *graph)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Hooks: linear memory, pitched and managed. A NULL for the answer is the driver's to refuse. */
 #include "cuda_abi.h"
-#include "memory/charge.h"
 #include "driver.h"
+#include "memory/charge.h"
 
 VGPU_EXPORT int cuMemFree_v2(cu_pointer pointer)
 {

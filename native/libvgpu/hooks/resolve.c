@@ -11,7 +11,7 @@
 #include "vgpu.h"
 
 /* Answers of vgpu_lookup besides an address. */
-#define GO_ON ((void *)0)  /* dlsym itself answers, and sees its real caller */
+#define GO_ON ((void *)0) /* dlsym itself answers, and sees its real caller */
 #define NOTHING ((void *)1)
 
 __attribute__((visibility("hidden"), used)) void *vgpu_lookup(void *handle, const char *name);
@@ -84,7 +84,8 @@ static void *lookup_default(int hook, const char *name)
     if (symbols_real_dlsym(RTLD_DEFAULT, name) != hook_ours(hook))
         return GO_ON;
     const char *library = name[0] == 'n' ? "libnvidia-ml.so.1" : "libcuda.so.1";
-    bool loaded = symbols_real_dlsym(RTLD_NEXT, name) != NULL || symbols_dlopen(library, RTLD_LAZY | RTLD_NOLOAD) != NULL;
+    bool loaded =
+        symbols_real_dlsym(RTLD_NEXT, name) != NULL || symbols_dlopen(library, RTLD_LAZY | RTLD_NOLOAD) != NULL;
     return loaded ? hook_ours(hook) : NOTHING;
 }
 

@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "cuda_abi.h"
+#include "driver.h"
 #include "memory/accounting.h"
 #include "memory/device.h"
-#include "driver.h"
 #include "memory/view.h"
 
 struct nvml_memory {
@@ -109,12 +109,12 @@ static int list(list_processes real, void *device, unsigned *count, void *infos,
     return result;
 }
 
-#define PROCESS_LIST(symbol, info)                                                                                       \
+#define PROCESS_LIST(symbol, info)                                                                                     \
     VGPU_EXPORT int symbol(void *device, unsigned *count, void *infos)                                                 \
     {                                                                                                                  \
         return list(REAL(symbol), device, count, infos, sizeof(info));                                                 \
     }
-#define PROCESS_LISTS(kind)                                                                                              \
+#define PROCESS_LISTS(kind)                                                                                            \
     PROCESS_LIST(nvmlDeviceGet##kind##RunningProcesses, struct nvml_process_1)                                         \
     PROCESS_LIST(nvmlDeviceGet##kind##RunningProcesses_v2, struct nvml_process_2)                                      \
     PROCESS_LIST(nvmlDeviceGet##kind##RunningProcesses_v3, struct nvml_process_2)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Hooks: virtual memory. Physical memory lives as long as a handle or a mapping of it does. */
 #include "cuda_abi.h"
+#include "driver.h"
 #include "memory/charge.h"
 #include "memory/device.h"
-#include "driver.h"
 
 VGPU_EXPORT int cuMemRelease(uint64_t handle)
 {
@@ -43,7 +43,8 @@ VGPU_EXPORT int cuMemRetainAllocationHandle(uint64_t *handle, void *address)
 
 static void remember_mapping(cu_pointer pointer, size_t size, uint64_t handle)
 {
-    struct allocation entry = {.bytes = size, .context = handle, .device = -1, .references = 1}, replaced = {.bytes = 0};
+    struct allocation entry = {.bytes = size, .context = handle, .device = -1, .references = 1};
+    struct allocation replaced = {.bytes = 0};
     if (!allocations_put(SPACE_MAPPING, pointer, entry, &replaced))
         charge_refer(SPACE_PHYSICAL, handle, -1);
     else if (replaced.bytes != 0)

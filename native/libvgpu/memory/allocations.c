@@ -49,8 +49,8 @@ static uint64_t hash(uint64_t key, uint32_t space)
 
 static void lock(struct shard *shard)
 {
-    for (int free = 0; !atomic_compare_exchange_weak_explicit(&shard->lock, &free, 1, memory_order_acquire,
-                                                              memory_order_relaxed);
+    for (int free = 0;
+         !atomic_compare_exchange_weak_explicit(&shard->lock, &free, 1, memory_order_acquire, memory_order_relaxed);
          free = 0)
         if (atomic_load_explicit(&shard->lock, memory_order_relaxed) != 0)
             sched_yield();

@@ -5,7 +5,16 @@
 
 #include "vgpu.h"
 
-enum allocation_space { SPACE_POINTER = 1, SPACE_PHYSICAL, SPACE_MAPPING, SPACE_ARRAY, SPACE_MIPMAP, SPACE_GRAPH, SPACE_EXEC, SPACE_POOL };
+enum allocation_space {
+    SPACE_POINTER = 1,
+    SPACE_PHYSICAL,
+    SPACE_MAPPING,
+    SPACE_ARRAY,
+    SPACE_MIPMAP,
+    SPACE_GRAPH,
+    SPACE_EXEC,
+    SPACE_POOL
+};
 
 /* A graph may have memory on several devices, each counted for itself. */
 static inline enum allocation_space allocations_on(enum allocation_space space, int device)

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "memory/array_size.h"
 
-
-#include "memory/charge.h"
 #include "driver.h"
+#include "memory/charge.h"
 
 #define PAGE ((uint64_t)64 << 10)
 

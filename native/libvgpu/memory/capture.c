@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "memory/capture.h"
 
-
 #include "cuda_abi.h"
+#include "driver.h"
 #include "memory/allocations.h"
 #include "memory/charge.h"
 #include "memory/device.h"
-#include "driver.h"
 
 typedef int (*is_capturing)(void *stream, int *status);
 typedef int (*capture_info)(void *stream, int *status, uint64_t *id, void **graph, const void **nodes, size_t *count);

@@ -2,9 +2,9 @@
 #include "memory/charge.h"
 
 #include "cuda_abi.h"
+#include "driver.h"
 #include "memory/accounting.h"
 #include "memory/device.h"
-#include "driver.h"
 #include "memory/pools.h"
 
 static const struct charge NOBODY = {.device = DEVICE_NONE};

@@ -6,7 +6,7 @@
 #include "memory/allocations.h"
 #include "vgpu.h"
 
-#define LINEAR_UNIT 512            /* CUDA aligns what it gives so */
+#define LINEAR_UNIT 512 /* CUDA aligns what it gives so */
 #define GRAPH_UNIT ((uint64_t)2 << 20)
 
 struct charge {

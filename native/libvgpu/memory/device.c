@@ -226,7 +226,7 @@ int device_of_stream(void *stream)
     if (stream == NULL || stream == CU_LEGACY_STREAM || stream == CU_PER_THREAD_STREAM || is_alone())
         return device_current_index();
     return device_of != NULL && device_of(stream, &ordinal) == CU_SUCCESS ? device_index(ordinal)
-                                                                           : index_in_context_of(stream);
+                                                                          : index_in_context_of(stream);
 }
 
 int device_of_nvml(void *handle)

@@ -7,9 +7,9 @@
 #include <stdatomic.h>
 
 #include "cuda_abi.h"
-#include "memory/accounting.h"
 #include "driver.h"
 #include "log.h"
+#include "memory/accounting.h"
 #include "wiped.h"
 
 #define KEEPERS 128 /* a process has one or two such pools */
@@ -226,7 +226,8 @@ void pools_keep(void *pool, int device, uint64_t threshold)
     if (keeper != NULL)
         atomic_store(&keeper->threshold, threshold);
     else if (threshold != 0)
-        vgpu_log(VGPU_WARNING, "more than %d pools have a release threshold: what this one keeps is not counted", KEEPERS);
+        vgpu_log(VGPU_WARNING, "more than %d pools have a release threshold: what this one keeps is not counted",
+                 KEEPERS);
     pools_settle(device);
 }
 
@@ -262,7 +263,8 @@ uint64_t pools_take(const void *pool, int device, uint64_t bytes)
     if (pool != NULL)
         return one != NULL ? take_from(one, bytes) : 0;
     for (int place = 0; all != NULL && place < KEEPERS; place++)
-        if (atomic_load(&all->places[place].pool) != NULL && all->places[place].device == device && atomic_load(&all->places[place].kept) != 0)
+        if (atomic_load(&all->places[place].pool) != NULL && all->places[place].device == device &&
+            atomic_load(&all->places[place].kept) != 0)
             return take_from(&all->places[place], bytes);
     return 0;
 }

@@ -91,7 +91,8 @@ bool vgpu_parse_size(const char *text, uint64_t *bytes)
     rest = rest != NULL ? read_fraction(rest, &part, &scale) : NULL;
     if (rest == NULL || !read_unit(rest, &shift) || (whole << shift) >> shift != whole || whole << shift > MOST_BYTES)
         return false;
-    *bytes = (whole << shift) + (part << (shift > 30 ? 30 : shift)) / scale * (shift > 30 ? (uint64_t)1 << (shift - 30) : 1);
+    *bytes =
+        (whole << shift) + (part << (shift > 30 ? 30 : shift)) / scale * (shift > 30 ? (uint64_t)1 << (shift - 30) : 1);
     return *bytes <= MOST_BYTES;
 }
 

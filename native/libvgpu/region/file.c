@@ -9,13 +9,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "region/identity.h"
 #include "log.h"
+#include "region/identity.h"
 
 #define LOCKS ((off_t)1 << 40) /* the bytes of the slots' locks: behind the end of any file */
 
 static atomic_int descriptor = -1;
-static struct file_identity { uint64_t device, inode; } file;
+static struct file_identity {
+    uint64_t device, inode;
+} file;
 
 /* The file, once it has its size. It is never cut, whoever made it. */
 static int open_file(const char *path, uint64_t wanted)

@@ -3,8 +3,8 @@
 
 #include <unistd.h>
 
-#include "region/identity.h"
 #include "region/file.h"
+#include "region/identity.h"
 
 /* The pid alone says that a slot is taken, as to HAMi-core itself: at its exit it empties that first, and no more. */
 bool hami_core_has(const struct region *region, int slot, int32_t *pid)

@@ -23,8 +23,8 @@
 #define REGION_MAGIC 19920718 /* HAMi-core's */
 #define REGION_MAJOR 1
 #define REGION_MINOR 2
-#define REGION_V1_SIZE 2008953  /* HAMi-core's file: its structure and one byte */
-#define REGION_OWN_OFFSET 2011136 /* the next page */
+#define REGION_V1_SIZE 2008953                 /* HAMi-core's file: its structure and one byte */
+#define REGION_OWN_OFFSET 2011136              /* the next page */
 #define REGION_OWN_MAGIC 0x31554750564d4148ull /* "HAMVPGU1" */
 
 struct region_used { /* bytes of one process on one device */
@@ -93,10 +93,10 @@ struct region_own {
 struct region {
     struct region_v1 *shared;
     struct region_own *own;
-    _Atomic int slot; /* ours */
+    _Atomic int slot;                       /* ours */
     struct region_process *_Atomic process; /* it */
-    int32_t pid; /* what stands there as long as HAMi-core did not move it */
-    atomic_flag tidying; /* two threads of one process would both get a slot's lock */
+    int32_t pid;                            /* what stands there as long as HAMi-core did not move it */
+    atomic_flag tidying;                    /* two threads of one process would both get a slot's lock */
 };
 
 #endif

@@ -4,9 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "region/file.h"
 #include "region/hami_core.h"
 #include "region/identity.h"
-#include "region/file.h"
 
 /* Empties a slot that names `pid`, or nobody; false when it names somebody else: HAMi-core moves slots. All of it: HAMi's
  * readers wait for as long as `sequence` is odd, and show the rest as the next process's. */

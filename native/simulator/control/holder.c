@@ -53,9 +53,8 @@ int main(int count, char **arguments)
     sigaddset(&ending, SIGINT);
     sigprocmask(SIG_BLOCK, &ending, NULL);
     const char *name = count == 5 ? arguments[4] : "hami-sim-holder";
-    if (stat(arguments[1], &status) != 0 ||
-        hami_sim_holder_add(arguments[1], arguments[2], (unsigned)getpid(), memory_mib, name, message,
-                            sizeof message) != 0) {
+    if (stat(arguments[1], &status) != 0 || hami_sim_holder_add(arguments[1], arguments[2], (unsigned)getpid(),
+                                                                memory_mib, name, message, sizeof message) != 0) {
         fprintf(stderr, "%s\n", message[0] != '\0' ? message : "no state file at that path");
         return EXIT_FAILURE;
     }

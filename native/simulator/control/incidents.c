@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Control interface: what happens to a node: faults, Xids, ECC errors, resets, reboots. */
 #include "control/access.h"
-#include "node/capabilities.h"
 #include "control/control.h"
+#include "node/capabilities.h"
 #include "node/event.h"
 #include "node/fault.h"
 #include "node/place.h"
@@ -37,8 +37,8 @@ EXPORT int hami_sim_faults_clear(const char *state, char *message, size_t size)
 }
 
 /* Opens a change about one device; the scope is closed if it is not there. */
-static int begin_at(struct access_scope *scope, const char *state, const char *uuid, struct place *place,
-                    char *message, size_t size)
+static int begin_at(struct access_scope *scope, const char *state, const char *uuid, struct place *place, char *message,
+                    size_t size)
 {
     if (uuid == NULL)
         return explain(message, size, NVML_ERROR_INVALID_ARGUMENT, "no UUID given");
@@ -82,8 +82,7 @@ EXPORT int hami_sim_ecc(const char *state, const char *uuid, int uncorrected, un
     if (result != NVML_SUCCESS || place.gpu == NULL)
         return result;
     *(uncorrected ? &place.gpu->ecc_uncorrected : &place.gpu->ecc_corrected) += count;
-    event_add(scope.node,
-              event_at(scope.node, &place, uncorrected ? EVENT_DOUBLE_BIT_ECC : EVENT_SINGLE_BIT_ECC, 0));
+    event_add(scope.node, event_at(scope.node, &place, uncorrected ? EVENT_DOUBLE_BIT_ECC : EVENT_SINGLE_BIT_ECC, 0));
     return access_end(&scope, NVML_SUCCESS);
 }
 

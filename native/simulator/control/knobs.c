@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Control interface: how a node and its GPUs behave. */
 #include "control/access.h"
-#include "node/capabilities.h"
 #include "control/control.h"
+#include "node/capabilities.h"
 #include "node/event.h"
 #include "node/place.h"
 

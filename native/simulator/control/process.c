@@ -27,8 +27,8 @@ static int check_request(struct node *node, const struct request *request, struc
     if (place->gpu->lost)
         return explain(message, size, NVML_ERROR_GPU_IS_LOST, "GPU %u is lost", gpu_index(node, place->gpu));
     if (place->instance == NULL && place->gpu->mig_current && request->memory_mib != 0)
-        return explain(message, size, NVML_ERROR_INVALID_ARGUMENT,
-                       "GPU %u is in MIG mode: name one of its MIG devices", gpu_index(node, place->gpu));
+        return explain(message, size, NVML_ERROR_INVALID_ARGUMENT, "GPU %u is in MIG mode: name one of its MIG devices",
+                       gpu_index(node, place->gpu));
     if (node->process_count == MAX_PROCESSES)
         return explain(message, size, NVML_ERROR_INSUFFICIENT_RESOURCES, "the node has %d processes already",
                        MAX_PROCESSES);

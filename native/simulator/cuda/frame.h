@@ -39,21 +39,21 @@ static inline int call_begin_early(struct call *call, const char *function)
     return ready ? call_begin(call, function) : CU_SUCCESS;
 }
 
-#define ENTER()                                                                                                      \
-    struct call call __attribute__((cleanup(call_end))) = {false};                                                   \
-    int refused = call_begin(&call, __func__);                                                                       \
-    if (refused != CU_SUCCESS)                                                                                       \
+#define ENTER()                                                                                                        \
+    struct call call __attribute__((cleanup(call_end))) = {false};                                                     \
+    int refused = call_begin(&call, __func__);                                                                         \
+    if (refused != CU_SUCCESS)                                                                                         \
     return refused
 
-#define ENTER_EARLY()                                                                                                \
-    struct call call __attribute__((cleanup(call_end))) = {false};                                                   \
-    int refused = call_begin_early(&call, __func__);                                                                 \
-    if (refused != CU_SUCCESS)                                                                                       \
+#define ENTER_EARLY()                                                                                                  \
+    struct call call __attribute__((cleanup(call_end))) = {false};                                                     \
+    int refused = call_begin_early(&call, __func__);                                                                   \
+    if (refused != CU_SUCCESS)                                                                                         \
     return refused
 
-#define ENTER_CONTEXT()                                                                                              \
-    ENTER();                                                                                                         \
-    if (!context_is_usable(thread.current))                                                                          \
+#define ENTER_CONTEXT()                                                                                                \
+    ENTER();                                                                                                           \
+    if (!context_is_usable(thread.current))                                                                            \
     return context_refuse()
 
 #endif

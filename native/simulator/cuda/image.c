@@ -113,8 +113,8 @@ static size_t find_symbol(const struct image *image, const char *name, unsigned 
         return 0;
     for (unsigned index = 0; index < header->e_shnum; index++) {
         const Elf64_Shdr *section = &sections[index];
-        if (section->sh_type != SHT_SYMTAB || section->sh_link >= header->e_shnum ||
-            section->sh_offset > image->size || section->sh_size > image->size - section->sh_offset)
+        if (section->sh_type != SHT_SYMTAB || section->sh_link >= header->e_shnum || section->sh_offset > image->size ||
+            section->sh_size > image->size - section->sh_offset)
             continue;
         const Elf64_Shdr *strings = &sections[section->sh_link];
         const Elf64_Sym *symbols = (const void *)(image->data + section->sh_offset);

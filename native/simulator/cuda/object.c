@@ -19,7 +19,8 @@ static struct free_cell *free_cells;
 static void *fresh_cell(void)
 {
     if (object_base == NULL) {
-        void *space = mmap(NULL, OBJECT_SPACE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void *space =
+            mmap(NULL, OBJECT_SPACE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (space == MAP_FAILED)
             return NULL;
         object_base = space;

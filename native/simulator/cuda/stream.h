@@ -20,7 +20,7 @@ struct stream {
     bool is_legacy, is_special;
     unsigned waiting_functions; /* of cuLaunchHostFunc; under their own lock */
     struct graph *capture;      /* NULL: what is called is done */
-    uint64_t capture_id; /* not 0 where the recording began */
+    uint64_t capture_id;        /* not 0 where the recording began */
     struct node_object *capture_last;
 };
 

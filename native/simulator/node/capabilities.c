@@ -61,8 +61,8 @@ static bool says(const char *path, const char *text, size_t length)
 static void write_access(char path[PATH_SIZE], unsigned minor, unsigned mode)
 {
     char text[96];
-    int length = snprintf(text, sizeof text, "DeviceFileMinor: %u\nDeviceFileMode: %u\nDeviceFileModify: 1\n", minor,
-                          mode);
+    int length =
+        snprintf(text, sizeof text, "DeviceFileMinor: %u\nDeviceFileMode: %u\nDeviceFileModify: 1\n", minor, mode);
     if (says(path, text, (size_t)length))
         return;
     FILE *file = open_new(path);

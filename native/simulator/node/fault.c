@@ -102,8 +102,10 @@ static bool parse_action(const char *text, struct fault *fault)
         const char *word;
         enum fault_action action;
         bool has_value;
-    } actions[] = {{"latency:", FAULT_LATENCY, true}, {"error:", FAULT_ERROR, true},
-                   {"hang", FAULT_HANG, false},       {"kill-after", FAULT_KILL_AFTER, false},
+    } actions[] = {{"latency:", FAULT_LATENCY, true},
+                   {"error:", FAULT_ERROR, true},
+                   {"hang", FAULT_HANG, false},
+                   {"kill-after", FAULT_KILL_AFTER, false},
                    {"kill", FAULT_KILL, false}};
     for (size_t index = 0; index < sizeof actions / sizeof actions[0]; index++) {
         size_t length = strlen(actions[index].word);
@@ -139,7 +141,8 @@ static bool parse_function(const char *text, size_t length, struct fault *fault)
         return false;
     memcpy(fault->function, text, length);
     fault->function[length] = '\0';
-    return strncmp(fault->function, "nvml", 4) == 0 || strncmp(fault->function, "cu", 2) == 0 || strcmp(fault->function, "*") == 0;
+    return strncmp(fault->function, "nvml", 4) == 0 || strncmp(fault->function, "cu", 2) == 0 ||
+           strcmp(fault->function, "*") == 0;
 }
 
 bool fault_parse(const char *text, struct fault *fault, char *message, size_t size)

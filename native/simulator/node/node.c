@@ -46,8 +46,7 @@ static bool instances_are_sound(const struct gpu *gpu)
 
 static bool gpu_is_sound(const struct gpu *gpu)
 {
-    return gpu->board < board_count && gpu->variant < board_table[gpu->board].variant_count &&
-           instances_are_sound(gpu);
+    return gpu->board < board_count && gpu->variant < board_table[gpu->board].variant_count && instances_are_sound(gpu);
 }
 
 bool node_is_sound(const struct node *node)

@@ -3,9 +3,9 @@
 #ifndef HAMI_SIM_NODE_H
 #define HAMI_SIM_NODE_H
 
-#include "nvml_abi.h"
 #include "node/rules.h"
 #include "node/spec.h"
+#include "nvml_abi.h"
 
 #include <stdint.h>
 
@@ -74,7 +74,7 @@ struct event {
 /* How the node as a whole behaves. */
 struct behaviour {
     uint8_t driver_absent, root_only, make_device_nodes, reserved[5];
-    uint64_t appears_at_ms; /* wall clock; 0 = the driver is there */
+    uint64_t appears_at_ms;              /* wall clock; 0 = the driver is there */
     uint32_t cuda_version, reserved_too; /* 0 = the newest that is simulated */
     char driver_version[32];
     char root[ROOT_SIZE];

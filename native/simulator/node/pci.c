@@ -27,8 +27,8 @@ bool pci_parse(const char *text, unsigned *gpu_index)
         function = 0;
         full = sscanf(text, "%2x:%2x%n", &bus, &device, &used) == 2 && text[used] == '\0';
     }
-    bool somewhere = domain == 0 && device == 0 && function == 0 && bus >= FIRST_BUS &&
-                     (bus - FIRST_BUS) % BUS_STEP == 0;
+    bool somewhere =
+        domain == 0 && device == 0 && function == 0 && bus >= FIRST_BUS && (bus - FIRST_BUS) % BUS_STEP == 0;
     *gpu_index = somewhere ? (bus - FIRST_BUS) / BUS_STEP : NOWHERE;
     return full;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/place.h"
 
+#include "node/pci.h"
 #include <stdio.h>
 #include <string.h>
-#include "node/pci.h"
 
 #include <stdio.h>
 #include <strings.h>

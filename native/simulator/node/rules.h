@@ -43,7 +43,8 @@ struct compute_layout {
 
 const struct compute_profile *rules_compute_profile(const struct profile *profile, unsigned id);
 void compute_layout_add(struct compute_layout *layout, const struct profile *profile, unsigned id, unsigned start);
-bool rules_compute_fits(const struct compute_layout *layout, const struct profile *profile, unsigned id, unsigned start);
+bool rules_compute_fits(const struct compute_layout *layout, const struct profile *profile, unsigned id,
+                        unsigned start);
 unsigned rules_compute_remaining(const struct compute_layout *layout, const struct profile *profile, unsigned id);
 int rules_compute_default_start(const struct compute_layout *layout, const struct profile *profile, unsigned id);
 

@@ -129,8 +129,7 @@ bool usage_charge_locked(struct usage *usage, struct usage_slot *slot, uint64_t 
     for (unsigned attempt = 0; attempt < PATIENCE; attempt++) {
         if (usage_charge_quickly(usage, slot, bytes, place->capacity))
             return true;
-        if (bytes > place->capacity ||
-            sum(usage, place->gpu, place->gpu_instance, false) > place->capacity - bytes)
+        if (bytes > place->capacity || sum(usage, place->gpu, place->gpu_instance, false) > place->capacity - bytes)
             return false;
         sched_yield();
     }

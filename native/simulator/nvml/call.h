@@ -4,8 +4,8 @@
 #define HAMI_SIM_CALL_H
 
 #include "node/node.h"
-#include "nvml_abi.h"
 #include "node/store.h"
+#include "nvml_abi.h"
 
 enum access { READ, WRITE };
 

@@ -41,7 +41,8 @@ static int lay_out(struct array *array)
     unsigned bytes = format_bytes(shape->format);
     bool cube = (shape->flags & CU_ARRAY_CUBEMAP) != 0;
     if (bytes == 0 || (shape->channels != 1 && shape->channels != 2 && shape->channels != 4) || shape->width == 0 ||
-        (shape->flags & ~(unsigned)KNOWN_FLAGS) != 0 || (shape->depth != 0 && shape->height == 0 && !(shape->flags & CU_ARRAY_LAYERED)) ||
+        (shape->flags & ~(unsigned)KNOWN_FLAGS) != 0 ||
+        (shape->depth != 0 && shape->height == 0 && !(shape->flags & CU_ARRAY_LAYERED)) ||
         (cube && (shape->width != shape->height || shape->depth % 6 != 0 || shape->depth == 0)))
         return CU_ERROR_INVALID_VALUE;
     if (shape->width > 131072 || shape->height > 131072 || shape->depth > 16384)
@@ -58,8 +59,8 @@ char *array_at(const struct array *array, size_t x_bytes, size_t y, size_t z)
 {
     if (array->block == NULL)
         return NULL;
-    return (char *)(uintptr_t)array->block->address + array->offset +
-           (z * array->rows + y) * array->row_pitch + x_bytes;
+    return (char *)(uintptr_t)array->block->address + array->offset + (z * array->rows + y) * array->row_pitch +
+           x_bytes;
 }
 
 static int back_with_memory(struct array *array, uint64_t size)
@@ -269,8 +270,7 @@ CUDA_API int cuArrayGetMemoryRequirements(struct cu_array_memory *memory, void *
 {
     ENTER();
     const struct array *array = object_check(handle, OBJECT_ARRAY);
-    return array == NULL ? CU_ERROR_INVALID_HANDLE
-                         : give_requirements(memory, array->shape.flags, array->size, device);
+    return array == NULL ? CU_ERROR_INVALID_HANDLE : give_requirements(memory, array->shape.flags, array->size, device);
 }
 
 CUDA_API int cuMipmappedArrayGetMemoryRequirements(struct cu_array_memory *memory, void *handle, int device)
@@ -286,8 +286,7 @@ void arrays_end_context(struct context *context)
          mipmap = object_next(OBJECT_MIPMAP, mipmap))
         if (mipmap->context == context)
             end_mipmap(mipmap);
-    for (struct array *array = object_next(OBJECT_ARRAY, NULL); array != NULL;
-         array = object_next(OBJECT_ARRAY, array))
+    for (struct array *array = object_next(OBJECT_ARRAY, NULL); array != NULL; array = object_next(OBJECT_ARRAY, array))
         if (array->context == context)
             end_array(array);
 }

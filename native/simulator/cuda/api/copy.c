@@ -45,9 +45,13 @@ static int copy_line_on(void *handle, cu_pointer target, cu_pointer source, size
     if (stream->capture == NULL)
         return copy_line(target, source, size, sides);
     int result = check_line(target, source, size, sides);
-    struct cu_memcpy3d copy = {.source_type = CU_MEMORY_UNIFIED, .source_device = source,
-                               .target_type = CU_MEMORY_UNIFIED, .target_device = target,
-                               .width = size, .height = 1, .depth = 1};
+    struct cu_memcpy3d copy = {.source_type = CU_MEMORY_UNIFIED,
+                               .source_device = source,
+                               .target_type = CU_MEMORY_UNIFIED,
+                               .target_device = target,
+                               .width = size,
+                               .height = 1,
+                               .depth = 1};
     return result == CU_SUCCESS ? capture_copy(stream, &copy) : result;
 }
 
@@ -172,7 +176,8 @@ static int fill_on(void *handle, const struct cu_memset_node *wanted)
 
 static struct cu_memset_node line(cu_pointer target, unsigned value, unsigned element, size_t count)
 {
-    return (struct cu_memset_node){.target = target, .value = value, .element_size = element, .width = count, .height = 1};
+    return (struct cu_memset_node){
+        .target = target, .value = value, .element_size = element, .width = count, .height = 1};
 }
 
 static struct cu_memset_node plane(cu_pointer target, size_t pitch, unsigned value, unsigned element, size_t width,

@@ -60,10 +60,16 @@ static bool end_holds(const struct end *end, const struct cu_memcpy3d *copy)
 
 static int find_ends(const struct cu_memcpy3d *copy, struct end *source, struct end *target)
 {
-    *source = (struct end){.x = copy->source_x, .y = copy->source_y, .z = copy->source_z,
-                           .pitch = copy->source_pitch, .height = copy->source_height};
-    *target = (struct end){.x = copy->target_x, .y = copy->target_y, .z = copy->target_z,
-                           .pitch = copy->target_pitch, .height = copy->target_height};
+    *source = (struct end){.x = copy->source_x,
+                           .y = copy->source_y,
+                           .z = copy->source_z,
+                           .pitch = copy->source_pitch,
+                           .height = copy->source_height};
+    *target = (struct end){.x = copy->target_x,
+                           .y = copy->target_y,
+                           .z = copy->target_z,
+                           .pitch = copy->target_pitch,
+                           .height = copy->target_height};
     bool good = find_end(source, copy->source_type, copy->source_host, copy->source_device, copy->source_array) &&
                 find_end(target, copy->target_type, copy->target_host, copy->target_device, copy->target_array) &&
                 end_holds(source, copy) && end_holds(target, copy);
@@ -106,14 +112,23 @@ static int copy_on(void *handle, const struct cu_memcpy3d *copy)
 
 static struct cu_memcpy3d widen(const struct cu_memcpy2d *flat)
 {
-    return (struct cu_memcpy3d){.source_x = flat->source_x, .source_y = flat->source_y,
-                                .source_type = flat->source_type, .source_host = flat->source_host,
-                                .source_device = flat->source_device, .source_array = flat->source_array,
-                                .source_pitch = flat->source_pitch, .target_x = flat->target_x,
-                                .target_y = flat->target_y, .target_type = flat->target_type,
-                                .target_host = flat->target_host, .target_device = flat->target_device,
-                                .target_array = flat->target_array, .target_pitch = flat->target_pitch,
-                                .width = flat->width, .height = flat->height, .depth = 1};
+    return (struct cu_memcpy3d){.source_x = flat->source_x,
+                                .source_y = flat->source_y,
+                                .source_type = flat->source_type,
+                                .source_host = flat->source_host,
+                                .source_device = flat->source_device,
+                                .source_array = flat->source_array,
+                                .source_pitch = flat->source_pitch,
+                                .target_x = flat->target_x,
+                                .target_y = flat->target_y,
+                                .target_type = flat->target_type,
+                                .target_host = flat->target_host,
+                                .target_device = flat->target_device,
+                                .target_array = flat->target_array,
+                                .target_pitch = flat->target_pitch,
+                                .width = flat->width,
+                                .height = flat->height,
+                                .depth = 1};
 }
 
 CUDA_API int cuMemcpy3D_v2(const struct cu_memcpy3d *copy)

@@ -13,7 +13,7 @@ struct event_object {
     struct object object;
     struct context *context;
     unsigned flags;
-    uint64_t time_ns; /* when it is, or 0: never recorded */
+    uint64_t time_ns;           /* when it is, or 0: never recorded */
     struct capture_point point; /* where it stands if a stream that records recorded it */
 };
 

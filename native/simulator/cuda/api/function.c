@@ -227,8 +227,8 @@ int check_launch(const struct cu_kernel_node *launch)
     const void *code = launch->function != NULL ? launch->function : launch->kernel;
     if (function_check(code) == NULL)
         return CU_ERROR_INVALID_HANDLE;
-    bool good = is_shape(launch->grid_x, launch->grid_y, launch->grid_z, launch->block_x, launch->block_y,
-                         launch->block_z);
+    bool good =
+        is_shape(launch->grid_x, launch->grid_y, launch->grid_z, launch->block_x, launch->block_y, launch->block_z);
     return good ? CU_SUCCESS : CU_ERROR_INVALID_VALUE;
 }
 
@@ -264,8 +264,17 @@ static int launch_config(const struct cu_launch_config *config, void *function, 
 {
     if (config == NULL || (config->attribute_count != 0 && config->attributes == NULL))
         return CU_ERROR_INVALID_VALUE;
-    struct cu_kernel_node launch = {function, config->grid_x, config->grid_y, config->grid_z, config->block_x,
-                                    config->block_y, config->block_z, config->shared_bytes, parameters, extra, NULL,
+    struct cu_kernel_node launch = {function,
+                                    config->grid_x,
+                                    config->grid_y,
+                                    config->grid_z,
+                                    config->block_x,
+                                    config->block_y,
+                                    config->block_z,
+                                    config->shared_bytes,
+                                    parameters,
+                                    extra,
+                                    NULL,
                                     NULL};
     return launch_on(stream_find(config->stream), &launch);
 }
@@ -295,9 +304,9 @@ CUDA_API int cuLaunchCooperativeKernelMultiDevice(struct cu_launch_params *list,
         return CU_ERROR_INVALID_VALUE;
     for (unsigned index = 0; index < count; index++) {
         const struct cu_launch_params *one = &list[index];
-        struct cu_kernel_node launch = {one->function, one->grid_x, one->grid_y, one->grid_z, one->block_x,
-                                        one->block_y, one->block_z, one->shared_bytes, one->parameters, NULL, NULL,
-                                        NULL};
+        struct cu_kernel_node launch = {one->function,   one->grid_x,  one->grid_y,  one->grid_z,
+                                        one->block_x,    one->block_y, one->block_z, one->shared_bytes,
+                                        one->parameters, NULL,         NULL,         NULL};
         int result = launch_on(object_check(one->stream, OBJECT_STREAM), &launch);
         if (result != CU_SUCCESS)
             return result;

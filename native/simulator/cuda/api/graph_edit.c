@@ -170,7 +170,7 @@ static int set_content(void *handle, int type, const void *content, size_t size)
         return CU_ERROR_INVALID_VALUE;
     struct cu_node draft = node->content;
     memcpy(draft.words, content, size);
-    int result = type == CU_NODE_KERNEL ? check_launch(&draft.kernel)
+    int result = type == CU_NODE_KERNEL   ? check_launch(&draft.kernel)
                  : type == CU_NODE_MEMSET ? check_fill(&draft.memset)
                  : type == CU_NODE_MEMCPY ? check_copy_3d(&draft.memcpy.copy)
                                           : CU_SUCCESS;

@@ -118,8 +118,12 @@ CUDA_API int cuIpcGetMemHandle(struct cu_ipc_handle *handle, cu_pointer pointer)
         cu_pointer start;
         size_t size;
         arena_extent(block, &start, &size);
-        struct ticket ticket = {(uint32_t)getpid(), (uint32_t)block->descriptor - 1,
-                                process_start_time((uint32_t)getpid()), block->address - start, block->size, size,
+        struct ticket ticket = {(uint32_t)getpid(),
+                                (uint32_t)block->descriptor - 1,
+                                process_start_time((uint32_t)getpid()),
+                                block->address - start,
+                                block->size,
+                                size,
                                 block->id};
         memset(handle, 0, sizeof *handle);
         memcpy(handle, &ticket, sizeof ticket);

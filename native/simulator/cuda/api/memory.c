@@ -121,8 +121,8 @@ CUDA_API int cuMemAllocManaged(cu_pointer *pointer, size_t size, unsigned flags)
 
 static bool is_freed_by_pointer(const struct block *block)
 {
-    return block != NULL && (block->kind == BLOCK_LINEAR || block->kind == BLOCK_MANAGED ||
-                             block->kind == BLOCK_POOL || (block->kind == BLOCK_GRAPH && block->charged != 0));
+    return block != NULL && (block->kind == BLOCK_LINEAR || block->kind == BLOCK_MANAGED || block->kind == BLOCK_POOL ||
+                             (block->kind == BLOCK_GRAPH && block->charged != 0));
 }
 
 CUDA_API int cuMemFree_v2(cu_pointer pointer)
@@ -243,8 +243,8 @@ bool can_touch(cu_pointer address, size_t size, bool host_too)
 static int check_managed(cu_pointer pointer, size_t size)
 {
     const struct block *block = arena_find(pointer);
-    bool good = block != NULL && block->kind == BLOCK_MANAGED && size != 0 &&
-                size <= block->address + block->size - pointer;
+    bool good =
+        block != NULL && block->kind == BLOCK_MANAGED && size != 0 && size <= block->address + block->size - pointer;
     return good ? CU_SUCCESS : CU_ERROR_INVALID_VALUE;
 }
 

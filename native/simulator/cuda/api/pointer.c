@@ -121,9 +121,9 @@ CUDA_API int cuPointerGetAttributes(unsigned count, int *attributes, void **valu
     if (count == 0 || attributes == NULL || values == NULL)
         return CU_ERROR_INVALID_VALUE;
     for (unsigned index = 0; index < count; index++) {
-        static const unsigned char bytes[] = {[1] = 8, [2] = 4, [3] = 8, [4] = 8, [6] = 4, [7] = 8, [8] = 4, [9] = 4,
-                                              [10] = 4, [11] = 8, [12] = 8, [13] = 4, [14] = 8, [15] = 4, [16] = 4,
-                                              [17] = 8};
+        static const unsigned char bytes[] = {[1] = 8,  [2] = 4,  [3] = 8,  [4] = 8,  [6] = 4,  [7] = 8,
+                                              [8] = 4,  [9] = 4,  [10] = 4, [11] = 8, [12] = 8, [13] = 4,
+                                              [14] = 8, [15] = 4, [16] = 4, [17] = 8};
         int attribute = attributes[index];
         if (attribute < 1 || attribute >= (int)sizeof bytes || bytes[attribute] == 0 || values[index] == NULL)
             return CU_ERROR_INVALID_VALUE;

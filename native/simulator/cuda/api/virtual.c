@@ -74,8 +74,12 @@ static int open_physical(struct physical *physical)
 
 static int fill_physical(struct physical *physical, size_t size, const struct cu_allocation *properties)
 {
-    *physical = (struct physical){.object = physical->object, .properties = *properties, .size = size, .references = 1,
-                                  .handles = 1, .descriptor = -1};
+    *physical = (struct physical){.object = physical->object,
+                                  .properties = *properties,
+                                  .size = size,
+                                  .references = 1,
+                                  .handles = 1,
+                                  .descriptor = -1};
     if (properties->location.type == CU_LOCATION_DEVICE) {
         physical->device = device_at(properties->location.id);
         int result = device_take(physical->device, size);
@@ -140,8 +144,8 @@ CUDA_API int cuMemAddressReserve(cu_pointer *pointer, size_t size, size_t alignm
 {
     ENTER();
     (void)wanted; /* a hint */
-    if (pointer == NULL || size == 0 || size % VIRTUAL_UNIT != 0 || flags != 0 ||
-        (alignment & (alignment - 1)) != 0 || alignment > VIRTUAL_UNIT)
+    if (pointer == NULL || size == 0 || size % VIRTUAL_UNIT != 0 || flags != 0 || (alignment & (alignment - 1)) != 0 ||
+        alignment > VIRTUAL_UNIT)
         return CU_ERROR_INVALID_VALUE;
     struct block *block = arena_take(size, BLOCK_RESERVED);
     if (block == NULL)
@@ -357,8 +361,8 @@ CUDA_API int cuMemImportFromShareableHandle(struct physical **handle, void *shar
     struct physical *physical = object_new(OBJECT_PHYSICAL);
     if (physical == NULL)
         return CU_ERROR_OUT_OF_MEMORY;
-    physical->properties = (struct cu_allocation){.type = CU_ALLOCATION_PINNED, .handle_types = CU_HANDLE_POSIX_FD,
-                                                  .location = {CU_LOCATION_DEVICE, 0}};
+    physical->properties = (struct cu_allocation){
+        .type = CU_ALLOCATION_PINNED, .handle_types = CU_HANDLE_POSIX_FD, .location = {CU_LOCATION_DEVICE, 0}};
     physical->size = (uint64_t)status.st_size;
     physical->references = physical->handles = 1;
     physical->descriptor = fcntl(descriptor, F_DUPFD_CLOEXEC, 3);

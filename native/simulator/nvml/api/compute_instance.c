@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* NVML: compute instances. Each one is a MIG device. */
-#include "nvml/api/compute_profile.h"
 #include "node/effects.h"
 #include "node/process.h"
+#include "nvml/api/compute_profile.h"
 
 #include <string.h>
 
@@ -96,8 +96,8 @@ EXPORT int nvmlGpuInstanceCreateComputeInstanceWithPlacement(void *gpu_instance,
     struct call call;
     if (!call_begin_gpu_instance(&call, __func__, WRITE, gpu_instance, instance))
         return call.result;
-    return call_end(&call, placement == NULL ? NVML_ERROR_INVALID_ARGUMENT
-                                             : create(&call, profile_id, placement, instance));
+    return call_end(&call,
+                    placement == NULL ? NVML_ERROR_INVALID_ARGUMENT : create(&call, profile_id, placement, instance));
 }
 
 EXPORT int nvmlComputeInstanceDestroy(void *instance)

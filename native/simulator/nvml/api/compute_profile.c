@@ -19,9 +19,15 @@ static struct nvml_compute_profile_v1 facts(const struct call *call, const struc
 {
     const struct profile *profile = gpu_instance_profile(call->gpu, call->gpu_instance);
     return (struct nvml_compute_profile_v1){
-        compute->id, compute->slices, compute->max_instances,
-        rules_compute_multiprocessors(gpu_board(call->gpu), profile, compute->slices), profile->copy_engines,
-        profile->engines.decoders, profile->engines.encoders, profile->engines.jpeg, profile->engines.ofa};
+        compute->id,
+        compute->slices,
+        compute->max_instances,
+        rules_compute_multiprocessors(gpu_board(call->gpu), profile, compute->slices),
+        profile->copy_engines,
+        profile->engines.decoders,
+        profile->engines.encoders,
+        profile->engines.jpeg,
+        profile->engines.ofa};
 }
 
 static void write_name(const struct call *call, const struct compute_profile *compute, char name[NAME_SIZE])
@@ -39,8 +45,9 @@ static void fill_v2(const struct call *call, const struct compute_profile *compu
                     struct nvml_compute_profile_v2 *info)
 {
     struct nvml_compute_profile_v1 f = facts(call, compute);
-    *info = (struct nvml_compute_profile_v2){info->version, f.id, f.slices, f.instances, f.multiprocessors,
-                                             f.copy_engines, f.decoders, f.encoders, f.jpeg, f.ofa, ""};
+    *info = (struct nvml_compute_profile_v2){
+        info->version, f.id,   f.slices, f.instances, f.multiprocessors, f.copy_engines, f.decoders,
+        f.encoders,    f.jpeg, f.ofa,    ""};
     write_name(call, compute, info->name);
 }
 
@@ -49,8 +56,17 @@ static void fill_v3(const struct call *call, const struct compute_profile *compu
 {
     struct nvml_compute_profile_v1 f = facts(call, compute);
     bool graphics = gpu_instance_profile(call->gpu, call->gpu_instance)->graphics;
-    *info = (struct nvml_compute_profile_v3){info->version, f.id, f.slices, f.instances, f.multiprocessors,
-                                             f.copy_engines, f.decoders, f.encoders, f.jpeg, f.ofa, "",
+    *info = (struct nvml_compute_profile_v3){info->version,
+                                             f.id,
+                                             f.slices,
+                                             f.instances,
+                                             f.multiprocessors,
+                                             f.copy_engines,
+                                             f.decoders,
+                                             f.encoders,
+                                             f.jpeg,
+                                             f.ofa,
+                                             "",
                                              graphics ? COMPUTE_CAPABILITY_GRAPHICS : 0};
     write_name(call, compute, info->name);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* NVML: which devices there are and what they are called. */
-#include "nvml/call.h"
 #include "node/pci.h"
+#include "nvml/call.h"
 
 #include <stdio.h>
 #include <string.h>

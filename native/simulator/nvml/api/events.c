@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* NVML: event sets. Each set reads the node's ring of events from the moment of its registrations on, so that every
  * process gets every event; waiting holds no lock. */
-#include "nvml/call.h"
 #include "node/event.h"
+#include "nvml/call.h"
 #include "nvml/session.h"
 
 #include <limits.h>

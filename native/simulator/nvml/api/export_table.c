@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* nvmlInternalGetExportTable, which NVIDIA's nvidia-smi asks for and nothing works without (reference 4.2). Known
  * are the slots of the handle of a GPU by index and of the process lists. The others answer that there is nothing. */
-#include "nvml/call.h"
 #include "node/process.h"
+#include "nvml/call.h"
 
 #include <assert.h>
 #include <fcntl.h>

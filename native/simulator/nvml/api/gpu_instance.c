@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* NVML: GPU instances. */
-#include "nvml/api/profile.h"
 #include "node/effects.h"
 #include "node/process.h"
+#include "nvml/api/profile.h"
 
 static struct gpu_instance *free_slot(struct gpu *gpu)
 {
@@ -51,7 +51,8 @@ static int create(struct call *call, unsigned profile_id, const struct nvml_plac
     struct layout layout = gpu_layout(call->gpu);
     if (placement == NULL) {
         int start = rules_default_start(&layout, profile);
-        return start == NO_START ? NVML_ERROR_INSUFFICIENT_RESOURCES : create_at(call, profile, (unsigned)start, handle);
+        return start == NO_START ? NVML_ERROR_INSUFFICIENT_RESOURCES
+                                 : create_at(call, profile, (unsigned)start, handle);
     }
     if (!rules_fits(&layout, profile, placement->start))
         return NVML_ERROR_INSUFFICIENT_RESOURCES;
@@ -72,8 +73,8 @@ EXPORT int nvmlDeviceCreateGpuInstanceWithPlacement(void *device, unsigned profi
     struct call call;
     if (!call_begin_device(&call, __func__, WRITE, TARGET_GPU, device, instance))
         return call.result;
-    return call_end(&call, placement == NULL ? NVML_ERROR_INVALID_ARGUMENT
-                                             : create(&call, profile_id, placement, instance));
+    return call_end(&call,
+                    placement == NULL ? NVML_ERROR_INVALID_ARGUMENT : create(&call, profile_id, placement, instance));
 }
 
 EXPORT int nvmlGpuInstanceDestroy(void *instance)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* NVML: memory of GPUs and MIG devices. Nothing is reserved: no figure for it is known per board. */
-#include "nvml/call.h"
 #include "node/memory.h"
+#include "nvml/call.h"
 
 static bool begin_memory(struct call *call, const char *function, void *device, void *info, struct memory_use *use)
 {

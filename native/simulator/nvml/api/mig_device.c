@@ -79,10 +79,15 @@ static int get_attributes(const char *function, void *device, void *attributes, 
         return call_end(&call, NVML_ERROR_NOT_SUPPORTED);
     const struct profile *profile = gpu_instance_profile(call.gpu, call.gpu_instance);
     unsigned slices = call.compute_instance->slices;
-    struct nvml_attributes full = {
-        rules_compute_multiprocessors(gpu_board(call.gpu), profile, slices), profile->copy_engines,
-        profile->engines.decoders, profile->engines.encoders, profile->engines.jpeg, profile->engines.ofa,
-        profile->slices, slices, profile_memory_mib(call.gpu, profile)};
+    struct nvml_attributes full = {rules_compute_multiprocessors(gpu_board(call.gpu), profile, slices),
+                                   profile->copy_engines,
+                                   profile->engines.decoders,
+                                   profile->engines.encoders,
+                                   profile->engines.jpeg,
+                                   profile->engines.ofa,
+                                   profile->slices,
+                                   slices,
+                                   profile_memory_mib(call.gpu, profile)};
     memcpy(attributes, &full, size);
     return call_end(&call, NVML_SUCCESS);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* NVML: MIG mode, current and pending. */
-#include "nvml/call.h"
 #include "node/effects.h"
 #include "node/process.h"
+#include "nvml/call.h"
 
 EXPORT int nvmlDeviceGetMigMode(void *device, unsigned *current, unsigned *pending)
 {

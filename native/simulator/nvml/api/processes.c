@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* NVML: processes on a GPU or a MIG device, in three versions of two structures and three kinds. */
-#include "nvml/call.h"
 #include "node/process.h"
+#include "nvml/call.h"
 
 struct listing {
     unsigned room, found;
@@ -39,18 +39,18 @@ static int list(const char *function, void *device, enum process_kind kind, unsi
     return call_end(&call, listing.found > listing.room ? NVML_ERROR_INSUFFICIENT_SIZE : NVML_SUCCESS);
 }
 
-#define PROCESS_LIST(name, kind)                                                                                     \
-    EXPORT int name(void *device, unsigned *count, struct nvml_process_v1 *entries)                                  \
-    {                                                                                                                \
-        return list(__func__, device, kind, count, (struct listing){.old_entries = entries});                        \
-    }                                                                                                                \
-    EXPORT int name##_v2(void *device, unsigned *count, struct nvml_process *entries)                                \
-    {                                                                                                                \
-        return list(__func__, device, kind, count, (struct listing){.entries = entries});                            \
-    }                                                                                                                \
-    EXPORT int name##_v3(void *device, unsigned *count, struct nvml_process *entries)                                \
-    {                                                                                                                \
-        return list(__func__, device, kind, count, (struct listing){.entries = entries});                            \
+#define PROCESS_LIST(name, kind)                                                                                       \
+    EXPORT int name(void *device, unsigned *count, struct nvml_process_v1 *entries)                                    \
+    {                                                                                                                  \
+        return list(__func__, device, kind, count, (struct listing){.old_entries = entries});                          \
+    }                                                                                                                  \
+    EXPORT int name##_v2(void *device, unsigned *count, struct nvml_process *entries)                                  \
+    {                                                                                                                  \
+        return list(__func__, device, kind, count, (struct listing){.entries = entries});                              \
+    }                                                                                                                  \
+    EXPORT int name##_v3(void *device, unsigned *count, struct nvml_process *entries)                                  \
+    {                                                                                                                  \
+        return list(__func__, device, kind, count, (struct listing){.entries = entries});                              \
     }
 
 PROCESS_LIST(nvmlDeviceGetComputeRunningProcesses, PROCESS_COMPUTE)

@@ -23,9 +23,16 @@ static int profile_by_enum(const struct call *call, unsigned nvml_enum, const st
 
 static void fill_v1(const struct gpu *gpu, const struct profile *profile, struct nvml_profile_v1 *info)
 {
-    *info = (struct nvml_profile_v1){profile->id, profile->peer_to_peer, profile->slices, profile->max_instances,
-                                     profile->multiprocessors, profile->copy_engines, profile->engines.decoders,
-                                     profile->engines.encoders, profile->engines.jpeg, profile->engines.ofa,
+    *info = (struct nvml_profile_v1){profile->id,
+                                     profile->peer_to_peer,
+                                     profile->slices,
+                                     profile->max_instances,
+                                     profile->multiprocessors,
+                                     profile->copy_engines,
+                                     profile->engines.decoders,
+                                     profile->engines.encoders,
+                                     profile->engines.jpeg,
+                                     profile->engines.ofa,
                                      profile_memory_mib(gpu, profile)};
 }
 
@@ -38,21 +45,39 @@ static void write_name(const struct gpu *gpu, const struct profile *profile, cha
 
 static void fill_v2(const struct gpu *gpu, const struct profile *profile, struct nvml_profile_v2 *info)
 {
-    *info = (struct nvml_profile_v2){info->version, profile->id, profile->peer_to_peer, profile->slices,
-                                     profile->max_instances, profile->multiprocessors, profile->copy_engines,
-                                     profile->engines.decoders, profile->engines.encoders, profile->engines.jpeg,
-                                     profile->engines.ofa, profile_memory_mib(gpu, profile), ""};
+    *info = (struct nvml_profile_v2){info->version,
+                                     profile->id,
+                                     profile->peer_to_peer,
+                                     profile->slices,
+                                     profile->max_instances,
+                                     profile->multiprocessors,
+                                     profile->copy_engines,
+                                     profile->engines.decoders,
+                                     profile->engines.encoders,
+                                     profile->engines.jpeg,
+                                     profile->engines.ofa,
+                                     profile_memory_mib(gpu, profile),
+                                     ""};
     write_name(gpu, profile, info->name);
 }
 
 static void fill_v3(const struct gpu *gpu, const struct profile *profile, struct nvml_profile_v3 *info)
 {
-    unsigned capabilities = (profile->peer_to_peer ? PROFILE_CAPABILITY_P2P : 0) |
-                            (profile->graphics ? PROFILE_CAPABILITY_GRAPHICS : 0);
-    *info = (struct nvml_profile_v3){info->version, profile->id, profile->slices, profile->max_instances,
-                                     profile->multiprocessors, profile->copy_engines, profile->engines.decoders,
-                                     profile->engines.encoders, profile->engines.jpeg, profile->engines.ofa,
-                                     profile_memory_mib(gpu, profile), "", capabilities};
+    unsigned capabilities =
+        (profile->peer_to_peer ? PROFILE_CAPABILITY_P2P : 0) | (profile->graphics ? PROFILE_CAPABILITY_GRAPHICS : 0);
+    *info = (struct nvml_profile_v3){info->version,
+                                     profile->id,
+                                     profile->slices,
+                                     profile->max_instances,
+                                     profile->multiprocessors,
+                                     profile->copy_engines,
+                                     profile->engines.decoders,
+                                     profile->engines.encoders,
+                                     profile->engines.jpeg,
+                                     profile->engines.ofa,
+                                     profile_memory_mib(gpu, profile),
+                                     "",
+                                     capabilities};
     write_name(gpu, profile, info->name);
 }
 

@@ -119,10 +119,10 @@ static int media_utilization(const char *function, void *device, unsigned *perce
     return call_end(&call, NVML_SUCCESS);
 }
 
-#define MEDIA_UTILIZATION(name)                                                                                      \
-    EXPORT int name(void *device, unsigned *percent, unsigned *period_us)                                            \
-    {                                                                                                                \
-        return media_utilization(__func__, device, percent, period_us);                                              \
+#define MEDIA_UTILIZATION(name)                                                                                        \
+    EXPORT int name(void *device, unsigned *percent, unsigned *period_us)                                              \
+    {                                                                                                                  \
+        return media_utilization(__func__, device, percent, period_us);                                                \
     }
 
 MEDIA_UTILIZATION(nvmlDeviceGetEncoderUtilization)
@@ -138,8 +138,8 @@ static int get_clock(const char *function, void *device, unsigned kind, bool hig
     const struct datasheet *sheet = telemetry_datasheet(call.gpu);
     if (kind >= CLOCK_KINDS || sheet == NULL)
         return call_end(&call, kind >= CLOCK_KINDS ? NVML_ERROR_INVALID_ARGUMENT : NVML_ERROR_NOT_SUPPORTED);
-    unsigned graphics = highest ? sheet->graphics_clock_mhz
-                                : telemetry_activity(call.node, call.gpu, sheet).graphics_clock_mhz;
+    unsigned graphics =
+        highest ? sheet->graphics_clock_mhz : telemetry_activity(call.node, call.gpu, sheet).graphics_clock_mhz;
     *mhz = kind == CLOCK_MEMORY ? sheet->memory_clock_mhz : graphics;
     return call_end(&call, NVML_SUCCESS);
 }

@@ -46,15 +46,37 @@ EXPORT int nvmlShutdown(void)
 /* Our own words for the codes that NVML defines. */
 EXPORT const char *nvmlErrorString(int result)
 {
-    static const char *const texts[] = {
-        "Success", "Uninitialized", "Invalid Argument", "Not Supported", "Insufficient Permissions",
-        "Already Initialized", "Not Found", "Insufficient Size", "Insufficient External Power", "Driver Not Loaded",
-        "Timeout", "Interrupt Request Issue", "NVML Shared Library Not Found", "Function Not Found",
-        "Corrupted infoROM", "GPU is lost", "GPU requires reset", "GPU access blocked by the operating system",
-        "Driver/library version mismatch", "In use by another client", "Insufficient Memory", "No data",
-        "The requested vgpu operation is not available on target device", "Insufficient Resources",
-        "Frequency Not Supported", "Argument version mismatch", "Deprecated", "Not Ready", "GPU not found",
-        "Invalid State", "Reset Type Not Supported"};
+    static const char *const texts[] = {"Success",
+                                        "Uninitialized",
+                                        "Invalid Argument",
+                                        "Not Supported",
+                                        "Insufficient Permissions",
+                                        "Already Initialized",
+                                        "Not Found",
+                                        "Insufficient Size",
+                                        "Insufficient External Power",
+                                        "Driver Not Loaded",
+                                        "Timeout",
+                                        "Interrupt Request Issue",
+                                        "NVML Shared Library Not Found",
+                                        "Function Not Found",
+                                        "Corrupted infoROM",
+                                        "GPU is lost",
+                                        "GPU requires reset",
+                                        "GPU access blocked by the operating system",
+                                        "Driver/library version mismatch",
+                                        "In use by another client",
+                                        "Insufficient Memory",
+                                        "No data",
+                                        "The requested vgpu operation is not available on target device",
+                                        "Insufficient Resources",
+                                        "Frequency Not Supported",
+                                        "Argument version mismatch",
+                                        "Deprecated",
+                                        "Not Ready",
+                                        "GPU not found",
+                                        "Invalid State",
+                                        "Reset Type Not Supported"};
     if (result >= 0 && (size_t)result < sizeof texts / sizeof texts[0])
         return texts[result];
     return "Unknown Error";
@@ -133,6 +155,5 @@ EXPORT int nvmlSystemGetProcessName(unsigned pid, char *name, unsigned length)
     struct call call;
     if (!call_begin(&call, __func__, READ, name))
         return call.result;
-    return call_end(&call, length == 0 ? NVML_ERROR_INVALID_ARGUMENT
-                                       : find_process_name(call.node, pid, name, length));
+    return call_end(&call, length == 0 ? NVML_ERROR_INVALID_ARGUMENT : find_process_name(call.node, pid, name, length));
 }

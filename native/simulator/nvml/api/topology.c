@@ -69,8 +69,9 @@ EXPORT int nvmlDeviceGetMemoryAffinity(void *device, unsigned words, unsigned lo
         return call.result;
     for (unsigned index = 0; index < words; index++)
         mask[index] = index == 0;
-    return call_end(&call, words == 0 ? NVML_ERROR_INSUFFICIENT_SIZE
-                                      : scope > 1 ? NVML_ERROR_INVALID_ARGUMENT : NVML_SUCCESS);
+    return call_end(&call, words == 0  ? NVML_ERROR_INSUFFICIENT_SIZE
+                           : scope > 1 ? NVML_ERROR_INVALID_ARGUMENT
+                                       : NVML_SUCCESS);
 }
 
 EXPORT int nvmlDeviceOnSameBoard(void *first, void *second, int *same)

@@ -12,10 +12,10 @@ static int unsupported(const char *function)
 }
 
 /* Arguments are ignored, which the calling conventions of x86-64 and arm64 allow. */
-#define UNSUPPORTED(name)                                                                                            \
-    EXPORT int name(void)                                                                                            \
-    {                                                                                                                \
-        return unsupported(__func__);                                                                                \
+#define UNSUPPORTED(name)                                                                                              \
+    EXPORT int name(void)                                                                                              \
+    {                                                                                                                  \
+        return unsupported(__func__);                                                                                  \
     }
 
 #include "nvml/api/unsupported.h"
