@@ -10,6 +10,7 @@ import pytest
 HERE = Path(__file__).parent
 LIBRARY = HERE.parents[1] / "native" / "libvgpu"
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"]
+WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 INCLUDES = [f"-I{LIBRARY}", f"-I{LIBRARY.parent / 'include'}"]
 
 
@@ -27,7 +28,7 @@ def built(tmp_path_factory):
             for sources in (LIBRARY, *(each for each in LIBRARY.iterdir() if each.is_dir())):
                 objects = folder / "objects" / sources.name
                 objects.mkdir(parents=True)
-                subprocess.run([*cc, *INCLUDES, "-c", *sorted(sources.glob("*.c"))], check=True, cwd=objects)
+                subprocess.run([*cc, *WARNINGS, *INCLUDES, "-c", *sorted(sources.glob("*.c"))], check=True, cwd=objects)
             subprocess.run([*cc, *INCLUDES, "-c", HERE / "sanitized.c"], check=True, cwd=folder)
             # Only here: see sanitized.c.
             resolve = folder / "objects/hooks/resolve.o"
