@@ -96,13 +96,15 @@ bool vgpu_parse_size(const char *text, uint64_t *bytes)
     return *bytes <= MOST_BYTES;
 }
 
-bool vgpu_parse_percent(const char *text, uint64_t *percent)
+/* A whole number from 0 to 100. */
+static bool parse_percent(const char *text, uint64_t *percent)
 {
     const char *rest = read_whole(trimmed(text), percent);
     return rest != NULL && *trimmed(rest) == '\0' && *percent <= 100;
 }
 
-bool vgpu_parse_flag(const char *text)
+/* True for what Go's strconv.ParseBool takes for true, by which HAMi reads such variables. */
+static bool parse_flag(const char *text)
 {
     static const char *const words[] = {"1", "t", "T", "TRUE", "true", "True"};
     for (size_t i = 0; text != NULL && i < sizeof words / sizeof *words; i++)
@@ -164,7 +166,7 @@ static void read_limits(struct vgpu_environment *found, struct source *source, i
     found->memory_limit[index] = text != NULL ? bytes : 0;
     text = get_indexed(source, "CUDA_DEVICE_SM_LIMIT", index);
     text = text != NULL ? text : get(source, "CUDA_DEVICE_SM_LIMIT");
-    if (text != NULL && !vgpu_parse_percent(text, &percent))
+    if (text != NULL && !parse_percent(text, &percent))
         vgpu_log(VGPU_ERROR, "the core limit '%.60s' of device %d is no number from 0 to 100; 100 holds", text, index);
     found->sm_limit[index] = text != NULL && percent >= 1 && percent <= 100 ? percent : 100;
 }
@@ -192,8 +194,8 @@ void vgpu_environment_read(struct vgpu_environment *found, const char *(*look_up
     vgpu_log_level(found->log_level);
     for (int index = 0; index < VGPU_DEVICES; index++)
         read_limits(found, &source, index);
-    found->disabled = vgpu_parse_flag(get(&source, "CUDA_DISABLE_CONTROL"));
-    found->oversubscribe = vgpu_parse_flag(get(&source, "CUDA_OVERSUBSCRIBE"));
+    found->disabled = parse_flag(get(&source, "CUDA_DISABLE_CONTROL"));
+    found->oversubscribe = parse_flag(get(&source, "CUDA_OVERSUBSCRIBE"));
     found->priority = read_number(get(&source, "CUDA_TASK_PRIORITY"), 1, 1);
     found->policy = read_policy(get(&source, "GPU_CORE_UTILIZATION_POLICY"));
     const char *cache = get(&source, "CUDA_DEVICE_MEMORY_SHARED_CACHE");

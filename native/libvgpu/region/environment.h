@@ -25,12 +25,6 @@ struct vgpu_environment {
  * of powers of 1024 (k, m, g, t, each also with b or ib) or none. False for anything else, for signs, and beyond 2^63. */
 bool vgpu_parse_size(const char *text, uint64_t *bytes);
 
-/* A whole number from 0 to 100. */
-bool vgpu_parse_percent(const char *text, uint64_t *percent);
-
-/* True for what Go's strconv.ParseBool takes for true, by which HAMi reads such variables. */
-bool vgpu_parse_flag(const char *text);
-
 /* Variables by `look_up` (as getenv), those of `overrides` (lines NAME=VALUE, or NULL) before them. */
 void vgpu_environment_read(struct vgpu_environment *found, const char *(*look_up)(const char *name),
                            const char *overrides);

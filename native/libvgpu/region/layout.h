@@ -23,7 +23,6 @@
 #define REGION_MAGIC 19920718 /* HAMi-core's */
 #define REGION_MAJOR 1
 #define REGION_MINOR 2
-#define REGION_V1_SIZE 2008953                 /* HAMi-core's file: its structure and one byte */
 #define REGION_OWN_OFFSET 2011136              /* the next page */
 #define REGION_OWN_MAGIC 0x31554750564d4148ull /* "HAMVPGU1" */
 

@@ -19,7 +19,6 @@ struct context {
     uint64_t id, charged;
     size_t limits[LIMITS];
     int cache_config;
-    unsigned peers;          /* devices whose access is on, as bits */
     _Atomic uint64_t end_ns; /* when everything in it is done */
     struct stream *legacy, *per_thread;
 };
