@@ -142,7 +142,7 @@ static struct function *find_function(struct module *module, const char *name)
     if (function == NULL)
         return NULL;
     function->module = module;
-    strcpy(function->name, name);
+    memcpy(function->name, name, strlen(name) + 1);
     /* Threads, registers, PTX and binary version, dynamic shared memory. */
     function->attributes[0] = 1024;
     function->attributes[4] = 32;
@@ -204,7 +204,7 @@ static int make_variable(struct module *module, const char *name, struct variabl
     }
     variable->block->kind = BLOCK_VARIABLE;
     memset((void *)(uintptr_t)variable->block->address, 0, size);
-    strcpy(variable->name, name);
+    memcpy(variable->name, name, strlen(name) + 1);
     variable->next = module->variables;
     module->variables = *made = variable;
     return CU_SUCCESS;

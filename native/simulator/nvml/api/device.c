@@ -145,7 +145,7 @@ EXPORT int nvmlDeviceGetName(void *device, char *name, unsigned length)
         return call_end(&call, NVML_ERROR_NOT_SUPPORTED);
     if (strlen(text) >= length)
         return call_end(&call, NVML_ERROR_INSUFFICIENT_SIZE);
-    strcpy(name, text);
+    memcpy(name, text, strlen(text) + 1);
     return call_end(&call, NVML_SUCCESS);
 }
 
@@ -161,7 +161,7 @@ EXPORT int nvmlDeviceGetUUID(void *device, char *uuid, unsigned length)
         gpu_uuid(call.gpu, text);
     if (strlen(text) >= length)
         return call_end(&call, NVML_ERROR_INSUFFICIENT_SIZE);
-    strcpy(uuid, text);
+    memcpy(uuid, text, strlen(text) + 1);
     return call_end(&call, NVML_SUCCESS);
 }
 
