@@ -87,9 +87,9 @@ int image_read(const char *path, struct image *image)
     FILE *file = path != NULL ? fopen(path, "re") : NULL;
     if (file == NULL)
         return path == NULL ? CU_ERROR_INVALID_VALUE : 301; /* FILE_NOT_FOUND */
-    fseek(file, 0, SEEK_END);
-    long length = ftell(file);
-    rewind(file);
+    long length = fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
+    if (length > 0 && fseek(file, 0, SEEK_SET) != 0)
+        length = -1;
     char *data = length > 0 && length < MOST_BYTES ? calloc(1, (size_t)length + 64) : NULL;
     bool whole = data != NULL && fread(data, 1, (size_t)length, file) == (size_t)length;
     fclose(file);

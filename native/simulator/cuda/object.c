@@ -29,7 +29,7 @@ static void *fresh_cell(void)
     if (object_end == object_base + OBJECT_SPACE)
         return NULL;
     void *cell = object_end;
-    object_end += OBJECT_CELL;
+    object_end = (char *)cell + OBJECT_CELL;
     return cell;
 }
 

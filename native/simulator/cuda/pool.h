@@ -23,7 +23,7 @@ struct pool *pool_default(struct device *device);
 struct pool *pool_current(struct device *device);
 
 /* Takes or gives back memory of a pool; a CUDA result. */
-int pool_take(struct pool *pool, size_t size, struct block **block);
+int pool_take(struct pool *pool, size_t size, struct block **made);
 void pool_give(struct block *block);
 
 /* Gives back what is reserved beyond `keep` bytes and not used. */

@@ -2,10 +2,9 @@
 #include "node/place.h"
 
 #include "node/pci.h"
-#include <stdio.h>
-#include <string.h>
 
 #include <stdio.h>
+#include <string.h>
 #include <strings.h>
 
 /* People name a GPU by its index, too; it works also while the GPU is lost and tells nobody its UUID. */
@@ -28,8 +27,9 @@ static unsigned index_of(const char *text)
 
 struct place place_find(struct node *node, const char *uuid)
 {
-    if (index_of(uuid) < node->gpu_count)
-        return (struct place){&node->gpus[index_of(uuid)], NULL};
+    unsigned named = index_of(uuid);
+    if (named < node->gpu_count)
+        return (struct place){&node->gpus[named], NULL};
     for (unsigned index = 0; index < node->gpu_count; index++) {
         struct gpu *gpu = &node->gpus[index];
         char text[UUID_SIZE];

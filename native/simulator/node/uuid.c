@@ -28,7 +28,7 @@ static void round_terms(unsigned round, const uint32_t h[5], uint32_t *mix, uint
 static void sha1_block(uint32_t state[5], const uint8_t block[64])
 {
     uint32_t words[80], h[5];
-    for (unsigned index = 0; index < 16; index++)
+    for (size_t index = 0; index < 16; index++)
         words[index] = (uint32_t)block[index * 4] << 24 | (uint32_t)block[index * 4 + 1] << 16 |
                        (uint32_t)block[index * 4 + 2] << 8 | block[index * 4 + 3];
     for (unsigned index = 16; index < 80; index++)

@@ -183,10 +183,11 @@ EXPORT int nvmlDeviceGetMinorNumber(void *device, unsigned *minor)
     return call_end(&call, NVML_SUCCESS);
 }
 
-static int get_pci_info(const char *function, void *device, struct nvml_pci_info *info)
+static int get_pci_info(const char *function, void *device, const void *required, struct nvml_pci_info *info)
 {
     struct call call;
-    if (!call_begin_device(&call, function, READ, TARGET_GPU | TARGET_MIG_UNSUPPORTED | TARGET_LOST_TOO, device, info))
+    if (!call_begin_device(&call, function, READ, TARGET_GPU | TARGET_MIG_UNSUPPORTED | TARGET_LOST_TOO, device,
+                           required))
         return call.result;
     unsigned device_id = gpu_variant(call.gpu)->pci_device_id;
     *info = (struct nvml_pci_info){.bus = pci_bus(call.index), .device_id = device_id};
@@ -196,13 +197,13 @@ static int get_pci_info(const char *function, void *device, struct nvml_pci_info
 
 EXPORT int nvmlDeviceGetPciInfo_v3(void *device, struct nvml_pci_info *info)
 {
-    return get_pci_info(__func__, device, info);
+    return get_pci_info(__func__, device, info, info);
 }
 
 EXPORT int nvmlDeviceGetPciInfo_v2(void *device, struct nvml_pci_info_v1 *info)
 {
-    struct nvml_pci_info full;
-    int result = get_pci_info(__func__, device, info != NULL ? &full : NULL);
+    struct nvml_pci_info full = {.bus = 0};
+    int result = get_pci_info(__func__, device, info, &full);
     if (result != NVML_SUCCESS)
         return result;
     *info = (struct nvml_pci_info_v1){.bus = full.bus, .device_id = full.device_id};
@@ -219,8 +220,8 @@ EXPORT int nvmlDeviceGetPciInfo(void *device, struct nvml_pci_info_v1 *info)
 EXPORT int nvmlDeviceGetPciInfoExt(void *device, struct nvml_pci_info_ext *info)
 {
     enum { CLASS_DISPLAY = 3, SUBCLASS_3D = 2 };
-    struct nvml_pci_info full;
-    int result = get_pci_info(__func__, device, info != NULL ? &full : NULL);
+    struct nvml_pci_info full = {.bus = 0};
+    int result = get_pci_info(__func__, device, info, &full);
     if (result != NVML_SUCCESS)
         return result;
     if (info->version != STRUCT_VERSION(struct nvml_pci_info_ext, 1))
