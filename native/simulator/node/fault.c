@@ -122,15 +122,21 @@ static bool parse_action(const char *text, struct fault *fault)
 /* `[@GPU][#FIRST[+TIMES]]`: with a call number alone the fault acts once, without one it acts always. */
 static bool parse_where(const char *text, struct fault *fault)
 {
-    if (*text == '@' && (text++, !parse_number(&text, &fault->gpu)))
-        return false;
+    if (*text == '@') {
+        text++;
+        if (!parse_number(&text, &fault->gpu))
+            return false;
+    }
     if (*text == '#') {
         text++;
         fault->times = 1;
         if (!parse_number(&text, &fault->first) || fault->first == 0)
             return false;
-        if (*text == '+' && (text++, !parse_number(&text, &fault->times) || fault->times == 0))
-            return false;
+        if (*text == '+') {
+            text++;
+            if (!parse_number(&text, &fault->times) || fault->times == 0)
+                return false;
+        }
     }
     return *text == '\0';
 }
@@ -175,7 +181,10 @@ static bool read_rule(const char *text, size_t length, char *message, size_t siz
     memcpy(rule, text, length);
     rule[length] = '\0';
     own_calls[fault_own_count] = 0;
-    return fault_parse(rule, &own_faults[fault_own_count], message, size) && ++fault_own_count != 0;
+    if (!fault_parse(rule, &own_faults[fault_own_count], message, size))
+        return false;
+    fault_own_count++;
+    return true;
 }
 
 bool fault_read_environment(char *message, size_t size)

@@ -196,7 +196,7 @@ static uint64_t draw_argument(char code, unsigned place)
     case 'x':
         return (uint64_t)(uintptr_t)(draw(8) == 0 ? (const void *)buffer : code_of_module);
     case 'o':
-        return draw(16) == 0 ? 0 : (uint64_t)(uintptr_t)(out + 4096 * place);
+        return draw(16) == 0 ? 0 : (uint64_t)(uintptr_t)(out + (size_t)4096 * place);
     case 'w':
     case 't':
     case 'j':
@@ -206,13 +206,13 @@ static uint64_t draw_argument(char code, unsigned place)
         return (uint64_t)(uintptr_t)draw_structure(code);
     case 'X':
     case 'D':
-        return place == 0 ? handle_of('x' - 'a') : (uint64_t)(uintptr_t)(out + 4096 * place);
+        return place == 0 ? handle_of('x' - 'a') : (uint64_t)(uintptr_t)(out + (size_t)4096 * place);
     case 'W':
         return handle_of('n' - 'a');
     case 'B':
         return handle_of('k' - 'a');
     default:
-        return code >= 'a' ? handle_of((unsigned)(code - 'a')) : (uint64_t)(uintptr_t)(out + 4096 * place);
+        return code >= 'a' ? handle_of((unsigned)(code - 'a')) : (uint64_t)(uintptr_t)(out + (size_t)4096 * place);
     }
 }
 
@@ -232,7 +232,7 @@ static void forget(char code, uint64_t handle)
 static void keep(char code, unsigned place)
 {
     uint64_t value;
-    memcpy(&value, out + 4096 * place, sizeof value);
+    memcpy(&value, out + (size_t)4096 * place, sizeof value);
     if (code < 'A' || code > 'Y' || strchr("DBWXTV", code) != NULL)
         return;
     uint64_t *kept = &handles[code - 'A'][draw(draw(2) == 0 ? 4 : KEPT)];

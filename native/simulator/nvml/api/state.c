@@ -46,10 +46,11 @@ EXPORT int nvmlDeviceSetPersistenceMode(void *device, unsigned mode)
     return call_end(&call, result);
 }
 
-EXPORT int nvmlDeviceGetTemperature(void *device, unsigned sensor, unsigned *celsius)
+/* Both versions are one function to faults; `required` is what the caller gave to be filled. */
+static int read_temperature(void *device, unsigned sensor, const void *required, unsigned *celsius)
 {
     struct call call;
-    if (!call_begin_device(&call, __func__, READ, ON_GPU, device, celsius))
+    if (!call_begin_device(&call, "nvmlDeviceGetTemperature", READ, ON_GPU, device, required))
         return call.result;
     if (sensor != 0)
         return call_end(&call, NVML_ERROR_INVALID_ARGUMENT);
@@ -57,14 +58,18 @@ EXPORT int nvmlDeviceGetTemperature(void *device, unsigned sensor, unsigned *cel
     return call_end(&call, NVML_SUCCESS);
 }
 
+EXPORT int nvmlDeviceGetTemperature(void *device, unsigned sensor, unsigned *celsius)
+{
+    return read_temperature(device, sensor, celsius, celsius);
+}
+
 EXPORT int nvmlDeviceGetTemperatureV(void *device, struct nvml_temperature *temperature)
 {
     unsigned celsius = 0;
     if (temperature != NULL && temperature->version != STRUCT_VERSION(struct nvml_temperature, 1))
         return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
-    int result = nvmlDeviceGetTemperature(device, temperature != NULL ? temperature->sensor : 0,
-                                          temperature != NULL ? &celsius : NULL);
-    if (result == NVML_SUCCESS)
+    int result = read_temperature(device, temperature != NULL ? temperature->sensor : 0, temperature, &celsius);
+    if (result == NVML_SUCCESS && temperature != NULL)
         temperature->celsius = (int)celsius;
     return result;
 }
