@@ -16,7 +16,8 @@ all: .venv/.wheel
 # Tests and demo run on the installed wheel, never on the source tree.
 .venv/.wheel: .venv/.dependencies README.md $(SOURCES)
 	rm -rf dist
-	PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) -m pip wheel -q --no-build-isolation --no-deps -w dist .
+	PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) -m pip wheel -q --no-build-isolation --no-deps \
+		--config-settings=cmake.define.HAMI_WERROR=ON -w dist .
 	$(PYTHON) -m pip install -q --force-reinstall --no-deps dist/*.whl
 	touch $@
 

@@ -14,8 +14,9 @@
 #define ROUNDS 9
 static int (*get_proc)(const char *, void **, int, uint64_t, int *);
 static int (*mem_alloc)(uint64_t *, size_t), (*mem_free)(uint64_t), (*info)(size_t *, size_t *), (*current)(void **);
-static int (*set_current)(void *), (*launch)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
-                                             void *, void **, void **);
+static int (*set_current)(void *);
+static int (*launch)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *, void **,
+                     void **);
 static void *context, *function;
 static const char PTX[] = ".version 8.0\n.target sm_80\n.visible .entry kernel() { ret; }\n";
 
@@ -125,11 +126,13 @@ int main(int count, char **words)
         printf("%.0f %.0f\n", attach, now() - begin);
         return 0;
     }
-    int (*load)(void **, const void *) = find("cuModuleLoadData"), (*get)(void **, void *, const char *) = find("cuModuleGetFunction");
+    int (*load)(void **, const void *) = find("cuModuleLoadData");
+    int (*get)(void **, void *, const char *) = find("cuModuleGetFunction");
     mem_alloc = find("cuMemAlloc"), mem_free = find("cuMemFree"), info = find("cuMemGetInfo");
     current = find("cuCtxGetCurrent"), set_current = find("cuCtxSetCurrent"), launch = find("cuLaunchKernel");
     void *module;
-    if (retain(&context, 0) != 0 || set_current(context) != 0 || load(&module, PTX) != 0 || get(&function, module, "kernel") != 0)
+    if (retain(&context, 0) != 0 || set_current(context) != 0 || load(&module, PTX) != 0 ||
+        get(&function, module, "kernel") != 0)
         return 5;
     if (strcmp(words[1], "loop") == 0)
         return loop(words[2], atol(words[3]));

@@ -86,8 +86,8 @@ static int look_in(struct dl_phdr_info *object, size_t size, void *data)
     struct wanted *wanted = data;
     struct tables tables;
     const char *name = base_name(object->dlpi_name != NULL ? object->dlpi_name : "");
-    bool is_libc = strncmp(name, "libc.so", 7) == 0 || strncmp(name, "libdl.so", 8) == 0 || strncmp(name, "libc-", 5) == 0 ||
-                   strncmp(name, "libdl-", 6) == 0;
+    bool is_libc = strncmp(name, "libc.so", 7) == 0 || strncmp(name, "libdl.so", 8) == 0 ||
+                   strncmp(name, "libc-", 5) == 0 || strncmp(name, "libdl-", 6) == 0;
     if (!is_libc || !read_tables(object, &tables))
         return 0;
     const ElfW(Sym) *symbol = find_symbol(&tables, wanted->name);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What all parts of libvgpu share. The order of the parts, from below: log, environment, region, accounting,
- * allocations, device; above them resolution (symbols, hook_table) and the hooks, which have no logic of their own. */
+/* What all parts of libvgpu share. The order of the parts, from below (tools/check_c_layers.py holds it):
+ *   this folder: log, wiped and crash_points; symbols and driver, which find the driver's own functions;
+ *   region/: the file that the processes of a container share;
+ *   memory/: the accounting, and what the hooks do about memory;
+ *   hooks/: the functions that the application calls instead of the driver's, with no logic of their own. */
 #ifndef VGPU_H
 #define VGPU_H
 

@@ -11,7 +11,8 @@ static inline void *wiped_memory(size_t size)
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         return NULL;
-    madvise(memory, size, MADV_WIPEONFORK); /* a kernel before 4.14: a child then knows its parent's, which it cannot use */
+    /* A kernel before 4.14 does not know this: a child then knows its parent's, which it cannot use. */
+    madvise(memory, size, MADV_WIPEONFORK);
     return memory;
 }
 

@@ -13,14 +13,14 @@ PROGRAMS = Path(__file__).parent / "programs"
 SOURCES = REPOSITORY / "native/libvgpu"
 PARTS = (
     "log",
-    "environment",
-    "identity",
-    "foreign",
-    "region_file",
-    "region_slots",
-    "region",
-    "accounting",
-    "allocations",
+    "region/environment",
+    "region/identity",
+    "region/hami_core",
+    "region/file",
+    "region/slots",
+    "region/attach",
+    "memory/accounting",
+    "memory/allocations",
 )
 SIZE = 2_044_048
 

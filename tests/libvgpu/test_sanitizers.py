@@ -10,6 +10,8 @@ from support import REPOSITORY, cudatools
 PROGRAMS = Path(__file__).parent / "programs"
 LIBRARY = REPOSITORY / "native" / "libvgpu"
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"]
+WARNINGS = ["-Wall", "-Wextra", "-Werror"]
+INCLUDES = [f"-I{LIBRARY}", f"-I{LIBRARY.parent / 'include'}"]
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +24,20 @@ def built(tmp_path_factory):
             folder = tmp_path_factory.mktemp("sanitized")
             made[client, sanitizer] = folder / client
             cc = ["cc", *FLAGS, f"-fsanitize={sanitizer}"]
-            subprocess.run([*cc, "-c", *sorted(LIBRARY.glob("*.c")), PROGRAMS / "sanitized.c"], check=True, cwd=folder)
+            # One folder of objects for each folder of sources: files of different folders may have the same name.
+            for sources in (LIBRARY, *(each for each in LIBRARY.iterdir() if each.is_dir())):
+                objects = folder / "objects" / sources.name
+                objects.mkdir(parents=True)
+                subprocess.run([*cc, *WARNINGS, *INCLUDES, "-c", *sorted(sources.glob("*.c"))], check=True, cwd=objects)
+            subprocess.run([*cc, *INCLUDES, "-c", PROGRAMS / "sanitized.c"], check=True, cwd=folder)
             # Only here: see sanitized.c.
-            subprocess.run(["objcopy", "--localize-symbol=dlsym", "resolve.o"], check=True, cwd=folder)
+            resolve = folder / "objects/hooks/resolve.o"
+            subprocess.run(["objcopy", "--localize-symbol=dlsym", resolve], check=True)
             source: list[str | Path] = [PROGRAMS / f"{client}.c", "-Ddlsym=sanitized_dlsym"]
             declared: list[str | Path] = ["-include", PROGRAMS / "sanitized.h"]
-            objects = sorted(folder.glob("*.o"))
+            compiled = sorted(folder.rglob("*.o"))
             subprocess.run(
-                [*cc, *declared, *source, *objects, "-o", client, "-pthread", "-ldl"], check=True, cwd=folder
+                [*cc, *declared, *source, *compiled, "-o", client, "-pthread", "-ldl"], check=True, cwd=folder
             )
         return made[client, sanitizer]
 

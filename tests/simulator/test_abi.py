@@ -11,7 +11,7 @@ from support import REPOSITORY
 
 from hamid.node.paths import native_file
 
-SOURCE = REPOSITORY / "native" / "simulator" / "nvml_abi.c"
+SOURCE = REPOSITORY / "native" / "simulator" / "nvml" / "abi.c"
 
 STRUCTURES = {
     "nvml_pci_info": pynvml.nvmlPciInfo_t,

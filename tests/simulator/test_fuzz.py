@@ -37,7 +37,7 @@ def build(tmp_path_factory):
 
     def make(target, sanitizers="address,undefined"):
         place = str(directory / sanitizers)
-        configured = run(["cmake", "-S", str(NATIVE), "-B", place, f"-DHAMI_SANITIZE={sanitizers}"])
+        configured = run(["cmake", "-S", str(NATIVE), "-B", place, f"-DHAMI_SANITIZE={sanitizers}", "-DHAMI_WERROR=ON"])
         assert configured.returncode == 0, configured.stderr
         made = run(["cmake", "--build", place, "--target", target, "--parallel", "2"])
         assert made.returncode == 0, made.stdout + made.stderr

@@ -46,7 +46,7 @@ WRITES = (
     share_folders.remove.__code__,
 )
 MOST_POINTS = 3000
-# Where the simulated driver's state file has its lock, which remembers who held it (native/simulator/store.c).
+# Where the simulated driver's state file has its lock, which remembers who held it (native/simulator/node/store.c).
 DRIVER_LOCK = slice(64, 104)
 # Of these tables what does not name a process or a time.
 COLUMNS = {

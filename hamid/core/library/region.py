@@ -2,8 +2,8 @@
 """The file that libvgpu's processes share in a container, as bytes become values. Nobody vouches for the bytes.
 
 Both layouts begin alike: that of HAMi-core 1.x (magic 19920718, major 1), behind which our libvgpu has a block of its
-own that says which slots its processes took (native/libvgpu/region.h, where each offset is asserted). While one library
-replaces the other, processes of both may have slots.
+own that says which slots its processes took (native/libvgpu/region/layout.h; region/attach.c asserts each offset).
+While one library replaces the other, processes of both may have slots.
 """
 
 import struct

@@ -11,7 +11,7 @@ from hamid.core.library.region import WHOLE_SIZE, NoRegion, Region, decode
 # Reading is not one step: what changed meanwhile is read once more, and then taken as it is.
 _TRIES: Final = 3
 _MOST_FILES: Final = 64
-# The record lock of a slot lies there (native/libvgpu/region_file.c).
+# The record lock of a slot lies there (native/libvgpu/region/file.c).
 _LOCKS: Final = 1 << 40
 _FLOCK: Final = "hhxxxxqqixxxx"
 

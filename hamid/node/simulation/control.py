@@ -207,7 +207,7 @@ def set_knob(
     uuid: str | None = None,
     state: str | os.PathLike[str] | None = None,
 ) -> None:
-    """Change how a node (without a UUID) or one of its GPUs behaves; native/simulator/control.h lists the knobs."""
+    """Change how a node (without a UUID) or one of its GPUs behaves; control/control.h lists the knobs."""
     _act("hami_sim_set", state, _text(uuid), knob.encode(), value.encode())
 
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "arena.h"
+#include "cuda/arena.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 

@@ -4,7 +4,21 @@
 #ifndef HAMI_CUDA_ARENA_H
 #define HAMI_CUDA_ARENA_H
 
-#include "driver.h"
+#include "cuda_abi.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct context;
+struct device;
+
+enum { ALLOCATION_UNIT = 512, VIRTUAL_UNIT = 2 << 20 };
+
+static inline uint64_t round_up(uint64_t value, uint64_t unit)
+{
+    return value > UINT64_MAX - unit ? UINT64_MAX / unit * unit : (value + unit - 1) / unit * unit;
+}
 
 enum block_kind {
     BLOCK_LINEAR,

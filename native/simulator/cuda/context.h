@@ -1,26 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Contexts, and those that a thread has: the current one and the stack below it. */
 #ifndef HAMI_CUDA_CONTEXT_H
 #define HAMI_CUDA_CONTEXT_H
 
-#include "driver.h"
-#include "object.h"
+#include "cuda/devices.h"
+#include "cuda/object.h"
 
 enum { LIMITS = 10, SCHEDULING_MASK = 7, CONTEXT_FLAGS_MASK = 0xFF, API_VERSION = 3020 };
 
-/* What runs in order on a device. */
-struct stream {
-    struct object object;
-    struct context *context;
-    _Atomic uint64_t end_ns; /* when its last work is done */
-    unsigned flags;
-    int priority;
-    uint64_t id;
-    bool is_legacy, is_special;
-    unsigned waiting_functions; /* of cuLaunchHostFunc; under their own lock */
-    struct graph *capture;      /* NULL: what is called is done */
-    uint64_t capture_id; /* not 0 where the recording began */
-    struct node_object *capture_last;
-};
+struct stream;
 
 struct context {
     struct object object;
@@ -31,26 +19,32 @@ struct context {
     uint64_t id, charged;
     size_t limits[LIMITS];
     int cache_config;
-    unsigned peers; /* devices whose access is on, as bits */
     _Atomic uint64_t end_ns; /* when everything in it is done */
     struct stream *legacy, *per_thread;
 };
+
+struct thread {
+    struct context *current;
+    struct context **stack;
+    unsigned depth, room;
+};
+extern _Thread_local struct thread thread;
 
 static inline struct device *device_of_current(void)
 {
     return thread.current->device;
 }
 
+bool context_is_usable(const struct context *context);
+/* Why the thread's context is not usable. */
+int context_refuse(void);
+
 /* A good context of any kind that is not destroyed, or NULL. */
 struct context *context_check(const void *handle);
 
-/* Called when a context goes: each subject frees what is its own. */
-void memory_end_context(struct context *context);
-void streams_end_context(struct context *context);
-void modules_end_context(struct context *context);
-void arrays_end_context(struct context *context);
-void pools_end_device(struct device *device);
-
-struct stream *stream_new(struct context *context, unsigned flags, int priority);
+/* Makes a context the thread's current one, on top of its stack; a CUDA result. */
+int context_push(struct context *context);
+/* Takes the current one off the stack, which is not empty. */
+struct context *context_pop(void);
 
 #endif

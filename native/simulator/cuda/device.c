@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a device is, and how this process becomes its client. */
-#include "driver.h"
-#include "memory.h"
-#include "pool.h"
-#include "process.h"
+#include "cuda/device.h"
+
+#include "cuda/devices.h"
+#include "cuda/lock.h"
+#include "node/board.h"
+#include "node/memory.h"
+#include "node/node.h"
+#include "node/process.h"
+#include "node/rules.h"
+#include "node/store.h"
+#include "node/usage.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -91,11 +97,6 @@ void device_describe(struct device *device, struct node *node, struct gpu *gpu, 
             snprintf(device->name, sizeof device->name, "%s", gpu_board(gpu)->key);
     }
     device->uuid = uuid_bytes(uuid);
-}
-
-struct device *device_at(int index)
-{
-    return index >= 0 && (unsigned)index < driver.device_count ? &driver.devices[index] : NULL;
 }
 
 /* The place may have gone since cuInit: its serial is never given again. */
@@ -205,14 +206,6 @@ int device_charge(struct device *device, uint64_t bytes)
         usage_charge_quickly(&driver.store.file->usage, device->slot, bytes, device->place.capacity))
         return CU_SUCCESS;
     return charge_slowly(device, bytes);
-}
-
-int device_take(struct device *device, uint64_t bytes)
-{
-    int result = device_charge(device, bytes);
-    if (result == CU_ERROR_OUT_OF_MEMORY && pools_give_back(device))
-        result = device_charge(device, bytes);
-    return result;
 }
 
 void device_give(struct device *device, uint64_t bytes)

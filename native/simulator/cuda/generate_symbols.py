@@ -16,7 +16,7 @@ PER_THREAD = ("_ptds", "_ptsz")
 
 HEAD = """/* SPDX-License-Identifier: Apache-2.0 */
 /* Generated from names.txt. */
-#include "symbols.h"
+#include "cuda/api/symbols.h"
 
 #define UNSUPPORTED(name) \\
     __attribute__((weak, visibility("default"))) int name(void) \\

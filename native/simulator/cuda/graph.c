@@ -1,5 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "graph.h"
+#include "cuda/graph.h"
+
+#include "cuda/arena.h"
+#include "cuda/device.h"
+#include "cuda/devices.h"
+#include "cuda/lock.h"
+#include "cuda/object.h"
+#include "cuda/pool.h"
+#include "cuda/user_object.h"
 
 #include <stdlib.h>
 #include <string.h>

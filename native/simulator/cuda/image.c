@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "module.h"
+#include "cuda/image.h"
+
+#include "cuda_abi.h"
 
 #include <ctype.h>
 #include <elf.h>
@@ -85,9 +87,9 @@ int image_read(const char *path, struct image *image)
     FILE *file = path != NULL ? fopen(path, "re") : NULL;
     if (file == NULL)
         return path == NULL ? CU_ERROR_INVALID_VALUE : 301; /* FILE_NOT_FOUND */
-    fseek(file, 0, SEEK_END);
-    long length = ftell(file);
-    rewind(file);
+    long length = fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
+    if (length > 0 && fseek(file, 0, SEEK_SET) != 0)
+        length = -1;
     char *data = length > 0 && length < MOST_BYTES ? calloc(1, (size_t)length + 64) : NULL;
     bool whole = data != NULL && fread(data, 1, (size_t)length, file) == (size_t)length;
     fclose(file);
@@ -111,8 +113,8 @@ static size_t find_symbol(const struct image *image, const char *name, unsigned 
         return 0;
     for (unsigned index = 0; index < header->e_shnum; index++) {
         const Elf64_Shdr *section = &sections[index];
-        if (section->sh_type != SHT_SYMTAB || section->sh_link >= header->e_shnum ||
-            section->sh_offset > image->size || section->sh_size > image->size - section->sh_offset)
+        if (section->sh_type != SHT_SYMTAB || section->sh_link >= header->e_shnum || section->sh_offset > image->size ||
+            section->sh_size > image->size - section->sh_offset)
             continue;
         const Elf64_Shdr *strings = &sections[section->sh_link];
         const Elf64_Sym *symbols = (const void *)(image->data + section->sh_offset);

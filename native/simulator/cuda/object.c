@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "object.h"
+#include "cuda/object.h"
 
-#include "driver.h"
+#include "cuda/lock.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -19,7 +19,8 @@ static struct free_cell *free_cells;
 static void *fresh_cell(void)
 {
     if (object_base == NULL) {
-        void *space = mmap(NULL, OBJECT_SPACE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void *space =
+            mmap(NULL, OBJECT_SPACE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (space == MAP_FAILED)
             return NULL;
         object_base = space;
@@ -28,7 +29,7 @@ static void *fresh_cell(void)
     if (object_end == object_base + OBJECT_SPACE)
         return NULL;
     void *cell = object_end;
-    object_end += OBJECT_CELL;
+    object_end = (char *)cell + OBJECT_CELL;
     return cell;
 }
 

@@ -50,7 +50,7 @@ static inline void *object_check(const void *handle, enum object_kind kind)
     const char *cell = (const char *)handle;
     const char *end = atomic_load_explicit(&object_end, memory_order_acquire);
     const char *base = atomic_load_explicit(&object_base, memory_order_relaxed);
-    if (cell < base || cell >= end || ((size_t)(cell - base) & (OBJECT_CELL - 1)) != 0)
+    if (cell == NULL || cell < base || cell >= end || ((size_t)(cell - base) & (OBJECT_CELL - 1)) != 0)
         return NULL;
     return ((const struct object *)handle)->kind == kind ? (void *)(uintptr_t)handle : NULL;
 }

@@ -1,5 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "pool.h"
+#include "cuda/pool.h"
+
+#include "cuda/arena.h"
+#include "cuda/device.h"
+#include "cuda/devices.h"
+#include "cuda/lock.h"
+#include "cuda/object.h"
+
+#include <pthread.h>
 
 static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -77,6 +85,31 @@ static uint64_t lacking(struct pool *pool, uint64_t bytes)
     return room < bytes ? bytes - room : 0;
 }
 
+/* How much is reserved beyond `keep` and not used, in whole steps; it is no longer the pool's. */
+static uint64_t take_back(struct pool *pool, uint64_t keep)
+{
+    pthread_mutex_lock(&pool_lock);
+    uint64_t needed = round_up(pool->used, VIRTUAL_UNIT);
+    uint64_t kept = needed > keep ? needed : keep;
+    uint64_t back = pool->reserved > kept ? pool->reserved - kept : 0;
+    pool->reserved -= back;
+    pthread_mutex_unlock(&pool_lock);
+    return back;
+}
+
+/* Gives all unused memory of a device's pools back; whether there was any. */
+static bool give_back(struct device *device)
+{
+    uint64_t back = 0;
+    driver_lock();
+    for (struct pool *pool = object_next(OBJECT_POOL, NULL); pool != NULL; pool = object_next(OBJECT_POOL, pool))
+        if (pool->device == device)
+            back += take_back(pool, 0);
+    device_give(device, back);
+    driver_unlock();
+    return back != 0;
+}
+
 /* What pools keep goes back once, this pool's own too, before a request is refused. */
 static int make_room(struct pool *pool, uint64_t bytes)
 {
@@ -85,7 +118,7 @@ static int make_room(struct pool *pool, uint64_t bytes)
         uint64_t more = lacking(pool, bytes);
         int result = more != 0 ? grow(pool, more) : CU_SUCCESS;
         if (result == CU_ERROR_OUT_OF_MEMORY && !gave_back)
-            gave_back = pools_give_back(pool->device);
+            gave_back = give_back(pool->device);
         else if (result != CU_SUCCESS)
             return result;
         if (result == CU_ERROR_OUT_OF_MEMORY && !gave_back)
@@ -112,18 +145,6 @@ int pool_take(struct pool *pool, size_t size, struct block **made)
     block->owner = pool;
     *made = block;
     return CU_SUCCESS;
-}
-
-/* How much is reserved beyond `keep` and not used, in whole steps; it is no longer the pool's. */
-static uint64_t take_back(struct pool *pool, uint64_t keep)
-{
-    pthread_mutex_lock(&pool_lock);
-    uint64_t needed = round_up(pool->used, VIRTUAL_UNIT);
-    uint64_t kept = needed > keep ? needed : keep;
-    uint64_t back = pool->reserved > kept ? pool->reserved - kept : 0;
-    pool->reserved -= back;
-    pthread_mutex_unlock(&pool_lock);
-    return back;
 }
 
 void pool_trim(struct pool *pool, uint64_t keep)
@@ -162,18 +183,6 @@ void pools_settle(struct device *device)
     driver_unlock();
 }
 
-bool pools_give_back(struct device *device)
-{
-    uint64_t back = 0;
-    driver_lock();
-    for (struct pool *pool = object_next(OBJECT_POOL, NULL); pool != NULL; pool = object_next(OBJECT_POOL, pool))
-        if (pool->device == device)
-            back += take_back(pool, 0);
-    device_give(device, back);
-    driver_unlock();
-    return back != 0;
-}
-
 static void end_block(struct block *block, void *device)
 {
     if (block->kind == BLOCK_POOL && block->device == device)
@@ -184,5 +193,13 @@ static void end_block(struct block *block, void *device)
 void pools_end_device(struct device *device)
 {
     arena_visit(end_block, device);
-    pools_give_back(device);
+    give_back(device);
+}
+
+int device_take(struct device *device, uint64_t bytes)
+{
+    int result = device_charge(device, bytes);
+    if (result == CU_ERROR_OUT_OF_MEMORY && give_back(device))
+        result = device_charge(device, bytes);
+    return result;
 }

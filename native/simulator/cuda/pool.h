@@ -3,8 +3,8 @@
 #ifndef HAMI_CUDA_POOL_H
 #define HAMI_CUDA_POOL_H
 
-#include "arena.h"
-#include "context.h"
+#include "cuda/arena.h"
+#include "cuda/object.h"
 
 enum { POOL_STEP = 32 << 20 };
 
@@ -23,7 +23,7 @@ struct pool *pool_default(struct device *device);
 struct pool *pool_current(struct device *device);
 
 /* Takes or gives back memory of a pool; a CUDA result. */
-int pool_take(struct pool *pool, size_t size, struct block **block);
+int pool_take(struct pool *pool, size_t size, struct block **made);
 void pool_give(struct block *block);
 
 /* Gives back what is reserved beyond `keep` bytes and not used. */
@@ -31,7 +31,9 @@ void pool_trim(struct pool *pool, uint64_t keep);
 
 /* What synchronisation does: reserved memory above the threshold goes back. */
 void pools_settle(struct device *device);
-/* Gives all unused memory back; whether there was any. */
-bool pools_give_back(struct device *device);
+/* Counts memory of the device as held; gives unused memory of pools back before it refuses. A CUDA result. */
+int device_take(struct device *device, uint64_t bytes);
+/* The last context of the device ended. */
+void pools_end_device(struct device *device);
 
 #endif

@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "stream.h"
+#include "cuda/stream.h"
 
-#include "pool.h"
+#include "cuda/clock.h"
+#include "cuda/context.h"
+#include "cuda/devices.h"
+#include "cuda/lock.h"
+#include "cuda/object.h"
+#include "cuda/pool.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 enum { QUEUE_LENGTH = 1024 };

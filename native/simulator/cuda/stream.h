@@ -4,9 +4,25 @@
 #ifndef HAMI_CUDA_STREAM_H
 #define HAMI_CUDA_STREAM_H
 
-#include "context.h"
+#include "cuda/context.h"
 
+struct graph;
 struct node_object;
+
+/* What runs in order on a device. */
+struct stream {
+    struct object object;
+    struct context *context;
+    _Atomic uint64_t end_ns; /* when its last work is done */
+    unsigned flags;
+    int priority;
+    uint64_t id;
+    bool is_legacy, is_special;
+    unsigned waiting_functions; /* of cuLaunchHostFunc; under their own lock */
+    struct graph *capture;      /* NULL: what is called is done */
+    uint64_t capture_id;        /* not 0 where the recording began */
+    struct node_object *capture_last;
+};
 
 /* The stream that a handle means in the current context: also NULL and the two special ones. NULL: no stream. */
 static inline struct stream *stream_find(void *handle)

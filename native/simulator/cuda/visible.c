@@ -3,8 +3,13 @@
  * indices, GPU UUIDs, MIG UUIDs (also MIG-GPU-UUID/GI/CI), each UUID as short as is unique; the first entry that means
  * nothing ends the list; one that stands there twice leaves nothing. A process sees one MIG device at most, and no
  * whole GPU beside it. A GPU in MIG mode is its first MIG device, or nothing. */
-#include "driver.h"
-#include "place.h"
+#include "cuda/visible.h"
+
+#include "cuda/device.h"
+#include "cuda/devices.h"
+#include "node/node.h"
+#include "node/place.h"
+#include "node/spec.h"
 
 #include <stdio.h>
 #include <stdlib.h>

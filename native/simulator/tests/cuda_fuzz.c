@@ -17,6 +17,8 @@ struct entry {
     const char *arguments;
 };
 
+/* A table. */
+/* clang-format off */
 #define CALLS(row)                                                                                                   \
     row(cuCtxCreate_v2, "C0d") row(cuCtxDestroy_v2, "c") row(cuCtxPushCurrent_v2, "c") row(cuCtxPopCurrent_v2, "o")  \
     row(cuCtxSetCurrent, "q") row(cuCtxGetCurrent, "o") row(cuCtxGetId, "co") row(cuCtxSetLimit, "uz")               \
@@ -55,6 +57,7 @@ struct entry {
     row(cuGraphDestroyNode, "W") row(cuGraphNodeGetDependentNodes, "W0o") row(cuGraphExecUpdate_v2, "Xgo")           \
     row(cuGraphExecDestroy, "D") row(cuDeviceGraphMemTrim, "d") row(cuDeviceGetGraphMemAttribute, "duo")             \
     row(cuLinkCreate_v2, "000K") row(cuLinkAddData_v2, "Bux90000") row(cuLinkComplete, "Boo") row(cuLinkDestroy, "B")
+/* clang-format on */
 
 #define DECLARE(name, arguments) int name();
 #define ROW(name, arguments) {#name, name, arguments},
@@ -98,6 +101,27 @@ static size_t draw_size(size_t most)
     return draw(4) == 0 ? draw(most) : draw(3000);
 }
 
+static struct cu_memcpy3d draw_copy(void)
+{
+    struct cu_memcpy3d copy = (struct cu_memcpy3d){.source_type = draw(2) == 0 ? 3 : 1,
+                                                   .source_host = buffer,
+                                                   .source_pitch = 512,
+                                                   .source_height = 16,
+                                                   .source_array = (void *)handle_of(0),
+                                                   .target_type = 1 + (int)draw(3),
+                                                   .target_host = buffer,
+                                                   .target_pitch = draw(600),
+                                                   .target_height = draw(20),
+                                                   .target_device = handle_of('p' - 'a'),
+                                                   .target_array = (void *)handle_of(0),
+                                                   .width = draw(512),
+                                                   .height = draw(16),
+                                                   .depth = draw(3)};
+    if (copy.target_type == 1)
+        copy.target_pitch = 512;
+    return copy;
+}
+
 /* Structures that calls take, half of them sound. */
 static void *draw_structure(char code)
 {
@@ -112,17 +136,12 @@ static void *draw_structure(char code)
     allocation = (struct cu_allocation){.type = 1, .handle_types = 1, .location = {place, 0}};
     pool = (struct cu_pool){.type = 1, .location = {place, 0}, .max_size = draw(3) == 0 ? draw(1 << 26) : 0};
     access = (struct cu_access){{place, 0}, draw(4) == 0 ? (int)draw(4) : 3};
-    array = (struct cu_array3d){draw(300), draw(300), draw(3), draw(4) == 0 ? (int)draw(300) : 0x20, 1u << draw(3),
-                                draw(4) == 0 ? (unsigned)draw(256) : 0};
+    array = (struct cu_array3d){draw(300),     draw(300),
+                                draw(3),       draw(4) == 0 ? (int)draw(300) : 0x20,
+                                1u << draw(3), draw(4) == 0 ? (unsigned)draw(256) : 0};
     memory = (struct cu_memory_node){.pool = {.type = 1, .location = {place, 0}}, .bytes = draw_size(1 << 24)};
     fill = (struct cu_memset_node){handle_of('p' - 'a'), draw(5000), 1, 1u << draw(3), draw(200), draw(20), NULL};
-    copy = (struct cu_memcpy3d){.source_type = draw(2) == 0 ? 3 : 1, .source_host = buffer, .source_pitch = 512,
-                                .source_height = 16, .source_array = (void *)handle_of(0), .target_type = 1 + (int)draw(3),
-                                .target_host = buffer, .target_pitch = draw(600), .target_height = draw(20),
-                                .target_device = handle_of('p' - 'a'), .target_array = (void *)handle_of(0),
-                                .width = draw(512), .height = draw(16), .depth = draw(3)};
-    if (copy.target_type == 1)
-        copy.target_pitch = 512;
+    copy = draw_copy();
     switch (code) {
     case 'w':
         return draw(2) == 0 ? (void *)&pool : (void *)&allocation;
@@ -177,7 +196,7 @@ static uint64_t draw_argument(char code, unsigned place)
     case 'x':
         return (uint64_t)(uintptr_t)(draw(8) == 0 ? (const void *)buffer : code_of_module);
     case 'o':
-        return draw(16) == 0 ? 0 : (uint64_t)(uintptr_t)(out + 4096 * place);
+        return draw(16) == 0 ? 0 : (uint64_t)(uintptr_t)(out + (size_t)4096 * place);
     case 'w':
     case 't':
     case 'j':
@@ -187,13 +206,13 @@ static uint64_t draw_argument(char code, unsigned place)
         return (uint64_t)(uintptr_t)draw_structure(code);
     case 'X':
     case 'D':
-        return place == 0 ? handle_of('x' - 'a') : (uint64_t)(uintptr_t)(out + 4096 * place);
+        return place == 0 ? handle_of('x' - 'a') : (uint64_t)(uintptr_t)(out + (size_t)4096 * place);
     case 'W':
         return handle_of('n' - 'a');
     case 'B':
         return handle_of('k' - 'a');
     default:
-        return code >= 'a' ? handle_of((unsigned)(code - 'a')) : (uint64_t)(uintptr_t)(out + 4096 * place);
+        return code >= 'a' ? handle_of((unsigned)(code - 'a')) : (uint64_t)(uintptr_t)(out + (size_t)4096 * place);
     }
 }
 
@@ -213,7 +232,7 @@ static void forget(char code, uint64_t handle)
 static void keep(char code, unsigned place)
 {
     uint64_t value;
-    memcpy(&value, out + 4096 * place, sizeof value);
+    memcpy(&value, out + (size_t)4096 * place, sizeof value);
     if (code < 'A' || code > 'Y' || strchr("DBWXTV", code) != NULL)
         return;
     uint64_t *kept = &handles[code - 'A'][draw(draw(2) == 0 ? 4 : KEPT)];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* simulator_fuzz SEED ROUNDS: random calls with good, stale and garbage arguments against a private node. Built with
  * -DHAMI_SANITIZE=address,undefined it proves that no argument makes the library touch memory that is not its own. */
-#include "control.h"
+#include "control/control.h"
 #include "nvml_abi.h"
 
 #include <stdio.h>
@@ -115,8 +115,21 @@ static void ask_instances(void)
 
 static void control(void)
 {
-    static const char *const words[] = {"lost", "0", "1", "gi_ids", "swapped", "uuids", "fresh", "driver", "absent",
-                                        "root", "name_drift_gb", "-3", "memory_drift_mib", "", "nvmlX#1=kill-afte"};
+    static const char *const words[] = {"lost",
+                                        "0",
+                                        "1",
+                                        "gi_ids",
+                                        "swapped",
+                                        "uuids",
+                                        "fresh",
+                                        "driver",
+                                        "absent",
+                                        "root",
+                                        "name_drift_gb",
+                                        "-3",
+                                        "memory_drift_mib",
+                                        "",
+                                        "nvmlX#1=kill-afte"};
     const unsigned count = sizeof words / sizeof words[0];
     char message[64];
     hami_sim_set(NULL, pick(2) ? NULL : words[pick(count)], words[pick(count)], words[pick(3)], message, pick(65));

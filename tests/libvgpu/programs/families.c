@@ -49,7 +49,8 @@ static size_t take_linear(void)
         sum += MIB;
     if (F(cuMemAllocManaged, cu_pointer *, size_t, unsigned)(&has.managed, MIB, CU_ATTACH_GLOBAL) == 0)
         sum += MIB;
-    if (F(cuMemAllocPitch_v2, cu_pointer *, size_t *, size_t, size_t, unsigned)(&has.pitched, &pitch, 512, 2048, 4) == 0)
+    if (F(cuMemAllocPitch_v2, cu_pointer *, size_t *, size_t, size_t, unsigned)(&has.pitched, &pitch, 512, 2048, 4) ==
+        0)
         sum += MIB;
     return sum;
 }
@@ -74,7 +75,8 @@ static size_t take_async(void)
     int keeps = make_pool();
     if (F(cuMemAllocAsync, cu_pointer *, size_t, void *)(&has.async, MIB, has.stream) == 0)
         sum += MIB;
-    if (F(cuMemAllocFromPoolAsync, cu_pointer *, size_t, void *, void *)(&has.pooled, MIB, has.pool, has.stream) == 0 || keeps)
+    if (F(cuMemAllocFromPoolAsync, cu_pointer *, size_t, void *, void *)(&has.pooled, MIB, has.pool, has.stream) == 0 ||
+        keeps)
         sum += MIB;
     return sum;
 }
@@ -82,7 +84,8 @@ static size_t take_async(void)
 static size_t take_physical(void)
 {
     MUST(F(cuMemAddressReserve, cu_pointer *, size_t, size_t, cu_pointer, uint64_t)(&has.address, 2 * MIB, 0, 0, 0));
-    if (F(cuMemCreate, uint64_t *, size_t, const struct cu_allocation *, uint64_t)(&has.physical, 2 * MIB, &PHYSICAL, 0))
+    if (F(cuMemCreate, uint64_t *, size_t, const struct cu_allocation *, uint64_t)(&has.physical, 2 * MIB, &PHYSICAL,
+                                                                                   0))
         return 0;
     MUST(F(cuMemMap, cu_pointer, size_t, size_t, uint64_t, uint64_t)(has.address, 2 * MIB, 0, has.physical, 0));
     MUST(F(cuMemRelease, uint64_t)(has.physical));
@@ -113,7 +116,8 @@ static size_t take_graphs(void)
     MUST(F(cuStreamBeginCapture_v2, void *, int)(has.stream, 2));
     int allocated = F(cuMemAllocAsync, cu_pointer *, size_t, void *)(&pointer, 2 * MIB, has.stream);
     MUST(F(cuStreamEndCapture, void *, void **)(has.stream, &has.captured));
-    if (F(cuGraphInstantiateWithFlags, void **, void *, unsigned long long)(&has.captured_instance, has.captured, 0) == 0)
+    if (F(cuGraphInstantiateWithFlags, void **, void *, unsigned long long)(&has.captured_instance, has.captured, 0) ==
+        0)
         sum += allocated == 0 ? 2 * MIB : 0;
     return sum;
 }

@@ -6,17 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "accounting.h"
-#include "allocations.h"
-#include "environment.h"
-#include "region.h"
+#include "memory/accounting.h"
+#include "memory/allocations.h"
+#include "region/attach.h"
+#include "region/environment.h"
 
 #define CHECK(condition)                                                                                               \
-    do {                                                                                                              \
-        if (!(condition)) {                                                                                           \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                           \
-            abort();                                                                                                  \
-        }                                                                                                             \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                            \
+            abort();                                                                                                   \
+        }                                                                                                              \
     } while (0)
 
 static uint64_t state;
@@ -62,10 +62,18 @@ static void parse_known(void)
     static const struct {
         const char *text;
         uint64_t bytes;
-    } sizes[] = {{"1.5g", 1536ull << 20}, {"100mb", 100ull << 20}, {"0x10m", 16ull << 20}, {"2GiB", 2ull << 30},
-                 {"4096", 4096}, {" 8k ", 8192}, {"0m", 0}, {"1t", 1ull << 40}, {"0.5m", 512 << 10}};
-    static const char *const nothing[] = {"-1", "abc", "", "1.g", "1gg", "1e3", "9223372036854775809", "20000000000g",
-                                          "0x", "1 2", "m", "+5", "1.0000000001g", "1pb", "\xc2\xb5"};
+    } sizes[] = {{"1.5g", 1536ull << 20},
+                 {"100mb", 100ull << 20},
+                 {"0x10m", 16ull << 20},
+                 {"2GiB", 2ull << 30},
+                 {"4096", 4096},
+                 {" 8k ", 8192},
+                 {"0m", 0},
+                 {"1t", 1ull << 40},
+                 {"0.5m", 512 << 10}};
+    static const char *const nothing[] = {
+        "-1",  "abc", "",   "1.g",           "1gg", "1e3",     "9223372036854775809", "20000000000g", "0x",
+        "1 2", "m",   "+5", "1.0000000001g", "1pb", "\xc2\xb5"};
     uint64_t bytes;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         CHECK(vgpu_parse_size(sizes[i].text, &bytes) && bytes == sizes[i].bytes);

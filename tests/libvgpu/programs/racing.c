@@ -40,7 +40,8 @@ static int take_managed(union piece *piece)
 static int take_pitch(union piece *piece)
 {
     size_t pitch;
-    return F(cuMemAllocPitch_v2, cu_pointer *, size_t *, size_t, size_t, unsigned)(&piece->pointer, &pitch, 500, 2048, 4);
+    return F(cuMemAllocPitch_v2, cu_pointer *, size_t *, size_t, size_t, unsigned)(&piece->pointer, &pitch, 500, 2048,
+                                                                                   4);
 }
 
 static int take_async(union piece *piece)
@@ -56,7 +57,8 @@ static int take_pool(union piece *piece)
 static int take_physical(union piece *piece)
 {
     const struct cu_allocation wanted = {.type = CU_ALLOCATION_PINNED, .location = {CU_LOCATION_DEVICE, 0}};
-    return F(cuMemCreate, uint64_t *, size_t, const struct cu_allocation *, uint64_t)(&piece->physical, 2 * MIB, &wanted, 0);
+    return F(cuMemCreate, uint64_t *, size_t, const struct cu_allocation *, uint64_t)(&piece->physical, 2 * MIB,
+                                                                                      &wanted, 0);
 }
 
 static struct cu_array3d picture = {.width = 512, .height = 512, .format = CU_FORMAT_FLOAT, .channels = 1};
@@ -73,7 +75,8 @@ static int take_mipmap(union piece *piece)
 
 static int take_graph(union piece *piece)
 {
-    struct cu_memory_node memory = {.pool = {.type = CU_ALLOCATION_PINNED, .location = {CU_LOCATION_DEVICE, 0}}, .bytes = 2 * MIB};
+    struct cu_memory_node memory = {.pool = {.type = CU_ALLOCATION_PINNED, .location = {CU_LOCATION_DEVICE, 0}},
+                                    .bytes = 2 * MIB};
     void *graph, *node;
     int (*add)(void **, void *, void *, size_t, struct cu_memory_node *) = dlsym(cuda, "cuGraphAddMemAllocNode");
     if (F(cuGraphCreate, void **, unsigned)(&graph, 0) != 0 || add(&node, graph, NULL, 0, &memory) != 0)

@@ -4,7 +4,7 @@
 #undef dlsym
 #include <dlfcn.h>
 
-#include "../../../native/libvgpu/hook_table.h"
+#include "hooks/table.h"
 
 void *sanitized_dlsym(void *handle, const char *name);
 

@@ -74,9 +74,11 @@ int main(int count, char **words)
     uint64_t pointer;
     if (initialise(0) != 0 || retain(&context, 0) != 0 || current(context) != 0)
         return 4;
-    alloc_function alloc = (alloc_function)dlsym(strcmp(words[1], "global") == 0 ? RTLD_DEFAULT : driver, "cuMemAlloc_v2");
+    alloc_function alloc =
+        (alloc_function)dlsym(strcmp(words[1], "global") == 0 ? RTLD_DEFAULT : driver, "cuMemAlloc_v2");
     int code = alloc(&pointer, strtoul(words[3], NULL, 10));
-    printf("%d %s %s\n", code, named((void *)current), dlsym(driver, "cuNoSuch") == NULL && dlerror() != NULL ? "ok" : "bad");
+    printf("%d %s %s\n", code, named((void *)current),
+           dlsym(driver, "cuNoSuch") == NULL && dlerror() != NULL ? "ok" : "bad");
     puts("end");
     return count != 4;
 }

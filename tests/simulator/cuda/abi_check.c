@@ -5,9 +5,9 @@
 #include <cuda.h>
 
 #define SAME_SIZE(own, theirs) _Static_assert(sizeof(own) == sizeof(theirs), #theirs)
-#define SAME_PLACE(own, field, theirs, other)                                                                        \
-    _Static_assert(offsetof(own, field) == offsetof(theirs, other) &&                                                \
-                       sizeof(((own *)0)->field) == sizeof(((theirs *)0)->other),                                    \
+#define SAME_PLACE(own, field, theirs, other)                                                                          \
+    _Static_assert(offsetof(own, field) == offsetof(theirs, other) &&                                                  \
+                       sizeof(((own *)0)->field) == sizeof(((theirs *)0)->other),                                      \
                    #theirs "." #other)
 #define SAME_VALUE(own, theirs) _Static_assert((long)(own) == (long)(theirs), #theirs)
 
