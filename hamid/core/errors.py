@@ -43,11 +43,11 @@ class UsageError(HamiError):
     """An argument, a name or a file from outside is not usable; nothing was done."""
 
 
-class Interrupted(HamiError):  # noqa: N818  # the tree's names are the stable error codes
+class Interrupted(HamiError):  # the tree's names are the stable error codes
     """Somebody pressed ^C; what was done until then stays."""
 
 
-class NotPermitted(HamiError):  # noqa: N818
+class NotPermitted(HamiError):
     """The caller lacks the permission for this."""
 
 
@@ -55,11 +55,11 @@ class NodeError(HamiError):
     """The node did not do what was asked of it."""
 
 
-class DriverMissing(NodeError):  # noqa: N818
+class DriverMissing(NodeError):
     """There is no NVIDIA driver here, or it does not answer."""
 
 
-class NvmlFailed(NodeError):  # noqa: N818
+class NvmlFailed(NodeError):
     """An NVML call failed: `function` is its C name, `code` the nvmlReturn_t (NVML manual), `gpu` names the GPU."""
 
     def __init__(self, function: str, code: int, text: str, *, gpu: str = "", hint: str = "") -> None:
@@ -75,51 +75,51 @@ class GpuLost(NvmlFailed):
     """The GPU fell off the bus or needs a reset; the other GPUs of the node go on."""
 
 
-class LibraryFailed(NodeError):  # noqa: N818
+class LibraryFailed(NodeError):
     """The library store could not be read or written; what was there still is."""
 
 
-class LibraryMissing(NodeError):  # noqa: N818
+class LibraryMissing(NodeError):
     """No libvgpu is installed that a container could get."""
 
 
-class LibraryRefused(NodeError):  # noqa: N818
+class LibraryRefused(NodeError):
     """A file that calls itself libvgpu is none, or the store has a reason not to use it; nothing was written."""
 
 
-class LibraryBusy(NodeError):  # noqa: N818
+class LibraryBusy(NodeError):
     """Another sync holds the library store."""
 
 
-class UnsafePath(NodeError):  # noqa: N818
+class UnsafePath(NodeError):
     """Somebody else could change what we would write there; nothing was written."""
 
 
-class StalePlan(NodeError):  # noqa: N818
+class StalePlan(NodeError):
     """The node is no longer what the plan rests on; nothing was changed."""
 
 
-class InUse(NodeError):  # noqa: N818
+class InUse(NodeError):
     """Somebody uses the GPU or instance that would be changed; it was left alone."""
 
 
-class ModePending(NodeError):  # noqa: N818
+class ModePending(NodeError):
     """MIG mode would change only with a reset; the request was taken back."""
 
 
-class ForeignInstance(NodeError):  # noqa: N818
+class ForeignInstance(NodeError):
     """An instance that we did not make lies where ours should; it was left alone."""
 
 
-class DriverHung(NodeError):  # noqa: N818
+class DriverHung(NodeError):
     """A driver call did not come back before its deadline; that GPU is left alone until it answers."""
 
 
-class OtherMaster(NodeError):  # noqa: N818
+class OtherMaster(NodeError):
     """Another plugin or manager has this node's GPUs; nothing is changed beside it."""
 
 
-class KubeletFailed(NodeError):  # noqa: N818
+class KubeletFailed(NodeError):
     """Kubelet or a device plugin did not answer on its socket, or what it said is unusable.
 
     `unimplemented` when it answered that it does not know the method.
@@ -130,17 +130,17 @@ class KubeletFailed(NodeError):  # noqa: N818
         self.unimplemented = unimplemented
 
 
-class DaemonMissing(NodeError):  # noqa: N818
+class DaemonMissing(NodeError):
     """No hamid runs on this node."""
 
 
-class LedgerBusy(NodeError):  # noqa: N818
+class LedgerBusy(NodeError):
     """Another process holds the ledger for writing."""
 
 
-class LedgerFailed(NodeError):  # noqa: N818
+class LedgerFailed(NodeError):
     """The ledger could not be read or written; the node was not changed without it."""
 
 
-class LedgerUntrusted(NodeError):  # noqa: N818
+class LedgerUntrusted(NodeError):
     """The ledger was lost and made anew from what NVML shows; until every instance is explained this is refused."""

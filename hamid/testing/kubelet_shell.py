@@ -76,8 +76,8 @@ def _serve(options: argparse.Namespace, door: Path) -> None:
         server.daemon_threads = True
         if options.pods_port is not None:
             url = PodServer(kubelet.pod_list, options.pods_port).url
-            print(f"pods at {url}", flush=True)  # noqa: T201
-        print("kubelet stand-in runs", flush=True)  # noqa: T201
+            print(f"pods at {url}", flush=True)
+        print("kubelet stand-in runs", flush=True)
         stopped = threading.Event()
         _on_signals(stopped.set)
         threading.Thread(target=server.serve_forever, daemon=True).start()

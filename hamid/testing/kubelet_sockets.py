@@ -107,7 +107,7 @@ class Registration:
         self._connect = connect
         self._old = old
 
-    def Register(self, request: Any, context: Any) -> Any:  # noqa: N802  # gRPC's name
+    def Register(self, request: Any, context: Any) -> Any:  # gRPC's name
         """As kubelet: an old one answers first and dials afterwards, a newer one dials before it answers."""
         if request.version != "v1beta1":
             context.abort(grpc.StatusCode.UNKNOWN, f"requested API version {request.version!r} is not supported")
@@ -127,7 +127,7 @@ class Registration:
         try:
             self._connect(name, endpoint, options)
         except (grpc.RpcError, grpc.FutureTimeoutError) as error:
-            print(f"kubelet stand-in: cannot connect to {endpoint}: {type(error).__name__}")  # noqa: T201
+            print(f"kubelet stand-in: cannot connect to {endpoint}: {type(error).__name__}")
 
 
 class Lister:
@@ -137,7 +137,7 @@ class Lister:
         self._module = module
         self._pods = pods
 
-    def List(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802  # gRPC's name
+    def List(self, request: Any, context: Any) -> Any:  # noqa: ARG002  # gRPC's name
         """What every container holds."""
         answer = self._module.ListPodResourcesResponse()
         for namespace, name, containers in self._pods():

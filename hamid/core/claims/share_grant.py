@@ -17,7 +17,7 @@ from hamid.core.library.plan import CONTAINERS
 
 _PRELOAD: Final = "/etc/ld.so.preload"
 _MAX_DIGITS: Final = 9
-_LOCKS: Final = "/tmp/vgpulock"  # noqa: S108  # HAMi-core's place
+_LOCKS: Final = "/tmp/vgpulock"  # HAMi-core's place
 # What strconv.ParseBool takes for true, by which HAMi reads this variable.
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 
@@ -90,7 +90,7 @@ def _mounts(config: Config, host: HostPaths, *, controlled: bool) -> list[Mount]
     if controlled:
         mounts.append(Mount(container_path=_PRELOAD, host_path=host.preload))
     if host.license:
-        mounts.append(Mount(container_path="/tmp/license", host_path=host.license))  # noqa: S108  # HAMi's place
+        mounts.append(Mount(container_path="/tmp/license", host_path=host.license))  # HAMi's place
         mounts.append(Mount(container_path="/usr/bin/vgpuvalidator", host_path=host.validator))
     return mounts
 

@@ -156,7 +156,7 @@ class Granting:
 
     def _host(self, owner: PodOwner, config: Config) -> HostPaths:
         below = share_folders.library_dir(self._paths, config)
-        licensed = os.path.exists(f"{below}/license")  # noqa: PTH110  # as everywhere in this room
+        licensed = os.path.exists(f"{below}/license")  # as everywhere in this room
         return HostPaths(
             library=container_library(below),
             preload=share_folders.preload_file(self._paths, config),

@@ -107,7 +107,7 @@ def _make_shared(paths: Paths, config: Config) -> None:
 
 
 def _write_once(path: str, text: str) -> None:
-    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:  # noqa: PTH123  # as here
+    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:  # as here
         if file.read() == text:
             return
     replace_file(path, text.encode())
@@ -116,7 +116,7 @@ def _write_once(path: str, text: str) -> None:
 def _make_locks(paths: Paths) -> None:
     where = paths.under("/tmp")  # noqa: S108  # HAMi-core's place, which containers mount
     try:
-        os.makedirs(where, mode=0o1777, exist_ok=True)  # noqa: PTH103  # pathlib costs start-up
+        os.makedirs(where, mode=0o1777, exist_ok=True)  # pathlib costs start-up
         folder = Folder(REAL, os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), where)
         try:
             _open_to_all(folder, _LOCKS)

@@ -46,7 +46,7 @@ def state_of(path: str) -> str:
 def _exists(path: str) -> bool:
     # os.path.exists answers False where it may not look.
     try:
-        os.stat(path)  # noqa: PTH116  # pathlib costs start-up
+        os.stat(path)  # pathlib costs start-up
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
@@ -63,7 +63,7 @@ def set_aside(path: str, why: str) -> str:
     aside = f"{path}.{why}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
     for tail in _TAILS:
         if _exists(path + tail):
-            os.rename(path + tail, aside + tail)  # noqa: PTH104  # pathlib costs start-up
+            os.rename(path + tail, aside + tail)  # pathlib costs start-up
     return aside
 
 

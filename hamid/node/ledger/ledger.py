@@ -72,7 +72,7 @@ class Ledger:
         """
         path = paths.ledger
         try:
-            os.makedirs(paths.state_dir, mode=0o755, exist_ok=True)  # noqa: PTH103  # pathlib costs start-up
+            os.makedirs(paths.state_dir, mode=0o755, exist_ok=True)  # pathlib costs start-up
             lock = ledger_lock.take(f"{path}.lock", wait_seconds)
         except OSError as error:
             raise files.failed(error, path) from error
@@ -235,13 +235,13 @@ class Ledger:
     def open_runs(self) -> tuple[Run, ...]:
         """Plans that are not over, the latest first."""
         with self._reading() as connection:
-            found = connection.execute(f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE ended IS NULL ORDER BY run DESC")  # noqa: S608
+            found = connection.execute(f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE ended IS NULL ORDER BY run DESC")
             return tuple(rows.run(connection, row) for row in found.fetchall())
 
     def run(self, number: int) -> Run:
         """One plan with its journal as it is now."""
         with self._reading() as connection:
-            found = connection.execute(f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE run = ?", (number,))  # noqa: S608
+            found = connection.execute(f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE run = ?", (number,))
             return rows.run(connection, found.fetchone())
 
     # -- claims of pods --
@@ -306,7 +306,7 @@ class Ledger:
             rows.now(),
         )
         columns = "boot_id, goal, operator_name, claim_seats, steps, pid, command, begun_at"
-        cursor = connection.execute(f"INSERT INTO runs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608
+        cursor = connection.execute(f"INSERT INTO runs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
         return int(cursor.lastrowid or 0)
 
     @staticmethod

@@ -35,7 +35,7 @@ def take(path: str, wait_seconds: float) -> int:
 def own_command() -> str:
     """The command line of this process."""
     try:
-        with open("/proc/self/cmdline", "rb") as file:  # noqa: PTH123  # pathlib costs start-up
+        with open("/proc/self/cmdline", "rb") as file:  # pathlib costs start-up
             words = file.read().split(b"\0")
     except OSError:
         return "unknown"

@@ -61,7 +61,7 @@ def instances(connection: sqlite3.Connection) -> tuple[OwnInstance, ...]:
     return tuple(
         OwnInstance(seat=InstanceKey(*row[:3]), profile=row[3], size=row[4], generation=generation, mig_uuid=mig_uuid)
         for generation, mig_uuid, *row in connection.execute(
-            f"SELECT generation, mig_uuid, {_SEAT_COLUMNS} FROM instances"  # noqa: S608
+            f"SELECT generation, mig_uuid, {_SEAT_COLUMNS} FROM instances"
         )
     )
 
@@ -198,7 +198,7 @@ def set_owner(connection: sqlite3.Connection, claim: int, owner: PodOwner) -> No
 def granted(connection: sqlite3.Connection, claim: int) -> Grant | None:
     """What the container of a claim received; None for one that is pending, an operator's or unknown."""
     where = "WHERE id = ? AND pending = 0 AND granted IS NOT NULL"
-    row = connection.execute(f"SELECT granted FROM claims {where}", (claim,)).fetchone()  # noqa: S608
+    row = connection.execute(f"SELECT granted FROM claims {where}", (claim,)).fetchone()
     return None if row is None else _GRANT.decode(row[0])
 
 
@@ -221,7 +221,7 @@ def rename_seat(connection: sqlite3.Connection, seat: InstanceKey, mig_uuid: str
 def release_seat(connection: sqlite3.Connection, seat: InstanceKey) -> None:
     """A claim that loses its last seat ends; one that never had any is not concerned."""
     where = "WHERE (gpu_uuid, profile_id, start) = (?, ?, ?)"
-    row = connection.execute(f"SELECT claim FROM seats {where}", key(seat)).fetchone()  # noqa: S608
+    row = connection.execute(f"SELECT claim FROM seats {where}", key(seat)).fetchone()
     if row is not None:
         delete(connection, "seats", seat)
         connection.execute("DELETE FROM claims WHERE id = ? AND id NOT IN (SELECT claim FROM seats)", row)
@@ -242,7 +242,7 @@ def set_own(connection: sqlite3.Connection, seat: InstanceKey, own: OwnInstance 
 
 def delete(connection: sqlite3.Connection, table: str, seat: InstanceKey) -> None:
     """Take a seat out of a table."""
-    connection.execute(f"DELETE FROM {table} WHERE (gpu_uuid, profile_id, start) = (?, ?, ?)", key(seat))  # noqa: S608
+    connection.execute(f"DELETE FROM {table} WHERE (gpu_uuid, profile_id, start) = (?, ?, ?)", key(seat))
 
 
 def next_generation(connection: sqlite3.Connection) -> int:

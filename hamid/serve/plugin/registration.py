@@ -80,8 +80,8 @@ class DevicePlugin:
         resource: str = "nvidia.com/gpu",
         gate: Callable[[], str] = str,
     ) -> None:
-        self._folder = os.path.join(kubelet_dir, "device-plugins")  # noqa: PTH118
-        self._kubelet = os.path.join(self._folder, "kubelet.sock")  # noqa: PTH118
+        self._folder = os.path.join(kubelet_dir, "device-plugins")
+        self._kubelet = os.path.join(self._folder, "kubelet.sock")
         self._log = log
         self._resource = resource
         self._name = socket_name(resource)
@@ -95,7 +95,7 @@ class DevicePlugin:
         self._pause = 0.0
         self._not_before = 0.0
         self._draining = False
-        self.state = PluginState(socket=os.path.join(self._folder, self._name))  # noqa: PTH118
+        self.state = PluginState(socket=os.path.join(self._folder, self._name))
 
     def changed(self) -> None:
         """The devices may be others now; from any thread."""
@@ -179,8 +179,8 @@ class DevicePlugin:
             server.add_insecure_port(f"unix:{temporary}")
             await server.start()
             # Not `replace_file`: a socket has no content; kubelet must find only one that is served.
-            os.chmod(temporary, 0o600)  # noqa: PTH101
-            os.rename(temporary, final)  # noqa: PTH104
+            os.chmod(temporary, 0o600)
+            os.rename(temporary, final)
         except (RuntimeError, OSError) as error:
             await server.stop(0)
             raise KubeletFailed(f"cannot serve on '{final}': {error}") from error

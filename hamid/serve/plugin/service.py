@@ -161,16 +161,16 @@ class PluginService:
         self._feed = feed
         self.closing = asyncio.Event()
 
-    async def GetDevicePluginOptions(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802  # gRPC's names
+    async def GetDevicePluginOptions(self, request: Any, context: Any) -> Any:  # noqa: ARG002  # gRPC's names
         """PreStartContainer is always wanted, GetPreferredAllocation as configured."""
         return options(self._calls.preferred_allocation)
 
-    async def ListAndWatch(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ARG002, N802
+    async def ListAndWatch(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ARG002
         """The devices at once, and again with every change."""
         async for answer in self._feed.follow(self.closing):
             yield answer
 
-    async def GetPreferredAllocation(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def GetPreferredAllocation(self, request: Any, context: Any) -> Any:
         """For each container the ids that the planner would take."""
         containers = request.container_requests
         await _check_count(context, containers)
@@ -187,7 +187,7 @@ class PluginService:
             container_responses=[answer(deviceIDs=list(ids)) for ids in chosen]
         )
 
-    async def Allocate(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def Allocate(self, request: Any, context: Any) -> Any:
         """Grants for every container of the request, or a refusal that says what to do."""
         await _check_count(context, request.container_requests)
         for each in request.container_requests:
@@ -202,7 +202,7 @@ class PluginService:
             await context.abort(*grpc_status.of_refusal(outcome))
         return grpc_status.of_grants(outcome)
 
-    async def PreStartContainer(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def PreStartContainer(self, request: Any, context: Any) -> Any:
         """What the ids stand for is there, or the start is refused."""
         await _check_ids(context, request.devices_ids)
         refusal = await self._engine(context, self._calls.node.prestart, tuple(request.devices_ids))

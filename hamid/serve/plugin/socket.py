@@ -31,8 +31,8 @@ def identity(path: str) -> Identity | None:
 
 def place(folder: str, name: str) -> tuple[str, str]:
     """A free name to bind and the final path. Raises KubeletFailed when our name answers already, or cannot be used."""
-    final = os.path.join(folder, name)  # noqa: PTH118
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}-{next(_generations)}")  # noqa: PTH118
+    final = os.path.join(folder, name)
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}-{next(_generations)}")
     if len(os.fsencode(temporary)) > MAX_SOCKET_PATH:
         raise KubeletFailed(
             f"the socket's path '{temporary}' is longer than {MAX_SOCKET_PATH} bytes", "name a shorter kubelet root"
@@ -40,7 +40,7 @@ def place(folder: str, name: str) -> tuple[str, str]:
     _check_free(final)
     for left in _leftovers(folder, name):
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(left)  # noqa: PTH108
+            os.unlink(left)
     return temporary, final
 
 
@@ -48,7 +48,7 @@ def remove(path: str, ours: Identity) -> None:
     """The path is gone if our socket still lies there."""
     if identity(path) == ours:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)  # noqa: PTH108
+            os.unlink(path)
 
 
 def _check_free(final: str) -> None:
