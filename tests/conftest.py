@@ -8,12 +8,30 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from support import REPOSITORY
 from support.library_files import build
 from typer.testing import CliRunner
 
+import hamid
 from hamictl.app import app
 
+pytest_plugins = ["support.skips"]
+
 SIM_VARIABLES = ("HAMI_SIM_STATE", "HAMI_SIM_NODE", "HAMI_SIM_FAULTS", "HAMI_ROOT", "NO_COLOR", "FORCE_COLOR")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--wheel", action="store_true", help="refuse to run on the source tree")
+
+
+def pytest_configure(config):
+    """`make test` tests what users install: this process and the processes that it starts import the wheel's hamid."""
+    if config.getoption("--wheel"):
+        code = "import hamid; print(hamid.__file__)"
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        for place in (hamid.__file__, other):
+            if Path(place).parent == REPOSITORY / "hamid":
+                raise pytest.UsageError(f"--wheel: hamid is imported from the source tree: {place}")
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Format, lint, types, floors, spelling, shell and size checks; every one runs, the exit status tells if any failed.
+# A program that is missing is a failure.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 bin=.venv/bin
@@ -14,10 +15,6 @@ run $bin/mypy
 run $bin/lint-imports --no-logo
 run $bin/codespell
 run $bin/python tools/check_style.py
-if command -v shellcheck >/dev/null 2>&1; then
-    # shellcheck disable=SC2046  # file names of this repository hold no blanks
-    run shellcheck $(git ls-files '*.sh' '.ci/run')
-else
-    echo "lint: shellcheck is not installed here; shell files were not checked"
-fi
+# shellcheck disable=SC2046  # file names of this repository hold no blanks
+run shellcheck $(git ls-files '*.sh' '.ci/run')
 exit $failed
