@@ -2,48 +2,94 @@
 # `make demo` and `make test` each work as the first command on a fresh machine with python3, gcc, make and git.
 
 PYTHON := .venv/bin/python
-SOURCES := $(shell find hamid hamictl native systemd -type f -not -path '*/__pycache__/*' 2>/dev/null)
-PYTEST := .venv/bin/pytest
+# make update sets it to the versions that it tries.
+CONSTRAINTS := constraints.txt
+export CONSTRAINTS
+WHEEL_ENV := build/wheel-env
+OLDEST_ENV := build/oldest-env
+SOURCES := $(shell find hamid hamictl native systemd -type f -not -path '*/__pycache__/*' -not -path 'hamid/_native/*')
+NATIVE_SOURCES := $(filter native/% systemd/%,$(SOURCES))
+# Tests of the wheel run outside the repository's root: Python would import the source tree from there.
+TEST_IN = cd $(1) && bin/python -m pytest --wheel
 
-.PHONY: all demo test test-full lint check bench kubelet-api clean
-all: .venv/.wheel
+.PHONY: all t demo test test-oldest test-full coverage lint check bench update kubelet-api clean
+all: build/native/.built
 
-# The toolchain and everything the tests need, into .venv.
-.venv/.dependencies: pyproject.toml tools/bootstrap.sh
-	sh tools/bootstrap.sh
+# One test, or some, on the source tree: make t T=tests/core/hardware/test_geometry.py
+# pytest keeps what it compiles (most of the time of a start), also where the environment asks Python not to.
+T = tests/core
+t: build/native/.built
+	@PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -q $(T)
+
+# The toolchain and everything the tests need, into .venv; the source tree is installed there as an editable package.
+.venv/.dependencies: pyproject.toml $(CONSTRAINTS) tools/bootstrap.sh tools/requirements.py
+	sh tools/bootstrap.sh dev
 	touch $@
 
-# Tests and demo run on the installed wheel, never on the source tree.
-.venv/.wheel: .venv/.dependencies README.md $(SOURCES)
+# The C libraries of the source tree; ninja compiles what changed.
+build/native/.built: .venv/.dependencies tools/build_native.sh $(NATIVE_SOURCES)
+	sh tools/build_native.sh
+	touch $@
+
+# Programs that lint and the tests start.
+build/.programs: tools/test_programs.sh tools/system_packages.sh
+	sh tools/test_programs.sh
+	mkdir -p build
+	touch $@
+
+dist/.wheel: .venv/.dependencies README.md $(SOURCES)
 	rm -rf dist
 	PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) -m pip wheel -q --no-build-isolation --no-deps \
-		--config-settings=cmake.define.HAMI_WERROR=ON -w dist .
-	$(PYTHON) -m pip install -q --force-reinstall --no-deps dist/*.whl
+	    --config-settings=build-dir=build/wheel --config-settings=cmake.define.HAMI_WERROR=ON -w dist .
 	touch $@
 
-demo: .venv/.wheel
+# What `make test` tests and `make bench` measures: the installed wheel, never the source tree.
+$(WHEEL_ENV)/.made: dist/.wheel tools/wheel_env.sh
+	sh tools/wheel_env.sh $(WHEEL_ENV)
+	touch $@
+
+demo: build/native/.built
 	sh tools/demo.sh
 
-lint: .venv/.wheel
+lint: .venv/.dependencies build/.programs
 	sh tools/lint.sh
 
-test: lint
-	$(PYTEST) -n 2 -m 'not full' tests
+test: lint $(WHEEL_ENV)/.made
+	$(call TEST_IN,$(WHEEL_ENV)) -n 2 -m 'not full' $(CURDIR)/tests
+
+# The lower bounds of the run-time dependencies in pyproject.toml hold.
+test-oldest: dist/.wheel build/.programs
+	sh tools/wheel_env.sh $(OLDEST_ENV) $$($(PYTHON) tools/requirements.py oldest)
+	$(call TEST_IN,$(OLDEST_ENV)) -n 2 -m 'not full' $(addprefix $(CURDIR)/tests/,core node cli daemon)
 
 # NVIDIA's compilers for kernels are large; only the full tests use them.
 .venv/.cuda: .venv/.dependencies
-	sh tools/bootstrap.sh cuda
+	sh tools/bootstrap.sh dev cuda
 	touch $@
 
-test-full: lint .venv/.cuda
-	$(PYTEST) -n 2 --timeout 3600 tests
+test-full: lint .venv/.cuda $(WHEEL_ENV)/.made
+	$(call TEST_IN,$(WHEEL_ENV)) -n 2 --timeout 3600 $(CURDIR)/tests
+	$(MAKE) test-oldest
 
-bench: .venv/.wheel
-	set -e; for program in benchmarks/*.py; do echo "== $$program"; $(PYTHON) "$$program"; done
+# Lines and branches of hamid.core that its tests do not run.
+coverage: build/native/.built
+	rm -rf build/coverage
+	mkdir -p build/coverage
+	$(PYTHON) -m coverage run -m pytest -q -n 2 tests/core
+	$(PYTHON) -m coverage combine -q
+	$(PYTHON) -m coverage report
+
+bench: $(WHEEL_ENV)/.made
+	set -e; cd $(WHEEL_ENV); for program in $(CURDIR)/benchmarks/*.py; do \
+	    echo "== $$program"; bin/python "$$program"; done
+
+# Newer versions of everything in constraints.txt, once the tests pass with them.
+update: .venv/.dependencies
+	sh tools/update.sh
 
 # Only after a change of the .proto files: the generated code is committed.
 kubelet-api:
 	sh tools/kubelet_api.sh
 
 clean:
-	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv dist build hamid/_native .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -10,10 +10,14 @@ from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support import REPOSITORY
 from support.library_files import build
 from typer.testing import CliRunner
 
+import hamid
 from hamictl.app import app
+
+pytest_plugins = ["support.skips"]
 
 # The only profile. In CI a run repeats itself, elsewhere each run tries something else and prints how to repeat it. How
 # long an example takes says nothing of what it proves, and a fixture that all examples share is meant so.
@@ -27,6 +31,20 @@ settings.register_profile(
 settings.load_profile("hami")
 
 SIM_VARIABLES = ("HAMI_SIM_STATE", "HAMI_SIM_NODE", "HAMI_SIM_FAULTS", "HAMI_ROOT", "NO_COLOR", "FORCE_COLOR")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--wheel", action="store_true", help="refuse to run on the source tree")
+
+
+def pytest_configure(config):
+    """`make test` tests what users install: this process and the processes that it starts import the wheel's hamid."""
+    if config.getoption("--wheel"):
+        code = "import hamid; print(hamid.__file__)"
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        for place in (hamid.__file__, other):
+            if Path(place).parent == REPOSITORY / "hamid":
+                raise pytest.UsageError(f"--wheel: hamid is imported from the source tree: {place}")
 
 
 @pytest.fixture(autouse=True)

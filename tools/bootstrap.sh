@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Makes .venv with everything that building and testing needs; arguments name more of the project's extras. Installs
-# missing system packages as root; for anybody else it prints the one command that would, and exits 1.
+# Makes .venv: the packages that the named extras of pyproject.toml need, in the versions and with the hashes of
+# $CONSTRAINTS (constraints.txt by default), and this source tree as an editable package. `bootstrap.sh EXTRA...`
+# As root it installs missing system packages; for any other user it prints the command that does, and exits 1.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -23,29 +24,18 @@ missing_packages() {
         gcc -x c -o /dev/null - 2>/dev/null || printf ' gcc libc6-dev'
 }
 
-install_packages() {
-    if [ "$(id -u)" -ne 0 ]; then
-        echo "some system packages are missing; run: sudo apt-get install -y$1" >&2
-        exit 1
-    fi
-    apt-get update -qq
-    # shellcheck disable=SC2086  # a list of package names
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $1
-}
-
 python=$(find_python)
-missing=$(missing_packages "$python")
-[ -z "$missing" ] || install_packages "$missing"
+# shellcheck disable=SC2046  # a list of package names
+sh tools/system_packages.sh $(missing_packages "$python")
 .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
 
-# The project's own dependency lists are the only ones: run-time ones, the extra "dev" and those that are named.
-.venv/bin/python - dev "$@" <<'PY' >.venv/requirements.txt
-import sys
-import tomllib
-with open("pyproject.toml", "rb") as file:
-    project = tomllib.load(file)["project"]
-extras = [line for name in sys.argv[1:] for line in project["optional-dependencies"][name]]
-print("\n".join([*project["dependencies"], *extras]))
-PY
+pip() {
+    .venv/bin/python -m pip --disable-pip-version-check "$@"
+}
 echo "installing dependencies into .venv ..."
-.venv/bin/python -m pip install -q --disable-pip-version-check --upgrade -r .venv/requirements.txt
+.venv/bin/python tools/requirements.py pinned "${CONSTRAINTS:-constraints.txt}" "$@" >.venv/requirements.txt
+pip install -q --require-hashes -r .venv/requirements.txt
+strays=$(.venv/bin/python tools/requirements.py strays .venv/requirements.txt)
+# shellcheck disable=SC2086  # a list of package names
+[ -z "$strays" ] || pip uninstall -q -y $strays
+PATH="$PWD/.venv/bin:$PATH" pip install -q --no-build-isolation --no-deps --editable .
