@@ -8,13 +8,14 @@ import subprocess
 from pathlib import Path
 
 from support import REPOSITORY
+from support.narrow import present
 
 HERE = Path(__file__).parent
 
 
 def header_directory():
     """Where the cuda.h of the package nvidia-cuda-runtime lies."""
-    folders = importlib.util.find_spec("nvidia").submodule_search_locations
+    folders = present(present(importlib.util.find_spec("nvidia")).submodule_search_locations)
     return next(header.parent for folder in folders for header in Path(folder).glob("*/include/cuda.h"))
 
 
