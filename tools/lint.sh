@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Format, lint, types, floors, spelling, shell, size and C checks; every one runs, the exit status tells if any failed.
+# Format, lint, types, layers, spelling, shell, size and C checks; every one runs, the exit status tells if any failed.
 # A program that is missing is a failure.
 set -u
 cd "$(dirname "$0")/.." || exit 1

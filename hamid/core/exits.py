@@ -23,7 +23,7 @@ from hamid.core.errors import (
 
 
 class Exit(IntEnum):
-    """What the exit status of hamictl and hamid means; documented in docs/cli/exit-codes.md."""
+    """What the exit status of hamictl and hamid means; documented in docs/cli/README.md."""
 
     OK = 0
     FAILURE = 1

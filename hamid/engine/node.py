@@ -22,7 +22,7 @@ from hamid.engine.pods.allocate import Allocator
 from hamid.engine.pods.grant import Granting
 from hamid.engine.pods.holdings_gate import HoldingsGate
 from hamid.engine.pods.modes import ModeSetter
-from hamid.engine.pods.parts import open_parts
+from hamid.engine.pods.node_parts import open_parts
 from hamid.engine.pods.prestart import Prestart
 from hamid.engine.pods.reconcile import Reconciler
 from hamid.engine.pods.release import ClaimEnder

@@ -11,7 +11,7 @@ from hamid.core.claims.adoption import adopt
 from hamid.core.claims.claim import instance_at
 from hamid.core.config.config import ForeignInstances
 from hamid.core.pods.pods import HoldingList, PodList
-from hamid.engine.pods.parts import NodeParts
+from hamid.engine.pods.node_parts import NodeParts
 from hamid.node.driver import device_nodes
 from hamid.node.driver.device_holders import DeviceHolders
 from hamid.node.ports import GrantRecords

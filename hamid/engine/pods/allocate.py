@@ -36,7 +36,7 @@ from hamid.core.pods.pods import HoldingList, PodList
 from hamid.engine.pods import share_folders
 from hamid.engine.pods.grant import Granting, Made
 from hamid.engine.pods.holdings_gate import HoldingsGate
-from hamid.engine.pods.parts import NodeParts
+from hamid.engine.pods.node_parts import NodeParts
 from hamid.engine.pods.refused_pods import RefusedPods
 from hamid.engine.pods.release import ClaimEnder
 from hamid.engine.steps.run import Running

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from hamid.core.claims.claim import Claim
 from hamid.core.claims.release import confirmed, newest_of
-from hamid.engine.pods.parts import NodeParts
-from hamid.engine.pods.round import NOT_ASKED, Round
+from hamid.engine.pods.node_parts import NodeParts
+from hamid.engine.pods.reconcile_round import NOT_ASKED, Round
 
 # Kubelet writes its checkpoint a moment after it has our answer.
 _SETTLED_SECONDS = 10.0

@@ -20,7 +20,7 @@ from hamid.core.planner.steps import CreateInstance
 from hamid.engine.driver.workers import Worker
 from hamid.engine.library.state import container_library
 from hamid.engine.pods import share_folders
-from hamid.engine.pods.parts import NodeParts
+from hamid.engine.pods.node_parts import NodeParts
 from hamid.node.driver import device_nodes
 
 _TOKEN_BYTES = 16

@@ -8,7 +8,7 @@ from hamid.core.claims.claim import Claim
 from hamid.core.config.config import Config, Mode
 from hamid.core.hardware.gpu import Gpu, Health
 from hamid.core.planner.steps import switch_mode
-from hamid.engine.pods.parts import NodeParts
+from hamid.engine.pods.node_parts import NodeParts
 from hamid.engine.steps.runs import messages_of, problems_of
 
 _MOST_NAMED = 3

@@ -23,7 +23,7 @@ from hamid.core.planner.refusal import GrantLost, NoClaim, Refusal
 from hamid.engine.pods import share_folders
 from hamid.engine.pods.allocate import is_transient
 from hamid.engine.pods.grant import Granting
-from hamid.engine.pods.parts import NodeParts
+from hamid.engine.pods.node_parts import NodeParts
 from hamid.node.driver.device_nodes import CAPABILITIES
 
 # Kubelet waits 30 s for the answer.

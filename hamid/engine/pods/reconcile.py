@@ -16,9 +16,9 @@ from hamid.core.errors import HamiError
 from hamid.core.pods.pods import PodList
 from hamid.engine.pods.adopt import Adopter
 from hamid.engine.pods.confirm import Confirmer
-from hamid.engine.pods.parts import NodeParts
+from hamid.engine.pods.node_parts import NodeParts
+from hamid.engine.pods.reconcile_round import NOT_ASKED, Round
 from hamid.engine.pods.release import ClaimEnder, Releaser
-from hamid.engine.pods.round import NOT_ASKED, Round
 from hamid.engine.pods.start import Restorer
 from hamid.engine.pods.tasks import Tasks
 from hamid.node.driver.device_holders import DeviceHolders

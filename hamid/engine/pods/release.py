@@ -17,8 +17,8 @@ from hamid.core.claims.restore import ending_steps
 from hamid.core.errors import NodeError
 from hamid.core.pods.pods import PodList
 from hamid.engine.pods import share_folders
-from hamid.engine.pods.parts import NodeParts
-from hamid.engine.pods.round import Round
+from hamid.engine.pods.node_parts import NodeParts
+from hamid.engine.pods.reconcile_round import Round
 from hamid.engine.pods.tasks import Tasks
 from hamid.node.driver import device_nodes
 from hamid.node.driver.device_holders import DeviceHolders

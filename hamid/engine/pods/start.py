@@ -10,7 +10,7 @@ from hamid.core.claims.restore import can_restore, missing_steps
 from hamid.core.hardware.gpu import Health
 from hamid.engine.pods import share_folders
 from hamid.engine.pods.modes import ModeSetter
-from hamid.engine.pods.parts import NodeParts
+from hamid.engine.pods.node_parts import NodeParts
 from hamid.engine.steps.recover import recover_in
 from hamid.engine.steps.runs import messages_of
 
