@@ -17,7 +17,7 @@ from hamid.node.paths import native_file
 SYSTEMD = next((each for each in ("/usr/lib/systemd/systemd", "/lib/systemd/systemd") if Path(each).exists()), None)
 BIN = Path(sys.executable).parent
 # The overlay shows one file system alone, and its /tmp is empty: what runs there may lie elsewhere.
-VISIBLE = f"{sys.prefix} {sys.base_prefix}"
+VISIBLE = " ".join(dict.fromkeys((sys.prefix, sys.base_prefix, *filter(os.path.isdir, sys.path))))
 LEGACY = "systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1"
 # Run in fresh namespaces: a root over the machine's own that nobody else sees, with its own /run, /tmp and cgroups.
 BOOT = """
