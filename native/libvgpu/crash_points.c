@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Only in test builds: dies by SIGKILL when the labelled point of VGPU_CRASH_AT (`label:number`) is passed. */
+/* Only in test builds: when a labelled point (`label:number`) is passed, the process dies by SIGKILL at that of
+ * VGPU_CRASH_AT and stops by SIGSTOP at that of VGPU_STOP_AT. */
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -9,14 +10,19 @@
 #include "vgpu.h"
 
 #ifdef VGPU_CRASH_POINTS
+static bool is_due(const char *wanted, const char *label, atomic_int *passed)
+{
+    size_t length = strlen(label);
+    return wanted != NULL && strncmp(wanted, label, length) == 0 && wanted[length] == ':' &&
+           atomic_fetch_add(passed, 1) + 1 == atoi(wanted + length + 1);
+}
+
 void vgpu_crash_point(const char *label)
 {
-    static atomic_int passed;
-    const char *wanted = getenv("VGPU_CRASH_AT");
-    size_t length = strlen(label);
-    if (wanted == NULL || strncmp(wanted, label, length) != 0 || wanted[length] != ':')
-        return;
-    if (atomic_fetch_add(&passed, 1) + 1 == atoi(wanted + length + 1))
+    static atomic_int deaths, stops;
+    if (is_due(getenv("VGPU_CRASH_AT"), label, &deaths))
         kill(getpid(), SIGKILL);
+    if (is_due(getenv("VGPU_STOP_AT"), label, &stops))
+        kill(getpid(), SIGSTOP);
 }
 #endif

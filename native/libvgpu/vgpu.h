@@ -18,7 +18,7 @@
 #define VGPU_LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define VGPU_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
-/* In a test build a process may be told to die at a labelled point: VGPU_CRASH_AT=label:number. */
+/* In a test build a process may be told to die or to stop at a labelled point: see crash_points.c. */
 #ifdef VGPU_CRASH_POINTS
 void vgpu_crash_point(const char *label);
 #define CRASH_POINT(label) vgpu_crash_point(label)

@@ -5,12 +5,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import cudatools
+from support import REPOSITORY, cudatools
 from support.programs import piped
 from support.sharing import Container
 
 from hamid.node.simulation import control, lifecycle
 
+SOURCES = REPOSITORY / "native/libvgpu"
 control.preload()
 
 
@@ -41,6 +42,18 @@ def hammer(tmp_path_factory):
     source = Path(__file__).parent / "programs/hammer.c"
     subprocess.run(["cc", "-std=gnu11", "-O1", "-pthread", "-o", program, source, "-ldl"], check=True)
     return program
+
+
+@pytest.fixture(scope="session")
+def crashing(tmp_path_factory):
+    """The library with points at which a process dies or stops, as its environment says."""
+    library = tmp_path_factory.mktemp("crash") / "libvgpu.so"
+    flags = ["-std=c11", "-D_GNU_SOURCE", "-DVGPU_CRASH_POINTS", "-O1", "-fPIC", "-shared", "-fvisibility=hidden"]
+    flags += [f"-I{SOURCES}", f"-I{SOURCES.parent / 'include'}"]
+    link = [f"-Wl,--version-script={SOURCES / 'exports.map'}", "-Wl,-Bsymbolic-functions"]
+    sources = sorted(map(str, SOURCES.rglob("*.c")))
+    subprocess.run(["cc", *flags, *link, "-o", str(library), *sources], check=True)
+    return str(library)
 
 
 @pytest.fixture

@@ -6,24 +6,11 @@ import signal
 import subprocess
 
 import pytest
-from support import REPOSITORY, hami
+from support import hami
 from support.sharing import MIB
 
-SOURCES = REPOSITORY / "native/libvgpu"
 LIMIT = 12
 MOST = 400
-
-
-@pytest.fixture(scope="session")
-def crashing(tmp_path_factory):
-    """The library with points to die at."""
-    library = tmp_path_factory.mktemp("crash") / "libvgpu.so"
-    flags = ["-std=c11", "-D_GNU_SOURCE", "-DVGPU_CRASH_POINTS", "-O1", "-fPIC", "-shared", "-fvisibility=hidden"]
-    flags += [f"-I{SOURCES}", f"-I{SOURCES.parent / 'include'}"]
-    link = [f"-Wl,--version-script={SOURCES / 'exports.map'}", "-Wl,-Bsymbolic-functions"]
-    sources = sorted(map(str, SOURCES.rglob("*.c")))
-    subprocess.run(["cc", *flags, *link, "-o", str(library), *sources], check=True)
-    return str(library)
 
 
 def after_a_dead_peer(place, start):

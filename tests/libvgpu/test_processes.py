@@ -12,20 +12,13 @@ import pytest
 from support import cudatools
 from support.narrow import present
 from support.programs import piped
-from support.sharing import MIB, exists
+from support.sharing import MIB, close, exists
+from support.waiting import until
 
 
 def go_on(process):
     process.stdin.write("\n")
     process.stdin.flush()
-
-
-def settled(condition, seconds=2.0):
-    """True once the condition holds."""
-    until = time.monotonic() + seconds
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.005)
-    return condition()
 
 
 SIZES = [
@@ -156,15 +149,22 @@ def test_the_killed_leave_nothing_and_hold_up_nobody(container, start):
     assert other.stdout.readline() == f"{sum(pieces[:4])}\n"
 
 
-def test_a_stopped_process_holds_up_nobody(container, start):
-    """A peer that is stopped, at whatever instruction, is waited for by nobody."""
+def is_stopped(process):
+    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+@pytest.mark.parametrize("label", ["locked", "named", "taken", "added", "subtracted"])
+def test_a_stopped_process_holds_up_nobody(container, crashing, start, label):
+    """A peer that is stopped while it takes its slot or counts is waited for by nobody, and goes on afterwards."""
     place = container(100)
-    mixing = start(place, "mix", 2, 10_000_000, MIB)
-    time.sleep(0.3)
-    mixing.send_signal(19)
+    close(place.client())  # the region is there
+    stopped = start(place, "mix", 1, 100, MIB, LD_PRELOAD=crashing, VGPU_STOP_AT=f"{label}:1")
+    until(lambda: is_stopped(stopped))
     other = start(place, "mix", 1, 500, MIB)
-    assert other.communicate(timeout=20)[0] == "0\n"
-    mixing.send_signal(18)
+    assert other.communicate(timeout=60)[0] == "0\n"
+    assert is_stopped(stopped)
+    stopped.send_signal(signal.SIGCONT)
+    assert stopped.communicate(timeout=60)[0] == "0\n"
 
 
 @pytest.fixture
@@ -267,5 +267,5 @@ def test_a_daemon_is_one_of_the_container(container, hammer, start):
     (daemon,) = map(int, lines - {shown})
     assert start(place, "fill", 1, MIB).stdout.readline() == "40\n"
     os.kill(daemon, signal.SIGKILL)
-    assert settled(lambda: not exists(daemon))
+    until(lambda: not exists(daemon))
     assert start(place, "fill", 1, MIB).stdout.readline() == "60\n"
