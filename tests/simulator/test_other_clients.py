@@ -8,7 +8,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import pynvml
 import pytest
 from support import migtools
+from support.waiting import until
 
 from hamid.node.paths import native_file
 
@@ -85,18 +85,13 @@ def test_gpustat_runs(layout):
 
 
 def scrape(port, process):
-    """The exporter's page, once it is up."""
-    for _ in range(200):
-        assert process.poll() is None
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
-                text = page.read().decode()
-        except urllib.error.URLError:
-            text = ""
-        if "memory_total" in text:
-            return text
-        time.sleep(0.1)
-    pytest.fail("the exporter never answered")
+    """The exporter's page of now; empty before it is up."""
+    assert process.poll() is None
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+            return page.read().decode()
+    except urllib.error.URLError:
+        return ""
 
 
 def test_nvitop_exporter_labels_the_mig_devices(layout):
@@ -109,7 +104,7 @@ def test_nvitop_exporter_labels_the_mig_devices(layout):
         command, env=layout["environment"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
-            text = scrape(port, process)
+            # It is up before it has read every device.
+            until(lambda: all(uuid in scrape(port, process) for uuid in layout["uuids"]))
         finally:
             process.terminate()
-    assert all(uuid in text for uuid in layout["uuids"])
