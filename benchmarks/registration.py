@@ -22,7 +22,8 @@ from pathlib import Path
 import structlog
 
 from hamid.core.claims.device_ids import PluginDevice
-from hamid.core.claims.grant import Denial, Grant
+from hamid.core.claims.grant import Grant
+from hamid.core.planner.refusal import Refusal
 from hamid.serve.plugin.registration import DevicePlugin
 from hamid.testing.kubelet import Kubelet
 from hamid.testing.kubelet_sockets import Plugin
@@ -49,14 +50,14 @@ class PlainNode:
         """The first ones."""
         return (*must_include, *available)[:size]
 
-    def allocate(self, device_ids: tuple[str, ...], *, deadline_seconds: float | None = None) -> Grant | Denial:  # noqa: ARG002  # its interface
+    def allocate(self, device_ids: tuple[str, ...], *, deadline_seconds: float | None = None) -> Grant | Refusal:  # noqa: ARG002  # its interface
         """A grant of nothing."""
-        return Grant(claim="+".join(device_ids), envs={})
+        return Grant(claim=len(device_ids), envs={})
 
-    def undo(self, claim: str) -> None:
+    def undo(self, claim: int) -> None:
         """Nothing was made."""
 
-    def prestart(self, device_ids: tuple[str, ...]) -> Denial | None:
+    def prestart(self, device_ids: tuple[str, ...]) -> Refusal | None:
         """Every container may start."""
 
 

@@ -28,15 +28,16 @@ FOLDERS = {
     "simulator/cuda/api": ("simulator/cuda", "simulator/node", "include"),
     "simulator/tests": ("simulator/control", "include"),
 }
-INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
+INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
 
 
 def includes(path: Path) -> Iterator[tuple[int, str]]:
     """The numbers of the lines that include a file of ours, and the names that stand there."""
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         found = INCLUDE.match(line)
-        if found:
-            yield number, found.group(1)
+        # In angle brackets a file of ours is found too, since the library's folder is on the path.
+        if found and (found[1] == '"' or target_of(path, found[2]) is not None):
+            yield number, found[2]
 
 
 def target_of(path: Path, name: str) -> Path | None:

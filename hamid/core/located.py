@@ -14,7 +14,7 @@ _MOST_BITS = 128
 
 
 class Located(Struct, frozen=True):
-    """A value from a file and the line (from 1) where it stands: a scalar, a tuple of Marked, or a dict of them."""
+    """A value from a file and the line (from 1) where it stands: a scalar, a tuple of Located, or a dict of them."""
 
     value: Plain | tuple["Located", ...] | dict[str, "Located"]
     line: int

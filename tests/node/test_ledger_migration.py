@@ -172,11 +172,23 @@ def test_an_old_ledger_with_a_damaged_name_is_kept_aside(paths, damage):
     assert list(Path(paths.state_dir).glob("ledger.db.corrupt-*Z"))
 
 
-def test_an_old_ledger_with_a_damaged_grant_is_kept_aside(paths):
-    """What a container received cannot be read: the file is damaged."""
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(
+            f"UPDATE owners SET granted = CAST('{text}' AS BLOB) WHERE granted IS NOT NULL"
+            for text in ("{", "[]", "null", "3")
+        ),
+        "UPDATE owners SET granted = 3 WHERE granted IS NOT NULL",
+        "UPDATE sqlite_sequence SET seq = NULL",
+        "UPDATE sqlite_sequence SET seq = 'x'",
+    ],
+)
+def test_an_old_ledger_with_a_damaged_value_is_kept_aside(paths, damage):
+    """A value of another type than its column's, or a grant that cannot be read, is damage and never an exception."""
     put(paths, "busy-v2")
     with closing(sqlite3.connect(paths.ledger)) as ledger, ledger:
-        ledger.execute("UPDATE owners SET granted = CAST('{' AS BLOB) WHERE granted IS NOT NULL")
+        ledger.execute(damage)
     assert not read_facts(paths).trusted
     assert not take_over(paths).trusted
 

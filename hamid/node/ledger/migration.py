@@ -50,7 +50,8 @@ def migrate(connection: sqlite3.Connection) -> None:
     """
     try:
         _replace(connection)
-    except (sqlite3.IntegrityError, msgspec.MsgspecError) as error:
+    except (sqlite3.IntegrityError, msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+        # SQLite holds any type in any column, so a damaged value is of any type.
         raise Inconsistent(str(error)) from error
     schema.stamp(connection)
 
@@ -114,7 +115,7 @@ def _claim_of(run: int, name: str | None) -> tuple[int | None, str | None]:
 
 def _granted(encoded: bytes | None, claim: int) -> bytes | None:
     """A grant named its claim, also after the claim was renamed."""
-    return None if encoded is None else msgspec.json.encode({**msgspec.json.decode(encoded), "claim": claim})
+    return None if encoded is None else msgspec.json.encode({**msgspec.json.decode(encoded, type=dict), "claim": claim})
 
 
 def _number_on(connection: sqlite3.Connection, last: int) -> None:
