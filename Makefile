@@ -71,11 +71,12 @@ test-full: lint .venv/.cuda $(WHEEL_ENV)/.made
 	$(call TEST_IN,$(WHEEL_ENV)) -n 2 --timeout 3600 $(CURDIR)/tests
 	$(MAKE) test-oldest
 
-# Lines and branches of hamid.core that its tests do not run.
-coverage: build/native/.built
+# Lines and branches of hamid.core that no test of these folders runs; tests/core alone: make coverage C=tests/core
+C = tests/core tests/engine tests/library tests/cli
+coverage: build/native/.built build/.programs
 	rm -rf build/coverage
 	mkdir -p build/coverage
-	$(PYTHON) -m coverage run -m pytest -q -n 2 tests/core
+	$(PYTHON) -m coverage run -m pytest -q -n 2 -m 'not full' $(C)
 	$(PYTHON) -m coverage combine -q
 	$(PYTHON) -m coverage report
 
