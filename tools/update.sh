@@ -7,6 +7,11 @@ cd "$(dirname "$0")/.."
 environment=build/update-env
 new=build/update/constraints.txt
 
+# Packages that only the oldest Python needs must be in the file; a newer one leaves them out.
+.venv/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || {
+    echo "update: make .venv with Python 3.11, the oldest that hami-node supports" >&2
+    exit 1
+}
 mkdir -p build/update
 [ -x $environment/bin/pip-compile ] || {
     .venv/bin/python -m venv --clear $environment
