@@ -6,16 +6,22 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from support import REPOSITORY
 from support.narrow import present
+from support.waiting import until
 
 SYNC = "import sys; from hamid.engine.library.sync import sync; sync(sys.argv[1], sys.argv[2])"
-# Waits for a byte, so that a tracer can attach first.
-GATED = f"import sys; from hamid.engine.library.sync import sync; sys.stdin.read(1); {SYNC.rpartition('; ')[2]}"
+# Says that it is at the gate and waits there for a byte, so that a tracer can attach before the sync.
+GATED = f"""
+import os, sys
+from hamid.engine.library.sync import sync
+os.write(1, b"g")
+os.read(0, 1)
+{SYNC.rpartition("; ")[2]}
+"""
 PROGRAM = Path(sys.executable).with_name("hamictl")
 
 
@@ -116,20 +122,22 @@ def test_a_bind_mount_in_another_namespace_keeps_its_version(store, hamictl):
 
 def attach(command, rules):
     """Run a gated program with strace attached from the gate on; the program's exit status."""
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as program:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as program:
+        assert present(program.stdout).read(1) == b"g"
         tracer = ["strace", "-qq", "-o", "/dev/null", "-p", str(program.pid), *rules]
-        with subprocess.Popen(tracer, stderr=subprocess.PIPE, text=True) as strace:
-            deadline = time.monotonic() + 20
-            while not re.search(r"TracerPid:\t[1-9]", Path(f"/proc/{program.pid}/status").read_text()):
-                if strace.poll() is not None or time.monotonic() > deadline:
-                    program.kill()
-                    pytest.skip("tracing is not allowed here")
-                time.sleep(0.002)
-            present(program.stdin).write(b"g")
-            present(program.stdin).close()
-            code = program.wait(30)
+        with subprocess.Popen(tracer, stderr=subprocess.DEVNULL) as strace:
+            until(lambda: strace.poll() is not None or is_traced(program.pid))
+            if strace.poll():
+                program.kill()
+                pytest.skip("tracing is not allowed here")
+            program.communicate(b"g", timeout=30)
             strace.wait(30)
-    return code
+    return program.returncode
+
+
+def is_traced(pid):
+    """Whether a tracer has attached to the process."""
+    return re.search(r"TracerPid:\t[1-9]", Path(f"/proc/{pid}/status").read_text()) is not None
 
 
 def whole(found, *allowed):
@@ -167,8 +175,8 @@ def kill_at(store, look, numbers):
 
 @traced
 def test_a_kill_at_real_system_calls_is_completed_by_the_next_sync(store, look):
-    """The kernel kills at every forty-first call that it really sees; files are whole, and the next sync completes."""
-    kill_at(store, look, range(7, 1000, 41))
+    """The kernel kills at every seventh call that it really sees; files are whole, and the next sync completes."""
+    kill_at(store, look, range(1, 1000, 7))
 
 
 @traced

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counts the files of hamid that one Allocate enters: `python -m support.trace_allocate [mig|share]`, run in TESTS.
+
+The second Allocate of a node is traced, from the engine's entry to its grant, in this thread and on every worker. A
+file counts when one of its functions is called, a property of a value included; a change is two calls in a row that are
+in different files. The servers are not part of it. Prints the totals, then the calls in each file.
+"""
+
+import sys
+import tempfile
+import threading
+from collections import Counter
+from pathlib import Path
+
+import hamid
+from hamid.core.claims.grant import Grant
+from hamid.node.simulation import control
+from support.nodes import SHARE, World, ids, install_library, open_node
+from support.scene import PLACE, Scene
+
+PACKAGE = str(Path(hamid.__file__).parent) + "/"
+MODES = ("mig", "share")
+
+
+class Trace:
+    """The files of hamid in the order in which their functions were called, over all threads that have `note`."""
+
+    def __init__(self):
+        self.files = []
+        self.guard = threading.Lock()
+
+    def note(self, frame, event, _argument):
+        name = frame.f_code.co_filename
+        if event == "call" and name.startswith(PACKAGE):
+            with self.guard:
+                self.files.append(name.removeprefix(PACKAGE))
+
+    def install(self, node):
+        """Trace threads that start, the workers that wait already, and this thread last."""
+        threading.setprofile(self.note)
+        for worker in list(node.parts.session.workers._workers.values()):
+            ready = threading.Event()
+            worker.submit(lambda ready=ready: (sys.setprofile(self.note), ready.set()))
+            assert ready.wait(60), "a worker does not answer"
+        self.files.clear()
+        sys.setprofile(self.note)
+
+    def changes(self):
+        return sum(before != after for before, after in zip(self.files, self.files[1:], strict=False))
+
+
+def second_allocate(mode, folder):
+    """The trace of the second Allocate on a node with two GPUs."""
+    scene, world, trace = Scene(folder / "node", "2xA100-SXM4-40GB"), World(), Trace()
+    if mode == "share":
+        install_library(scene)
+    node = open_node(scene, world, **(SHARE if mode == "share" else {}))
+    try:
+        node.start()
+        world.add("first")
+        chosen = ids(node)
+        assert isinstance(node.allocate(chosen), Grant)
+        world.hold("first", chosen)
+        world.add("second")
+        chosen = ids(node)
+        trace.install(node)
+        outcome = node.allocate(chosen)
+        sys.setprofile(None)
+        threading.setprofile(None)
+        assert isinstance(outcome, Grant), outcome
+    finally:
+        node.close()
+        scene.close()
+    return trace
+
+
+def main(words):
+    mode = words[0] if words else MODES[0]
+    if len(words) > 1 or mode not in MODES:
+        print(__doc__, file=sys.stderr)
+        return 2
+    control.preload()
+    with tempfile.TemporaryDirectory(dir=PLACE) as folder:
+        trace = second_allocate(mode, Path(folder))
+    calls = Counter(trace.files)
+    print(f"{mode}: {len(calls)} files, {trace.changes()} changes of file")
+    for name in sorted(calls):
+        print(f"{calls[name]:6} {name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
