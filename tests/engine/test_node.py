@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node as a whole keeps what was promised: over reboots, changed modes, lost drivers and the end of hamid."""
 
+import inspect
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from msgspec.structs import replace
 from support.nodes import World, grant, ids, install_library, names, open_node
 from support.scene import apart
-from support.waiting import until
+from support.waiting import inside, until
 
 from hamid.core.claims.grant import Grant
 from hamid.core.config.config import Mode
 from hamid.core.errors import DriverMissing, LedgerBusy
 from hamid.core.planner.refusal import Refusal
+from hamid.engine.driver.turns import Turns
 from hamid.engine.steps.apply import apply
 from hamid.engine.steps.restore import release
 from hamid.node.simulation import control
@@ -70,6 +73,27 @@ def test_a_mode_that_cannot_change_now_is_shown_and_changed_when_it_can(make_nod
     world.end("a")
     node.reconcile()
     node.reconfigure(node.view.config)
+    assert node.view.snapshot.gpus[0].mig_enabled
+    assert node.view.gpus[0].pending == ""
+
+
+def test_a_mode_on_its_way_off_comes_back_when_the_configuration_does(make_node):
+    """A reload that meets a mode change of a reconciliation waits for it; the last configuration is in force."""
+    node = make_node("1xA100-SXM4-40GB")
+    mig, whole = node.view.config, replace(node.view.config, mode=Mode.HAMI_CORE)
+    gate = threading.Event()
+    with ThreadPoolExecutor() as pool:
+        try:
+            holder = pool.submit(node.parts.session.workers.run, {0: lambda _: gate.wait()})
+            first = pool.submit(node.reconfigure, whole)
+            until(node.parts.runs.any_in_progress)
+            second = pool.submit(node.reconfigure, mig)
+            until(lambda: second.done() or inside(inspect.unwrap(Turns.in_turn), "lock"))
+        finally:
+            gate.set()
+    assert holder.exception() is None
+    assert first.result() == ["done: MIG mode off on GPU 0"]
+    assert second.result() == ["done: MIG mode on on GPU 0"]
     assert node.view.snapshot.gpus[0].mig_enabled
     assert node.view.gpus[0].pending == ""
 

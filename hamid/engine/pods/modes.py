@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from hamid.core.claims.claim import Claim
-from hamid.core.config.config import Config, Mode
+from hamid.core.config.config import Mode
 from hamid.core.hardware.gpu import Gpu, Health
 from hamid.core.planner.steps import switch_mode
 from hamid.engine.pods.node_parts import NodeParts
@@ -24,19 +24,26 @@ class ModeSetter:
         self._conditions = parts.conditions
         self._publisher = parts.publisher
         self._runs = parts.runs
+        self._turns = parts.turns
 
     def set_all(self) -> list[str]:
         """Bring idle GPUs to their configured mode, each on its own; what was done and what failed, in words.
 
         A GPU whose mode cannot change now is shown as pending.
         """
-        gpus, config, claims = self._readings.gpus(), self._config.value, self._ledger.facts().claims
+        gpus = self._readings.gpus()
         with ThreadPoolExecutor(max(len(gpus), 1), "mode") as pool:
-            messages = list(pool.map(lambda gpu: self._set(gpu, config, claims), gpus))
+            messages = list(pool.map(self._set_in_turn, gpus))
         self._publisher.publish()
         return [each for on_gpu in messages for each in on_gpu]
 
-    def _set(self, gpu: Gpu, config: Config, claims: Sequence[Claim]) -> list[str]:
+    def _set_in_turn(self, gpu: Gpu) -> list[str]:
+        """A reload and a reconciliation may set modes at once: what the GPU is to be is asked when it is its turn."""
+        with self._turns.in_turn(f"mode of {gpu.uuid}"):
+            return self._set(self._readings.gpu(gpu.index) or gpu)
+
+    def _set(self, gpu: Gpu) -> list[str]:
+        config, claims = self._config.value, self._ledger.facts().claims
         configured = config.mode_of(gpu) is Mode.MIG
         holders = [claim for claim in claims if gpu.uuid in claim.gpu_uuids]
         wanted = _needs_mig(gpu, holders) if holders else configured
