@@ -15,5 +15,5 @@ def release_claim(ledger, name):
     """The claim of that name ends, if there is one; what it held stays."""
     found = [claim.id for claim in ledger.facts().claims if claim.name == name]
     for claim in found:
-        run = ledger.begin_run((), goal=Goal.EACH, ends=claim)
+        run = ledger.begin_ending(claim, {})
         ledger.end_run(run, "done", drops=claim)

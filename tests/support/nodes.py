@@ -14,11 +14,14 @@ from hamid.core.planner.request import MemoryMatch, Policy
 from hamid.core.pods.pods import Container, Holding, HoldingList, Pod, PodList
 from hamid.engine.driver.counters import Counters
 from hamid.engine.node import Node
+from hamid.node.driver import mutations
 from hamid.node.kubelet.checkpoint import Checkpoint
+from hamid.node.ledger.ledger import Ledger
 from hamid.node.ports import NoPods
 from hamid.serve.grpc_status import of_grants
 from hamid.testing.kubelet_devices import HeldDevices
 from hamid.testing.kubelet_files import CHECKPOINT, checkpoint, write_whole
+from support.crash_cases import reach
 
 QUIET = structlog.wrap_logger(structlog.testing.CapturingLogger())
 PACKED = {"mode": Mode.MIG, "policy": Policy.PACKED, "memory_match": MemoryMatch.NVML}
@@ -161,6 +164,29 @@ def install_library(scene):
     folder.mkdir(parents=True)
     (folder / "libvgpu.so").write_bytes(b"\x7fELF")
     (folder / "ld.so.preload").write_text("/usr/local/vgpu/libvgpu.so\n")
+
+
+def foreign(layout):
+    """Prepares instances on the first GPU that somebody else made."""
+
+    def prepare(scene):
+        reach({0: layout})(scene)
+        ledger = Ledger.open(scene.paths)
+        for own in ledger.facts().own:
+            ledger.forget(own.seat)
+        ledger.close()
+
+    return prepare
+
+
+def destroy_all(scene):
+    """Somebody else destroys every instance of the first GPU."""
+    gpu = scene.observe().gpus[0]
+    mutations.start_driver()
+    for each in gpu.instances:
+        mutations.destroy_compute_instance(gpu.uuid, gpu.index, each.profile_id, each.placement.start)
+        mutations.destroy_gpu_instance(gpu.uuid, gpu.index, each.profile_id, each.placement.start)
+    mutations.stop_driver()
 
 
 def grant(node, world, name, count=1):

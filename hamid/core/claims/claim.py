@@ -167,15 +167,20 @@ class LedgerFacts(Struct, frozen=True, kw_only=True, dict=True):
 
     def claim_on(self, seat: InstanceKey) -> str:
         """The name of the claim that holds a seat, or nothing."""
-        return self._claimed.get(seat, "")
+        claim = self._claimed.get(seat)
+        return "" if claim is None else claim.name
+
+    def claim_at(self, seat: InstanceKey) -> Claim | None:
+        """The claim that holds a seat."""
+        return self._claimed.get(seat)
 
     def claim(self, claim_id: int | None) -> Claim | None:
         """The claim with that id."""
         return next((claim for claim in self.claims if claim.id == claim_id), None)
 
-    def without(self, claim_id: int | None) -> "LedgerFacts":
-        """The same without one claim, for what is done on behalf of it."""
-        return msgspec.structs.replace(self, claims=tuple(claim for claim in self.claims if claim.id != claim_id))
+    def without(self, *claim_ids: int | None) -> "LedgerFacts":
+        """The same without these claims, for what is done on behalf of them."""
+        return msgspec.structs.replace(self, claims=tuple(claim for claim in self.claims if claim.id not in claim_ids))
 
     def own_at(self, seat: InstanceKey) -> OwnInstance | None:
         """Our instance on a seat."""
@@ -199,8 +204,8 @@ class LedgerFacts(Struct, frozen=True, kw_only=True, dict=True):
 
     # A node of 16 GPUs asks this a thousand times for one decision.
     @cached_property
-    def _claimed(self) -> dict[InstanceKey, str]:
-        return {each.seat: claim.name for claim in self.claims for each in claim.seats}
+    def _claimed(self) -> dict[InstanceKey, Claim]:
+        return {each.seat: claim for claim in self.claims for each in claim.seats}
 
     @cached_property
     def _own(self) -> dict[InstanceKey, OwnInstance]:

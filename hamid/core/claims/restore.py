@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which steps bring back what claims hold, and which ones end it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from hamid.core.claims.claim import Claim, ClaimedSeat, InstanceKey, instance_at
+from hamid.core.claims.claim import Claim, ClaimedSeat, InstanceKey, LedgerFacts, instance_at
 from hamid.core.hardware.gpu import Gpu
 from hamid.core.planner.steps import CreateInstance, DestroyInstance, Step, switch_mode
 
@@ -39,6 +39,17 @@ def _is_whole(gpu: Gpu, key: InstanceKey) -> bool:
 def can_restore(gpu: Gpu) -> bool:
     """True when missing instances can be created on this GPU without harm: its MIG mode is on, or may be switched."""
     return gpu.mig_enabled or (gpu.mig_capable and not gpu.clients and not gpu.mode_changing)
+
+
+def is_promised(seat: InstanceKey, facts: LedgerFacts, ending: Collection[int]) -> bool:
+    """True while an instance that is missing on a seat is to be created again; `ending` are ids of claims that end.
+
+    A pending claim gets its instances from its own run. Without a claim it is one of ours that the ledger still has.
+    """
+    claim = facts.claim_at(seat)
+    if claim is None:
+        return facts.own_at(seat) is not None
+    return not claim.pending and claim.id not in ending
 
 
 def ending_steps(claim: Claim, indices: Mapping[str, int]) -> Iterator[DestroyInstance]:

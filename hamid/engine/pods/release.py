@@ -11,9 +11,8 @@ from functools import partial
 from msgspec.structs import replace
 
 from hamid.core.claims.claim import Claim, instance_at
-from hamid.core.claims.journal import Goal, Run
+from hamid.core.claims.journal import Run
 from hamid.core.claims.release import EndReason, PodEvidence, Verdicts, judge
-from hamid.core.claims.restore import ending_steps
 from hamid.core.errors import NodeError
 from hamid.core.pods.pods import PodList
 from hamid.engine.pods import share_folders
@@ -46,9 +45,10 @@ class ClaimEnder:
                 return [NodeError(f"claim '{claim.name}' is being ended already")]
             share_folders.remove(self._paths, self._config.value, claim)
             indices = {gpu.uuid: gpu.index for gpu in self._readings.gpus()}
-            steps = tuple(ending_steps(claim, indices))
-            run = self._ledger.begin_run(steps, goal=Goal.EACH, ends=claim.id)
-            return self._runs.finish(self._ledger.run(run))
+            run = self._ledger.begin_ending(claim.id, indices)
+            errors = [] if run is None else self.take_up(self._ledger.run(run))
+            gone = self._ledger.facts().claim(claim.id) is None
+            return [] if gone else errors or [NodeError(f"claim '{claim.name}' is being ended already")]
 
     def take_up(self, run: Run) -> list[Exception]:
         """Go on with a run that no thread works on, such as one whose GPU did not answer; what kept it open."""

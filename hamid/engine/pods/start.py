@@ -44,7 +44,8 @@ class Restorer:
         """Create what claims hold and is missing, but for those of pods (uids) that are `over`; in words."""
         parts = self._parts
         gpus = [gpu for gpu in parts.readings.gpus() if gpu.health is Health.OK and can_restore(gpu)]
-        held = [claim for claim in parts.ledger.facts().claims if claim.owner is None or claim.owner.uid not in over]
+        claims = [claim for claim in parts.ledger.facts().claims if not claim.pending]
+        held = [claim for claim in claims if claim.owner is None or claim.owner.uid not in over]
         steps = tuple(missing_steps(gpus, held))
         if not steps:
             return []

@@ -176,7 +176,8 @@ class Running:
         return task
 
     def _actor(self, worker: Worker, index: int, step: Step) -> StepRunner:
-        return StepRunner(self._session, worker, index, step.gpu_uuid, self.note, claim=self._claim)
+        restores = self._goal is Goal.EACH
+        return StepRunner(self._session, worker, index, step.gpu_uuid, self.note, claim=self._claim, restores=restores)
 
     def _fail(self, step: Step, error: Exception) -> None:
         with self._guard:

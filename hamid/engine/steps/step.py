@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from hamid.core.claims.claim import InstanceKey, LedgerFacts, OwnInstance, instance_at, users
 from hamid.core.claims.journal import Entry, EntryState, Prior, Undo, describe, own_after, seat_of_step, undo_of
-from hamid.core.errors import ForeignInstance, InUse, ModePending, NodeError
+from hamid.core.claims.restore import is_promised
+from hamid.core.errors import ForeignInstance, InUse, ModePending, NodeError, StalePlan
 from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.hardware.profile import Placement
 from hamid.core.planner.steps import CreateInstance, DestroyInstance, SetMigMode, Step
@@ -24,7 +25,7 @@ class StepRunner:
     """Acts on one GPU, on its worker's thread; `note` takes what is to be told besides.
 
     What is done is done on behalf of `claim` (an id), which therefore keeps nothing from being taken back or
-    destroyed.
+    destroyed. One that `restores` creates only what is promised to a claim when its step begins and when it ends.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class StepRunner:
         note: Callable[[str], None],
         *,
         claim: int | None,
+        restores: bool,
     ) -> None:
         self._session = session
         self._ledger = session.ledger
@@ -44,6 +46,7 @@ class StepRunner:
         self._uuid = gpu_uuid
         self._note = note
         self._claim = claim
+        self._restores = restores
 
     def perform(self, run: int, position: int, step: Step, *, keep_pending: bool = False) -> bool:
         """Do a step; False when its mode stays pending as was wanted, so that nothing can follow on this GPU."""
@@ -51,15 +54,19 @@ class StepRunner:
             case SetMigMode():
                 return self._set_mode(run, position, step, keep_pending=keep_pending)
             case CreateInstance():
+                self._check_promised(step)
                 self._create(run, position, step)
+                self._check_promised(step)
             case DestroyInstance():
                 self._destroy(run, position, step)
         return True
 
     def take_back(self, entry: Entry) -> bool:
         """Undo a step as far as it went; False when it had to stay, which is noted."""
-        gpu = self._read()
-        decision = undo_of(entry, gpu, self._facts())
+        # What a claim that ends holds is no reason to keep what was made for it.
+        facts = self._facts().without(*self._ledger.ending())
+        gpu = self._session.read_healthy(self._worker, self._index, facts)
+        decision = undo_of(entry, gpu, facts)
         self._undo(decision.undo, entry.step, entry.prior)
         if decision.undo is Undo.KEEP:
             self._note(f"not undone: {describe(entry.step)}: {decision.why}")
@@ -124,6 +131,14 @@ class StepRunner:
         kept = own if there is not None else None
         own = kept or _own(seat, made, generation)
         self._ledger.end_step(run, position, EntryState.DONE, seat=seat, own=own, made=kept is None)
+
+    def _check_promised(self, step: CreateInstance) -> None:
+        """Raises StalePlan when the claim for which this instance is made again ended, or is ending, meanwhile.
+
+        The end of a claim that begins later destroys what was made until then, on this thread.
+        """
+        if self._restores and not is_promised(seat_of_step(step), self._ledger.facts(), self._ledger.ending()):
+            raise StalePlan(f"{describe(step)}: it is promised to no claim any more, so it is not made again")
 
     def _destroy(self, run: int, position: int, step: DestroyInstance) -> None:
         seat = seat_of_step(step)

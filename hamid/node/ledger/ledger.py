@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from hamid.core.claims.claim import Claim, ClaimedSeat, ClaimedShare, InstanceKey, LedgerFacts, OwnInstance, PodOwner
 from hamid.core.claims.grant import Grant
 from hamid.core.claims.journal import EntryState, Goal, Prior, Run
+from hamid.core.claims.restore import ending_steps
 from hamid.core.errors import LedgerFailed
 from hamid.core.planner.steps import Step
 from hamid.node.ledger import files, rows
@@ -28,6 +29,8 @@ from hamid.node.system.boot import boot_id
 
 # Ended runs are kept for people who ask what happened.
 _KEPT_RUNS = 100
+# Of runs: the open ones that end a claim, each its own.
+_ENDING = f"ended IS NULL AND goal = '{Goal.EACH.value}' AND claim IS NOT NULL"
 _UNREADABLE = "the ledger '{path}' {why}: every instance counts as used"
 
 
@@ -169,20 +172,34 @@ class Ledger:
         goal: Goal,
         operator_name: str = "",
         claim_seats: Sequence[InstanceKey] = (),
-        ends: int | None = None,
         releases: Sequence[InstanceKey] = (),
     ) -> int:
         """Write down a whole plan before its first step; `releases` leave their claims at the same moment.
 
-        It makes a claim for the operator who gave a name to it, or `ends` the claim with that id.
+        It makes a claim for the operator who gave a name to it.
         """
         with self._changing() as connection:
             for seat in releases:
                 rows.release_seat(connection, seat)
-            run = self._add_run(connection, steps, goal, operator_name=operator_name, seats=claim_seats)
-            if operator_name or ends is not None:
-                self._set_claim(connection, run, run if ends is None else ends)
-            return run
+            return self._add_run(connection, steps, goal, operator_name=operator_name, seats=claim_seats)
+
+    def begin_ending(self, claim_id: int, indices: Mapping[str, int]) -> int | None:
+        """The open run that ends a claim, written down now unless there is one; None when the claim is gone.
+
+        `indices` are NVML indices by uuid. It covers what was made for the claim up to this moment.
+        """
+        with self._changing() as connection:
+            claim = rows.claims(connection, (claim_id,)).get(claim_id)
+            if claim is None:
+                return None
+            for (run,) in connection.execute(f"SELECT run FROM runs WHERE {_ENDING} AND claim = ?", (claim_id,)):
+                return int(run)
+            return self._add_run(connection, tuple(ending_steps(claim, indices)), Goal.EACH, claim=claim_id)
+
+    def ending(self) -> frozenset[int]:
+        """The ids of the claims that an open run ends."""
+        with self._reading() as connection:
+            return frozenset(each for (each,) in connection.execute(f"SELECT claim FROM runs WHERE {_ENDING}"))
 
     def begin_step(self, run: int, position: int, prior: Prior) -> int:
         """Write down that a step begins; the generation of what it makes."""
@@ -261,7 +278,7 @@ class Ledger:
         with self._changing(anything=False) as connection:
             run = self._add_run(connection, steps, Goal.ALL, seats=[each.seat for each in seats])
             self._cache.touch(run)
-            self._set_claim(connection, run, run)
+            connection.execute("UPDATE runs SET claim = run WHERE run = ?", (run,))
             claim = Claim(id=run, owner=owner, pending=True, seats=tuple(seats), shares=tuple(shares))
             rows.add_claim(connection, claim)
             return claim
@@ -294,6 +311,7 @@ class Ledger:
         *,
         operator_name: str = "",
         seats: Sequence[InstanceKey] = (),
+        claim: int | None = None,
     ) -> int:
         row = (
             self.boot,
@@ -304,14 +322,13 @@ class Ledger:
             os.getpid(),
             self._command,
             rows.now(),
+            claim,
         )
-        columns = "boot_id, goal, operator_name, claim_seats, steps, pid, command, begun_at"
-        cursor = connection.execute(f"INSERT INTO runs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
-        return int(cursor.lastrowid or 0)
-
-    @staticmethod
-    def _set_claim(connection: sqlite3.Connection, run: int, claim: int) -> None:
-        connection.execute("UPDATE runs SET claim = ? WHERE run = ?", (claim, run))
+        columns = "boot_id, goal, operator_name, claim_seats, steps, pid, command, begun_at, claim"
+        run = connection.execute(f"INSERT INTO runs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row).lastrowid or 0
+        if operator_name:
+            connection.execute("UPDATE runs SET claim = run WHERE run = ?", (run,))
+        return run
 
     @staticmethod
     def _end_run(connection: sqlite3.Connection, run: int, outcome: str) -> None:

@@ -1,28 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Instances that somebody else made: kept, given away or reclaimed, as the operator says."""
 
-from support.crash_cases import reach
-from support.nodes import World, ids
+from support.nodes import World, foreign, ids
 
 from hamid.core.claims.grant import Grant
 from hamid.core.claims.pod_text import for_pod
 from hamid.core.config.config import ForeignInstances
 from hamid.core.planner.refusal import Refusal
-from hamid.node.ledger.ledger import Ledger
-
-
-def foreign(layout):
-    """Prepares instances on the first GPU that somebody else made."""
-
-    def prepare(scene):
-        reach({0: layout})(scene)
-        ledger = Ledger.open(scene.paths)
-        for own in ledger.facts().own:
-            ledger.forget(own.seat)
-        ledger.close()
-
-    return prepare
-
 
 SEVEN = ",".join(f"1g.5gb@{start}" for start in range(7))
 

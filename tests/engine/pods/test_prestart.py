@@ -3,7 +3,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from support.nodes import World, grant, ids, open_node
+from support.nodes import World, destroy_all, grant, ids, open_node
 from support.waiting import inside, until
 
 from hamid.core.claims.pod_text import for_pod
@@ -13,27 +13,17 @@ from hamid.node.driver import mutations
 from hamid.node.simulation import control
 
 
-def destroy(scene):
-    """Somebody else destroys every instance of the first GPU."""
-    gpu = scene.observe().gpus[0]
-    mutations.start_driver()
-    for each in gpu.instances:
-        mutations.destroy_compute_instance(gpu.uuid, gpu.index, each.profile_id, each.placement.start)
-        mutations.destroy_gpu_instance(gpu.uuid, gpu.index, each.profile_id, each.placement.start)
-    mutations.stop_driver()
-
-
 def test_a_start_brings_a_lost_instance_back_or_says_that_it_is_another(make_node):
     """The instance vanished: the start restores it under its name; under another name the start is refused."""
     world = World()
     node = make_node("1xA100-SXM4-40GB", world=world)
     outcome = grant(node, world, "a")
     (claim,) = node.view.claims
-    destroy(node.scene)
+    destroy_all(node.scene)
     assert node.prestart(claim.owner.device_ids) is None
     (instance,) = node.scene.observe().gpus[0].instances
     assert instance.mig_uuid == outcome.envs["NVIDIA_VISIBLE_DEVICES"]
-    destroy(node.scene)
+    destroy_all(node.scene)
     control.set_knob("uuids", "fresh", state=node.scene.state)
     refusal = node.prestart(claim.owner.device_ids)
     assert isinstance(refusal, Refusal)
@@ -88,7 +78,7 @@ def test_a_start_brings_the_mode_back_that_somebody_took(make_node):
     node = make_node("1xH100-80GB-SXM5", world=world)
     grant(node, world, "a")
     (claim,) = node.view.claims
-    destroy(node.scene)
+    destroy_all(node.scene)
     mutations.start_driver()
     mutations.set_mode(claim.seats[0].seat.gpu_uuid, 0, enabled=False)
     mutations.stop_driver()
