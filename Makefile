@@ -12,7 +12,7 @@ NATIVE_SOURCES := $(filter native/% systemd/%,$(SOURCES))
 # Tests of the wheel run outside the repository's root: Python would import the source tree from there.
 TEST_IN = cd $(1) && bin/python -m pytest --wheel
 
-.PHONY: all t demo test test-oldest test-full coverage lint check bench update kubelet-api clean
+.PHONY: all t demo test test-oldest test-full mutants coverage lint check bench update kubelet-api clean
 all: build/native/.built
 
 # One test, or some, on the source tree: make t T=tests/core/hardware/test_geometry.py
@@ -56,6 +56,7 @@ lint: .venv/.dependencies build/.programs
 
 test: lint $(WHEEL_ENV)/.made
 	$(call TEST_IN,$(WHEEL_ENV)) -n 2 -m 'not full' $(CURDIR)/tests
+	$(PYTHON) tools/mutants.py --some 3
 
 # The lower bounds of the run-time dependencies in pyproject.toml hold.
 test-oldest: dist/.wheel build/.programs
@@ -69,7 +70,12 @@ test-oldest: dist/.wheel build/.programs
 
 test-full: lint .venv/.cuda $(WHEEL_ENV)/.made
 	$(call TEST_IN,$(WHEEL_ENV)) -n 2 --timeout 3600 $(CURDIR)/tests
+	$(PYTHON) tools/mutants.py
 	$(MAKE) test-oldest
+
+# One-line mutants of the guarantees of docs/architecture.md; each is caught by its tests. Some: make mutants M="NAME..."
+mutants: $(WHEEL_ENV)/.made build/.programs
+	$(PYTHON) tools/mutants.py $(M)
 
 # Lines and branches of hamid.core that no test of these folders runs; tests/core alone: make coverage C=tests/core
 C = tests/core tests/engine tests/library tests/cli

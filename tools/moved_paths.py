@@ -45,7 +45,9 @@ def main(words: list[str]) -> int:
         new = changed.get(old, old)
         print(f"{old} - deleted" if new is None else f"{old} = stays" if new == old else f"{old} -> {new}")
     deleted = sum(new is None for new in changed.values())
-    counts = f"{len(before)} files: {len(changed) - deleted} moved, {deleted} deleted, {len(before) - len(changed)} stay"
+    counts = (
+        f"{len(before)} files: {len(changed) - deleted} moved, {deleted} deleted, {len(before) - len(changed)} stay"
+    )
     print(counts, file=sys.stderr)
     return 0
 

@@ -42,6 +42,32 @@ def test_an_instance_in_use_keeps_its_claim_and_delays_nobody(make_node):
     assert names(node) == []
 
 
+class LateList(World):
+    """Its next list of pods arrives late: what `meanwhile` does, happens after kubelet made the list."""
+
+    def __init__(self):
+        super().__init__()
+        self.meanwhile = None
+
+    def pods(self):
+        answer, work, self.meanwhile = super().pods(), self.meanwhile, None
+        if work is not None:
+            work()
+        return answer
+
+
+def test_a_list_of_pods_says_nothing_of_a_claim_that_was_granted_after_it(make_node):
+    """A static pod starts again under its uid: the list that shows it as ended releases nothing of the new start."""
+    world = LateList()
+    node = make_node("1xA100-SXM4-40GB", world=world)
+    world.add("b")
+    world.end("b")
+    world.meanwhile = lambda: grant(node, world, "b")
+    node.reconcile()
+    assert names(node) == ["b"]
+    assert len(node.scene.observe().gpus[0].instances) == 1
+
+
 def cgroup_of(scene, version):
     """The cgroup of pod a, with a process in it, as one of kubelet's drivers makes it."""
     if version == 2:

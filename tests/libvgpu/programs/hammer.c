@@ -6,6 +6,7 @@
  *   hammer direct ...                  the same without pools
  *   hammer fill THREADS BYTES          takes pieces of BYTES until there is no more, says how many, waits for its input
  *   hammer fork|clone|vfork|exec|leave|close BYTES  takes BYTES, then does what the word says
+ *   hammer worker BYTES                asks NVML, has a child that takes memory, then takes BYTES itself
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -135,6 +136,36 @@ static pid_t child_of(const char *word, pointer made)
     return child;
 }
 
+/* Asks NVML for the memory, as PyTorch does before it forks workers: libvgpu takes part in the container from then on. */
+static void ask_nvml(void)
+{
+    struct {
+        unsigned long long total, free, used;
+    } memory;
+    void *device, *library = dlopen("libnvidia-ml.so.1", RTLD_LAZY | RTLD_LOCAL);
+    int (*initialise)(void), (*by_index)(unsigned, void **), (*memory_of)(void *, void *);
+    if (library == NULL || (initialise = dlsym(library, "nvmlInit_v2")) == NULL ||
+        (by_index = dlsym(library, "nvmlDeviceGetHandleByIndex_v2")) == NULL ||
+        (memory_of = dlsym(library, "nvmlDeviceGetMemoryInfo")) == NULL)
+        exit(3);
+    if (initialise() != 0 || by_index(0, &device) != 0 || memory_of(device, &memory) != 0)
+        exit(3);
+}
+
+/* A worker takes memory, and ends without giving it back. */
+static void work_in_child(void)
+{
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        pointer made;
+        open_driver();
+        _exit(mem_alloc(&made, 1 << 20));
+    }
+    if (waitpid(child, &status, 0) != child || status != 0)
+        exit(5);
+}
+
 static pid_t vfork_child(void)
 {
     pid_t child = vfork();
@@ -156,7 +187,7 @@ static void become(char **words, pointer made)
         waitpid(child_of(word, made), NULL, 0);
     else if (strcmp(word, "vfork") == 0)
         waitpid(vfork_child(), NULL, 0);
-    else
+    else if (strcmp(word, "close") == 0)
         for (int number = 3; number < 2048; number++)
             close(number);
 }
@@ -191,6 +222,10 @@ int main(int count, char **words)
         fflush(stdout);
         wait_for_input();
         return 0;
+    }
+    if (strcmp(words[1], "worker") == 0) {
+        ask_nvml();
+        work_in_child();
     }
     open_driver();
     if (strcmp(words[1], "direct") == 0 || strcmp(words[1], "mix") == 0)
