@@ -35,7 +35,7 @@ LIMIT_SECONDS = 300
 FAILED = 1
 
 
-class Wrong(Exception):
+class WrongListError(Exception):
     """The list of mutants, or a name on the command line, is wrong."""
 
 
@@ -56,10 +56,12 @@ class Mutant:
         return self.file.startswith("native/")
 
     def applied(self) -> str:
-        """The whole file with the line changed; raises Wrong unless the line is there exactly once."""
+        """The whole file with the line changed; raises WrongListError unless the line is there exactly once."""
         text = (ROOT / self.file).read_text()
         if text.count(self.line) != 1:
-            raise Wrong(f"{self.name}: {self.file} has the line {text.count(self.line)} times: {self.line.strip()}")
+            raise WrongListError(
+                f"{self.name}: {self.file} has the line {text.count(self.line)} times: {self.line.strip()}"
+            )
         return text.replace(self.line, self.becomes)
 
 
@@ -71,11 +73,11 @@ def read_lists() -> list[Mutant]:
             try:
                 found.append(Mutant(**{**entry, "tests": tuple(entry["tests"])}))
             except (KeyError, TypeError) as error:
-                raise Wrong(f"{path.relative_to(ROOT)}: {error}") from error
+                raise WrongListError(f"{path.relative_to(ROOT)}: {error}") from error
     names = [each.name for each in found]
     for name in names:
         if names.count(name) > 1:
-            raise Wrong(f"two mutants are called {name}")
+            raise WrongListError(f"two mutants are called {name}")
     return found
 
 
@@ -83,7 +85,7 @@ def choose(mutants: list[Mutant], names: list[str], some: int | None) -> list[Mu
     """Those with these names, or some, or all."""
     unknown = set(names) - {each.name for each in mutants}
     if unknown:
-        raise Wrong(f"there is no mutant {', '.join(sorted(unknown))}")
+        raise WrongListError(f"there is no mutant {', '.join(sorted(unknown))}")
     if names:
         return [each for each in mutants if each.name in names]
     if some is None:
@@ -144,7 +146,7 @@ def compile_native() -> Path:
             check=False,
         )
         if done.returncode:
-            raise Wrong(f"a mutant does not compile:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+            raise WrongListError(f"a mutant does not compile:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return installed
 
 
@@ -177,7 +179,7 @@ def run_tests(tests: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def try_mutant(mutant: Mutant) -> str:
-    """The test that caught it, or nothing when it survived; raises Wrong when the tests could not run."""
+    """The test that caught it, or nothing when it survived; raises WrongListError when the tests could not run."""
     target = (SOURCES if mutant.native else TREE) / mutant.file
     target.write_text(mutant.applied())
     try:
@@ -189,7 +191,7 @@ def try_mutant(mutant: Mutant) -> str:
         if mutant.native:
             put_native(installed_native())
     if done.returncode not in {0, FAILED}:
-        raise Wrong(f"{mutant.name}: its tests did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        raise WrongListError(f"{mutant.name}: its tests did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED ")]
     return failed[0].split()[1] if failed else ""
 
@@ -208,11 +210,11 @@ def try_all(mutants: list[Mutant]) -> int:
 
 
 def check_unchanged(mutants: list[Mutant]) -> None:
-    """Raises Wrong unless the tests pass on the product as it is."""
+    """Raises WrongListError unless the tests pass on the product as it is."""
     tests = sorted({test for mutant in mutants for test in mutant.tests})
     done = run_tests(tests)
     if done.returncode:
-        raise Wrong(f"these tests fail without any mutant:\n{done.stdout[-3000:]}{done.stderr[-2000:]}")
+        raise WrongListError(f"these tests fail without any mutant:\n{done.stdout[-3000:]}{done.stderr[-2000:]}")
     print(f"{len(tests)} tests or files of tests pass without a mutant: {done.stdout.splitlines()[-1]}", flush=True)
 
 
@@ -238,7 +240,7 @@ def main() -> int:
             make_sources()
         check_unchanged(mutants)
         survivors = try_all(mutants)
-    except Wrong as error:
+    except WrongListError as error:
         print(f"mutants: {error}", file=sys.stderr)
         return 2
     print(f"{len(mutants) - survivors} of {len(mutants)} mutants caught")

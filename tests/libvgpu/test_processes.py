@@ -104,7 +104,7 @@ def test_every_family_is_given_out_to_the_last_byte_and_comes_back(container, ra
 
 @pytest.mark.parametrize("word", ["fork", "worker", "clone", "vfork", "close"])
 def test_children_and_closed_files_change_no_figure(container, start, word):
-    """A child, also a worker with CUDA of its own, leaves its parent's account alone, and so does closing every file."""
+    """A child, also one with CUDA of its own, leaves its parent's account alone, and so does closing every file."""
     place = container(100)
     process = start(place, word, 60 * MIB)
     assert process.stdout.readline() == f"{60 * MIB} {100 * MIB}\n"

@@ -17,7 +17,8 @@ from hamid.node.ledger.ledger import Ledger
 from hamid.node.paths import Paths
 
 seat = InstanceKey("GPU-a", 14, 2)
-step = CreateInstance(gpu_uuid="GPU-a", gpu_index=0, profile="2g.10gb", profile_id=14, placement=Placement(start=2, size=2))
+place = Placement(start=2, size=2)
+step = CreateInstance(gpu_uuid="GPU-a", gpu_index=0, profile="2g.10gb", profile_id=14, placement=place)
 own = OwnInstance(seat=seat, profile="2g.10gb", size=2, generation=1, mig_uuid="MIG-x")
 ledger = Ledger.open(Paths(sys.argv[1]))
 held = ClaimedSeat(seat=seat, profile="2g.10gb", size=2, made=True, mig_uuid="MIG-x")
@@ -37,7 +38,7 @@ for change in (
 
 
 def test_a_change_is_flushed_before_its_method_returns(tmp_path):
-    """strace sees every write to the ledger's files followed by an fdatasync before the program goes on."""
+    """An fdatasync follows every write to the ledger's files before the program goes on; strace sees both."""
     trace = tmp_path / "trace"
     watched = "trace=write,pwrite64,fsync,fdatasync"
     command = ["strace", "-y", "-e", watched, "-o", trace, sys.executable, "-c", CHANGES, tmp_path / "node"]
