@@ -167,6 +167,8 @@ def run_tests(tests: list[str]) -> subprocess.CompletedProcess[str]:
         ROOT / "pyproject.toml",
     ]
     environment = {**os.environ, "PYTHONPATH": str(TREE), "PYTHONDONTWRITEBYTECODE": "1", "CI": "true"}
+    if (SOURCES / "native").exists():
+        environment["HAMI_TEST_NATIVE"] = str(SOURCES / "native")
     return subprocess.run(
         [*map(str, words), "--rootdir", str(ROOT), *nodes],
         cwd=TREE,

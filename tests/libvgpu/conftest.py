@@ -5,13 +5,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import REPOSITORY, cudatools
+from support import NATIVE, cudatools
 from support.programs import piped
 from support.sharing import Container
 
 from hamid.node.simulation import control, lifecycle
 
-SOURCES = REPOSITORY / "native/libvgpu"
+SOURCES = NATIVE / "libvgpu"
 control.preload()
 
 

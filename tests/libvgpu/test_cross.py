@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from support import REPOSITORY
+from support import NATIVE
 
-SOURCES = REPOSITORY / "native/libvgpu"
+SOURCES = NATIVE / "libvgpu"
 MACHINES = {"x86_64-linux-gnu.2.17": "X86-64", "aarch64-linux-gnu.2.17": "AArch64"}
 
 

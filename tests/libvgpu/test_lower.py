@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import REPOSITORY
+from support import NATIVE
 
 PROGRAMS = Path(__file__).parent / "programs"
-SOURCES = REPOSITORY / "native/libvgpu"
+SOURCES = NATIVE / "libvgpu"
 PARTS = (
     "log",
     "region/environment",

@@ -136,6 +136,18 @@ def test_an_image_that_uses_no_cuda_gives_all_back(container, start):
     assert other.stdout.readline() == "100\n"
 
 
+def test_a_check_that_is_older_than_a_peers_memory_gives_nothing(container, crashing, start):
+    """One stops right before its bytes are counted, another takes them: both together never get more than the limit."""
+    place = container(100)
+    close(place.client())  # the region is there
+    late = start(place, "fill", 1, 60 * MIB, LD_PRELOAD=crashing, VGPU_STOP_AT="adding:1")
+    until(lambda: is_stopped(late))
+    other = start(place, "fill", 1, 60 * MIB)
+    assert other.stdout.readline() == "1\n"
+    late.send_signal(signal.SIGCONT)
+    assert late.stdout.readline() == "0\n"
+
+
 def test_the_killed_leave_nothing_and_hold_up_nobody(container, start):
     """SIGKILL among eight: those that go on get their memory."""
     place = container(80)

@@ -50,6 +50,7 @@ static void show(struct region_used *used, uint64_t total)
 static void add(struct region *region, int device, uint64_t bytes)
 {
     struct region_used *used = own_used(region, device);
+    CRASH_POINT("adding");
     show(used, atomic_fetch_add(&used->total, bytes) + bytes);
     CRASH_POINT("added");
 }
