@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hamid.core.located import Located
     from hamid.core.planner.steps import Step
     from hamid.core.planner.templates import TemplateTable
-    from hamid.core.relayout.saved_plan import ClaimSeat
+    from hamid.core.relayout.saved_plan import SavedSeat
     from hamid.engine.library.gc import Collection
     from hamid.engine.library.state import LibraryState
     from hamid.engine.library.sync import SyncReport
@@ -127,7 +127,7 @@ def apply(
     *,
     fingerprint: str,
     claim: str | None,
-    seats: "Sequence[ClaimSeat]",
+    seats: "Sequence[SavedSeat]",
     keep_pending: bool,
     timeout_seconds: float,
     progress: "Progress",

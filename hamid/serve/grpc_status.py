@@ -19,21 +19,21 @@ from hamid.core.errors import HamiError
 from hamid.core.planner.refusal import Refusal, RefusalCode
 from hamid.node.kubelet.api import deviceplugin_pb2
 
-Status = grpc.StatusCode
+StatusCode = grpc.StatusCode
 MAX_TEXT: Final = 600
 
 STATUS: Final[Mapping[RefusalCode, Any]] = {
-    RefusalCode.NO_FIT: Status.RESOURCE_EXHAUSTED,
-    RefusalCode.AMBIGUOUS: Status.FAILED_PRECONDITION,
-    RefusalCode.NO_POD: Status.NOT_FOUND,
-    RefusalCode.BAD_REQUEST: Status.INVALID_ARGUMENT,
-    RefusalCode.UNKNOWN_DEVICE: Status.INVALID_ARGUMENT,
-    RefusalCode.NOT_READY: Status.UNAVAILABLE,
-    RefusalCode.LIBRARY: Status.FAILED_PRECONDITION,
-    RefusalCode.DEADLINE: Status.DEADLINE_EXCEEDED,
-    RefusalCode.DRIVER: Status.INTERNAL,
-    RefusalCode.LEDGER: Status.UNAVAILABLE,
-    RefusalCode.LOST: Status.DATA_LOSS,
+    RefusalCode.NO_FIT: StatusCode.RESOURCE_EXHAUSTED,
+    RefusalCode.AMBIGUOUS: StatusCode.FAILED_PRECONDITION,
+    RefusalCode.NO_POD: StatusCode.NOT_FOUND,
+    RefusalCode.BAD_REQUEST: StatusCode.INVALID_ARGUMENT,
+    RefusalCode.UNKNOWN_DEVICE: StatusCode.INVALID_ARGUMENT,
+    RefusalCode.NOT_READY: StatusCode.UNAVAILABLE,
+    RefusalCode.LIBRARY: StatusCode.FAILED_PRECONDITION,
+    RefusalCode.DEADLINE: StatusCode.DEADLINE_EXCEEDED,
+    RefusalCode.DRIVER: StatusCode.INTERNAL,
+    RefusalCode.LEDGER: StatusCode.UNAVAILABLE,
+    RefusalCode.LOST: StatusCode.DATA_LOSS,
 }
 
 

@@ -34,9 +34,15 @@ def step(number):
 
 
 def owner(number):
-    ids, asked = ("GPU-a-0",), ContainerRequest(count=1)
+    ids, request = ("GPU-a-0",), ContainerRequest(count=1)
     return PodOwner(
-        uid=f"u{number}", name=f"p{number}", resource="gpu", device_ids=ids, asked=asked, granted_at=1.0, boot_id="b"
+        uid=f"u{number}",
+        name=f"p{number}",
+        resource="gpu",
+        device_ids=ids,
+        request=request,
+        granted_at=1.0,
+        boot_id="b",
     )
 
 

@@ -40,10 +40,14 @@ class Trace:
         threading.setprofile(self.note)
         for worker in list(node.parts.session.workers._workers.values()):
             ready = threading.Event()
-            worker.submit(lambda ready=ready: (sys.setprofile(self.note), ready.set()))
+            worker.submit(lambda ready=ready: self._profile(ready))
             assert ready.wait(60), "a worker does not answer"
         self.files.clear()
         sys.setprofile(self.note)
+
+    def _profile(self, ready):
+        sys.setprofile(self.note)
+        ready.set()
 
     def changes(self):
         return sum(before != after for before, after in zip(self.files, self.files[1:], strict=False))

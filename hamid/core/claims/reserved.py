@@ -31,13 +31,13 @@ class Reserved(Struct, frozen=True, kw_only=True):
         return next((gpu for gpu in self.gpus if gpu.uuid == uuid), None)
 
 
-def for_planning(standing: Reserved, gpus: Iterable[Gpu], *, keep_foreign: bool) -> tuple[Gpu, ...]:
+def for_planning(reserved: Reserved, gpus: Iterable[Gpu], *, keep_foreign: bool) -> tuple[Gpu, ...]:
     """These GPUs for the planner: promised and doomed places are in use, so is with `keep_foreign` what others made."""
     wanted = {gpu.uuid for gpu in gpus}
-    seats = _seats_by_gpu(standing.facts, wanted)
-    known = [gpu for gpu in standing.merged or standing.gpus if gpu.uuid in wanted]
-    merged = known if standing.merged else [merge_gpu(gpu, standing.facts) for gpu in known]
-    return tuple(_planned_on(gpu, standing, seats.get(gpu.uuid, ()), keep_foreign) for gpu in merged)
+    seats = _seats_by_gpu(reserved.facts, wanted)
+    known = [gpu for gpu in reserved.merged or reserved.gpus if gpu.uuid in wanted]
+    merged = known if reserved.merged else [merge_gpu(gpu, reserved.facts) for gpu in known]
+    return tuple(_planned_on(gpu, reserved, seats.get(gpu.uuid, ()), keep_foreign) for gpu in merged)
 
 
 def _seats_by_gpu(facts: LedgerFacts, uuids: Container[str]) -> dict[str, list[tuple[str, ClaimedSeat]]]:
@@ -49,17 +49,17 @@ def _seats_by_gpu(facts: LedgerFacts, uuids: Container[str]) -> dict[str, list[t
     return found
 
 
-def _planned_on(gpu: Gpu, standing: Reserved, seats: Iterable[tuple[str, ClaimedSeat]], keep_foreign: bool) -> Gpu:  # noqa: FBT001
+def _planned_on(gpu: Gpu, reserved: Reserved, seats: Iterable[tuple[str, ClaimedSeat]], keep_foreign: bool) -> Gpu:  # noqa: FBT001
     there = tuple(
-        replace(each, used=True) if not each.used and _untouchable(gpu, each, standing, keep_foreign) else each
+        replace(each, used=True) if not each.used and _untouchable(gpu, each, reserved, keep_foreign) else each
         for each in gpu.instances
     )
     return replace(gpu, instances=(*there, *_promised(gpu, seats)))
 
 
-def _untouchable(gpu: Gpu, each: Instance, standing: Reserved, keep_foreign: bool) -> bool:  # noqa: FBT001
+def _untouchable(gpu: Gpu, each: Instance, reserved: Reserved, keep_foreign: bool) -> bool:  # noqa: FBT001
     foreign = each.generation == 0
-    return each.compute_instances != 1 or seat_of(gpu, each) in standing.doomed or (keep_foreign and foreign)
+    return each.compute_instances != 1 or seat_of(gpu, each) in reserved.doomed or (keep_foreign and foreign)
 
 
 def _promised(gpu: Gpu, seats: Iterable[tuple[str, ClaimedSeat]]) -> Iterator[Instance]:

@@ -108,7 +108,7 @@ def _several(request: Request, gpus: Sequence[Gpu], ask: _Ask) -> tuple[Offer, .
     if request.same_gpu:
         return ()
     prefer = _preference(request)
-    rooms = [room for gpu in gpus if (room := _Room(gpu, request.count - 1, ask)).most]
+    rooms = [room for gpu in gpus if (room := _GpuCapacity(gpu, request.count - 1, ask)).most]
     rooms.sort(key=lambda room: (-room.most, prefer(room.offer(room.most))))
     if sum(room.most for room in rooms) < request.count:
         return ()
@@ -123,7 +123,7 @@ def _several(request: Request, gpus: Sequence[Gpu], ask: _Ask) -> tuple[Offer, .
     return tuple(chosen)
 
 
-class _Room:
+class _GpuCapacity:
     """How many instances one GPU can hold, up to a limit, and its offers; each is asked for only once."""
 
     def __init__(self, gpu: Gpu, limit: int, ask: _Ask) -> None:

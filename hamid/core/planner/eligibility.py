@@ -8,6 +8,7 @@ from msgspec import Struct
 from hamid.core.hardware.gpu import Gpu, Health
 from hamid.core.planner.reasons import (
     Avoided,
+    AwaitsReset,
     ClientsRunning,
     Exclusion,
     FilteredOut,
@@ -15,7 +16,6 @@ from hamid.core.planner.reasons import (
     MemoryUnknown,
     MigDisabled,
     ModeLags,
-    ModePending,
     NotMigCapable,
     NotSelected,
     NotServed,
@@ -58,7 +58,7 @@ def _state_problem(gpu: Gpu, request: Request) -> State | None:
     if not gpu.mig_capable:
         return NotMigCapable()
     if gpu.mode_changing:
-        return ModePending(enabled=gpu.mig_pending)
+        return AwaitsReset(enabled=gpu.mig_pending)
     if request.memory is not None and request.memory.percent is not None and gpu.memory_mib is None:
         return MemoryUnknown()
     return None if gpu.mig_enabled else _mode_problem(gpu, request)

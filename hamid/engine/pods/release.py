@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from hamid.core.claims.claim import Claim, instance_at
 from hamid.core.claims.journal import Run
-from hamid.core.claims.release import EndReason, PodEvidence, Verdicts, judge
+from hamid.core.claims.release import EndReason, PodEvidence, PodVerdicts, judge
 from hamid.core.errors import NodeError
 from hamid.core.pods.pods import PodList
 from hamid.engine.pods import share_folders
@@ -81,7 +81,7 @@ class Releaser:
         self._device_holders = device_holders
         self._clock = clock
         self._cgroups = cgroups.PodCgroups(parts.paths)
-        self._verdicts = Verdicts()
+        self._verdicts = PodVerdicts()
 
     def run(self, found: Round) -> None:
         """Judge every claim, and begin the release of those that are over."""

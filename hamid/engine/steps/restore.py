@@ -21,7 +21,7 @@ from hamid.node.ledger import files
 from hamid.node.paths import Paths
 
 
-class Restored(Struct, frozen=True, kw_only=True):
+class RestoredInstance(Struct, frozen=True, kw_only=True):
     """One claimed instance after a restore; `before` and `now` are its MIG UUIDs, `now` None where it is not back."""
 
     claim: str
@@ -40,7 +40,7 @@ class Restored(Struct, frozen=True, kw_only=True):
 class RestoreReport(Struct, frozen=True, kw_only=True):
     """Every claimed instance, and what was done in words."""
 
-    instances: tuple[Restored, ...]
+    instances: tuple[RestoredInstance, ...]
     messages: tuple[str, ...]
 
     @property
@@ -69,7 +69,7 @@ def preview(snapshot: Snapshot, claims: Iterable[Claim]) -> RestoreReport:
     return RestoreReport(instances=tuple(_restored(*each) for each in found), messages=())
 
 
-def _compare(session: DriverSession, snapshot: Snapshot, facts: LedgerFacts) -> Iterator[Restored]:
+def _compare(session: DriverSession, snapshot: Snapshot, facts: LedgerFacts) -> Iterator[RestoredInstance]:
     for name, each, instance in claimed(snapshot.gpus, facts.claims):
         restored = _restored(name, each, instance)
         if restored.changed:
@@ -77,8 +77,8 @@ def _compare(session: DriverSession, snapshot: Snapshot, facts: LedgerFacts) -> 
         yield restored
 
 
-def _restored(name: str, each: ClaimedSeat, instance: Instance | None) -> Restored:
-    return Restored(
+def _restored(name: str, each: ClaimedSeat, instance: Instance | None) -> RestoredInstance:
+    return RestoredInstance(
         claim=name,
         profile=each.profile,
         gpu_uuid=each.seat.gpu_uuid,
@@ -88,7 +88,7 @@ def _restored(name: str, each: ClaimedSeat, instance: Instance | None) -> Restor
     )
 
 
-def _told(each: Restored) -> str:
+def _told(each: RestoredInstance) -> str:
     return f"claim '{each.claim}': {each.profile}@{each.start} is now {each.now}, it was {each.before}"
 
 

@@ -179,7 +179,7 @@ class PluginService:
             await _check_ids(context, each.must_include_deviceIDs)
             if not len(each.must_include_deviceIDs) <= each.allocation_size <= len(each.available_deviceIDs):
                 await context.abort(
-                    grpc_status.Status.INVALID_ARGUMENT, "allocation_size is not within what is available"
+                    grpc_status.StatusCode.INVALID_ARGUMENT, "allocation_size is not within what is available"
                 )
         chosen = [await self._engine(context, self._prefer, each) for each in containers]
         answer = deviceplugin_pb2.ContainerPreferredAllocationResponse
@@ -193,7 +193,7 @@ class PluginService:
         for each in request.container_requests:
             await _check_ids(context, each.devices_ids)
             if not each.devices_ids:
-                await context.abort(grpc_status.Status.INVALID_ARGUMENT, "a container request names no device")
+                await context.abort(grpc_status.StatusCode.INVALID_ARGUMENT, "a container request names no device")
         requests = [tuple(each.devices_ids) for each in request.container_requests]
         left = context.time_remaining()
         seconds = self._calls.deadline_seconds if left is None else min(left, self._calls.deadline_seconds)
@@ -227,12 +227,12 @@ class PluginService:
             await context.abort(*grpc_status.of_error(error))
         except TimeoutError:
             await context.abort(
-                grpc_status.Status.DEADLINE_EXCEEDED, "the node did not answer in time; see hamid's log"
+                grpc_status.StatusCode.DEADLINE_EXCEEDED, "the node did not answer in time; see hamid's log"
             )
         except Exception as error:  # the border: kubelet must get an answer, the log the whole story
             self._calls.log.exception("call_failed")
             await context.abort(
-                grpc_status.Status.INTERNAL, f"hamid met an unexpected {type(error).__name__}; see its log"
+                grpc_status.StatusCode.INTERNAL, f"hamid met an unexpected {type(error).__name__}; see its log"
             )
 
 
@@ -247,16 +247,16 @@ async def _check_count(context: Any, containers: Any) -> None:
     """Ends the call when it is for more containers than any kubelet would ask for at once."""
     if len(containers) > _MAX_CONTAINERS:
         await context.abort(
-            grpc_status.Status.INVALID_ARGUMENT, f"more than {_MAX_CONTAINERS} containers in one request"
+            grpc_status.StatusCode.INVALID_ARGUMENT, f"more than {_MAX_CONTAINERS} containers in one request"
         )
 
 
 async def _check_ids(context: Any, ids: Any) -> None:
     """Ends the call when it names more devices than a node has, or such as cannot be ours."""
     if len(ids) > _MAX_IDS:
-        await context.abort(grpc_status.Status.INVALID_ARGUMENT, f"more than {_MAX_IDS} devices for one container")
+        await context.abort(grpc_status.StatusCode.INVALID_ARGUMENT, f"more than {_MAX_IDS} devices for one container")
     if any(len(each) > _MAX_ID_BYTES for each in ids):
-        await context.abort(grpc_status.Status.INVALID_ARGUMENT, "a device id is longer than any of ours")
+        await context.abort(grpc_status.StatusCode.INVALID_ARGUMENT, "a device id is longer than any of ours")
 
 
 def _parsed(method: Callable[[Any, Any], Any], message: Any) -> Callable[[bytes, Any], Any]:
@@ -266,7 +266,7 @@ def _parsed(method: Callable[[Any, Any], Any], message: Any) -> Callable[[bytes,
         try:
             request = message.FromString(data)
         except DecodeError as error:
-            await context.abort(grpc_status.Status.INVALID_ARGUMENT, f"no {message.DESCRIPTOR.name}: {error}")
+            await context.abort(grpc_status.StatusCode.INVALID_ARGUMENT, f"no {message.DESCRIPTOR.name}: {error}")
         return await method(request, context)
 
     return call

@@ -83,7 +83,7 @@ def test_what_others_gave_is_known_and_what_we_gave_is_not_taken_for_it(source):
         uid="u",
         resource="nvidia.com/gpu",
         device_ids=("a",),
-        asked=ContainerRequest(count=1),
+        request=ContainerRequest(count=1),
         granted_at=1.0,
         boot_id="boot",
     )
