@@ -17,7 +17,8 @@ from hamid.core.claims.mig_grant import visible_devices
 from hamid.core.claims.release import ending
 from hamid.core.claims.share_grant import folder_of, shares_of
 from hamid.core.claims.which_container import folder_name
-from hamid.core.hardware.gpu import Gpu, Health, Instance
+from hamid.core.hardware.gpu import Gpu, Instance
+from hamid.core.planner.eligibility import is_served
 from hamid.core.pods.pods import Holding, HoldingList, Pod, PodList
 
 
@@ -164,7 +165,7 @@ def _unread(remembered: RememberedList, holdings: HoldingList, resource: str) ->
 
 def _silent(gpus: Iterable[Gpu]) -> Iterator[str]:
     for gpu in gpus:
-        if gpu.health is not Health.OK:
+        if not is_served(gpu):
             yield f"GPU {gpu.index} cannot be read: {gpu.note}"
 
 

@@ -36,11 +36,6 @@ def _is_whole(gpu: Gpu, key: InstanceKey) -> bool:
     return there is not None and there.compute_instances > 0
 
 
-def can_restore(gpu: Gpu) -> bool:
-    """True when missing instances can be created on this GPU without harm: its MIG mode is on, or may be switched."""
-    return gpu.mig_enabled or (gpu.mig_capable and not gpu.clients and not gpu.mode_changing)
-
-
 def is_promised(seat: InstanceKey, facts: LedgerFacts, ending: Collection[int]) -> bool:
     """True while an instance that is missing on a seat is to be created again; `ending` are ids of claims that end.
 

@@ -32,9 +32,10 @@ from hamid.core.hardware.geometry import (
     legal_names,
     whole_profile,
 )
-from hamid.core.hardware.gpu import Gpu, Health
+from hamid.core.hardware.gpu import Gpu
 from hamid.core.hardware.snapshot import Snapshot
 from hamid.core.located import ConfigError, Located, Problem, Reader, shown
+from hamid.core.planner.eligibility import is_served
 from hamid.core.relayout.target import GpuTarget
 
 VERSION = "v1"
@@ -131,7 +132,7 @@ def export(snapshot: Snapshot, *, name: str = "current", placements: bool = Fals
     Counts as mig-parted reads them, or with `placements` our list form. GPUs of one board that are alike share an
     entry. Half-made instances and GPUs that cannot be read are left out.
     """
-    readable = [gpu for gpu in snapshot.gpus if gpu.health is Health.OK]
+    readable = [gpu for gpu in snapshot.gpus if is_served(gpu)]
     boards = {gpu.pci_device_id for gpu in readable}
     entries: list[dict[str, Any]] = []
     for gpu in readable:

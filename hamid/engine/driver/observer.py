@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from hamid.core.errors import DriverHung, DriverMissing, HamiError, NvmlFailed
 from hamid.core.hardware.gpu import Gpu, Health
+from hamid.core.planner.eligibility import is_served
 from hamid.engine.driver.conditions import ConditionsInForce
 from hamid.engine.driver.counters import Counters
 from hamid.engine.driver.readings import Readings
@@ -133,7 +134,7 @@ class Observer:
         """Read what metrics alone need; the GPU is served without it all the same."""
         load = None
         try:
-            if gpu.health is Health.OK:
+            if is_served(gpu):
                 load = worker.call("reading its load", nvml.load, gpu.index)
         except NvmlFailed as error:
             self._counters.add("hamid_observe_errors_total", error=type(error).__name__)

@@ -15,7 +15,8 @@ from hamid.core.claims.share_grant import HostPaths, share_grant, wants_control
 from hamid.core.claims.which_container import Identified
 from hamid.core.config.config import Config, Mode
 from hamid.core.errors import InUse, NodeError
-from hamid.core.hardware.gpu import Gpu, Health
+from hamid.core.hardware.gpu import Gpu
+from hamid.core.planner.eligibility import is_served
 from hamid.core.planner.steps import CreateInstance
 from hamid.engine.driver.workers import Worker
 from hamid.engine.library.state import container_library
@@ -72,7 +73,7 @@ class Granting:
         left: list[ClaimedSeat] = []
         for index, seats in self._by_gpu(choice.seats).items():
             gpu = self._readings.gpu(index)
-            if gpu is not None and gpu.uuid in acted and gpu.health is Health.OK:
+            if gpu is not None and gpu.uuid in acted and is_served(gpu):
                 known.append(self._found(index, gpu, seats, claim, idle=True))
             else:
                 left += seats

@@ -14,11 +14,11 @@ from hamid.core.claims.failure import refusal_of
 from hamid.core.claims.grant import DeviceNode
 from hamid.core.claims.mig_grant import visible_devices
 from hamid.core.claims.pod_text import for_pod
-from hamid.core.claims.restore import can_restore, missing_steps
+from hamid.core.claims.restore import missing_steps
 from hamid.core.claims.which_container import started_by
 from hamid.core.config.config import Mode
 from hamid.core.errors import HamiError, LibraryMissing
-from hamid.core.hardware.gpu import Health
+from hamid.core.planner.eligibility import can_restore
 from hamid.core.planner.refusal import GrantLost, NoClaim, Refusal
 from hamid.engine.pods import share_folders
 from hamid.engine.pods.allocate import is_transient
@@ -118,7 +118,7 @@ class Prestart:
     def _bring_back(self, claim: Claim, until: float) -> bool:
         """Make what is missing of a claim; True when something was. Raises the first error."""
         self._refresh(claim, until)
-        gpus = [gpu for gpu in self._readings.gpus() if gpu.health is Health.OK and can_restore(gpu)]
+        gpus = [gpu for gpu in self._readings.gpus() if can_restore(gpu)]
         steps = tuple(missing_steps(gpus, (claim,)))
         if not steps:
             return False

@@ -6,8 +6,8 @@ An instance is created at its recorded placement or not at all, and each one ind
 
 from collections.abc import Collection
 
-from hamid.core.claims.restore import can_restore, missing_steps
-from hamid.core.hardware.gpu import Health
+from hamid.core.claims.restore import missing_steps
+from hamid.core.planner.eligibility import can_restore
 from hamid.engine.pods import share_folders
 from hamid.engine.pods.modes import ModeSetter
 from hamid.engine.pods.node_parts import NodeParts
@@ -43,7 +43,7 @@ class Restorer:
     def restore_missing(self, over: Collection[str] = ()) -> list[str]:
         """Create what claims hold and is missing, but for those of pods (uids) that are `over`; in words."""
         parts = self._parts
-        gpus = [gpu for gpu in parts.readings.gpus() if gpu.health is Health.OK and can_restore(gpu)]
+        gpus = [gpu for gpu in parts.readings.gpus() if can_restore(gpu)]
         claims = [claim for claim in parts.ledger.facts().claims if not claim.pending]
         held = [claim for claim in claims if claim.owner is None or claim.owner.uid not in over]
         steps = tuple(missing_steps(gpus, held))

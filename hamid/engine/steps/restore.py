@@ -12,8 +12,9 @@ from msgspec import Struct
 from hamid.core.claims.claim import Claim, ClaimedSeat, InstanceKey, LedgerFacts, claimed, instance_at, seat_of
 from hamid.core.claims.restore import missing_steps
 from hamid.core.errors import NodeError, UsageError
-from hamid.core.hardware.gpu import Gpu, Health, Instance
+from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.hardware.snapshot import Snapshot
+from hamid.core.planner.eligibility import is_served
 from hamid.core.planner.steps import Step, destroy
 from hamid.engine.driver.session import DriverSession
 from hamid.engine.steps.recover import carry_each, recover_in
@@ -114,7 +115,7 @@ def _ending(snapshot: Snapshot, claim: Claim) -> tuple[list[Step], list[str]]:
     for each in claim.seats:
         gpu = gpus.get(each.seat.gpu_uuid)
         instance = instance_at(gpu, each.seat) if gpu is not None else None
-        if gpu is None or gpu.health is not Health.OK:
+        if gpu is None or not is_served(gpu):
             kept.append(
                 f"{each.profile}@{each.seat.start}: its GPU {each.seat.gpu_uuid} does not answer; look at it later"
             )
@@ -165,7 +166,7 @@ def _find(snapshot: Snapshot, mig_uuid: str) -> tuple[Gpu, Instance]:
         for instance in gpu.instances:
             if instance.mig_uuid is not None and instance.mig_uuid == mig_uuid:
                 return gpu, instance
-    silent = [gpu.title for gpu in snapshot.gpus if gpu.health is not Health.OK]
+    silent = [gpu.title for gpu in snapshot.gpus if not is_served(gpu)]
     if silent:
         raise NodeError(f"'{mig_uuid}' was not found, and {', '.join(silent)} does not answer", "hamictl gpu list")
     raise UsageError(f"no instance here is called '{mig_uuid}'", "hamictl mig list shows the instances")
