@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hamid.core.hardware.board import Board, board_of
 from hamid.core.hardware.geometry import Seat
-from hamid.core.planner.seating import best_seats, cost
-from hamid.core.planner.worth import worth
+from hamid.core.planner.seating import best_seats, cost, worth
 from hamid.node.config.files import builtin_templates
 from hamid.testing.boards import gpu_of, profiles_of
 

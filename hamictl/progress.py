@@ -10,7 +10,7 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from hamictl.render.change import step_text
-from hamid.core.planner.steps import Step
+from hamid.core.planner.plan import Step
 
 # What `signal.signal` returns and takes back.
 _SignalHandler = Callable[[int, FrameType | None], object] | int | None

@@ -16,8 +16,7 @@ from hamid.core.documents.envelope import Document
 from hamid.core.errors import UsageError
 from hamid.core.exits import Exit
 from hamid.core.hardware.profile import Profile
-from hamid.core.planner.plan import Plan
-from hamid.core.planner.steps import Step
+from hamid.core.planner.plan import Plan, Step
 from hamid.core.relayout.change import Change
 from hamid.core.relayout.saved_plan import SavedPlan, SavedSeat, encode_plan
 

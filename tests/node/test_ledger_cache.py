@@ -14,7 +14,7 @@ from hamid.core.claims.grant import Grant
 from hamid.core.claims.journal import EntryState, Goal, Prior
 from hamid.core.errors import UsageError
 from hamid.core.hardware.profile import Placement
-from hamid.core.planner.steps import CreateInstance
+from hamid.core.planner.plan import CreateInstance
 from hamid.node.ledger.ledger import Ledger, read_facts
 from hamid.node.paths import Paths
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from hamid.core.claims.claim import InstanceKey, LedgerFacts, OwnInstance, instance_at, users
 from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.planner.eligibility import clients_running
-from hamid.core.planner.steps import CreateInstance, DestroyInstance, SetMigMode, Step
+from hamid.core.planner.plan import CreateInstance, DestroyInstance, SetMigMode, Step
 
 
 class Goal(StrEnum):

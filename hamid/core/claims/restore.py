@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from hamid.core.claims.claim import Claim, ClaimedSeat, InstanceKey, LedgerFacts, instance_at
 from hamid.core.hardware.gpu import Gpu
-from hamid.core.planner.steps import CreateInstance, DestroyInstance, Step, switch_mode
+from hamid.core.planner.plan import CreateInstance, DestroyInstance, Step, switch_mode
 
 
 def missing_steps(gpus: Iterable[Gpu], claims: Iterable[Claim]) -> Iterator[Step]:

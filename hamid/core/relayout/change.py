@@ -18,9 +18,18 @@ from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.hardware.snapshot import Snapshot
 from hamid.core.planner.eligibility import awaits_reset, clients_running, no_mig, not_served
 from hamid.core.planner.offer import seats_of
-from hamid.core.planner.plan import Action, PlannedInstance, planned, planned_new
+from hamid.core.planner.plan import (
+    Action,
+    DestroyInstance,
+    PlannedInstance,
+    Step,
+    create,
+    destroy,
+    planned,
+    planned_new,
+    switch_mode,
+)
 from hamid.core.planner.reasons import AwaitsReset, NotMigCapable, NotServed
-from hamid.core.planner.steps import DestroyInstance, Step, create, destroy, switch_mode
 from hamid.core.relayout.search import arrange, hindrance, reachable, take
 from hamid.core.relayout.target import GpuTarget, Wanted, read_layout
 

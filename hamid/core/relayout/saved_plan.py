@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from hamid.core.claims.claim import operator_name
 from hamid.core.errors import UsageError
-from hamid.core.planner.steps import SetMigMode, Step
+from hamid.core.planner.plan import SetMigMode, Step
 
 # More than any index, profile id or slice.
 _LARGEST: Final = 1023

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The conditions in force: one immutable value that threads replace, one change at a time."""
+"""The configuration and the conditions in force: immutable values that threads replace, one change at a time."""
 
 import threading
 from collections.abc import Mapping
@@ -7,7 +7,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from hamid.core.config.config import Config
 from hamid.core.view import Conditions
+
+
+class CurrentConfig:
+    """The configuration in force; a reload replaces its value."""
+
+    def __init__(self, value: Config) -> None:
+        self.value = value
 
 
 class ConditionsInForce:

@@ -8,10 +8,14 @@ from hamid.core.claims.claim import Claim
 from hamid.core.config.config import Mode
 from hamid.core.hardware.gpu import Gpu
 from hamid.core.planner.eligibility import HasInstances, is_served, switch_obstacle
+from hamid.core.planner.plan import switch_mode
 from hamid.core.planner.reasons import ClientsRunning, NotMigCapable
-from hamid.core.planner.steps import switch_mode
-from hamid.engine.pods.node_parts import NodeParts
-from hamid.engine.steps.runs import messages_of, problems_of
+from hamid.engine.driver.conditions import ConditionsInForce, CurrentConfig
+from hamid.engine.driver.publisher import Publisher
+from hamid.engine.driver.readings import Readings
+from hamid.engine.driver.turns import Turns
+from hamid.engine.steps.run import Runs, messages_of, problems_of
+from hamid.node.ledger.ledger import Ledger
 
 _MOST_NAMED = 3
 
@@ -19,14 +23,24 @@ _MOST_NAMED = 3
 class ModeSetter:
     """Switches the MIG mode of GPUs."""
 
-    def __init__(self, parts: NodeParts) -> None:
-        self._config = parts.config
-        self._ledger = parts.ledger
-        self._readings = parts.readings
-        self._conditions = parts.conditions
-        self._publisher = parts.publisher
-        self._runs = parts.runs
-        self._turns = parts.turns
+    def __init__(
+        self,
+        *,
+        config: CurrentConfig,
+        ledger: Ledger,
+        readings: Readings,
+        conditions: ConditionsInForce,
+        publisher: Publisher,
+        runs: Runs,
+        turns: Turns,
+    ) -> None:
+        self._config = config
+        self._ledger = ledger
+        self._readings = readings
+        self._conditions = conditions
+        self._publisher = publisher
+        self._runs = runs
+        self._turns = turns
 
     def set_all(self) -> list[str]:
         """Bring idle GPUs to their configured mode, each on its own; what was done and what failed, in words.

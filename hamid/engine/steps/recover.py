@@ -15,7 +15,7 @@ from hamid.core.claims.journal import EntryState, Goal, Run, describe, newly_mad
 from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.hardware.snapshot import Snapshot
 from hamid.core.planner.eligibility import is_served
-from hamid.core.planner.steps import CreateInstance, DestroyInstance, Step, destroy, recreate
+from hamid.core.planner.plan import CreateInstance, DestroyInstance, Step, destroy, recreate
 from hamid.engine.driver.session import DriverSession
 from hamid.engine.steps.run import Running, finish_each, pending_claim, roll_back
 from hamid.node.ledger import files

@@ -15,7 +15,7 @@ from hamid.core.errors import NodeError, UsageError
 from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.hardware.snapshot import Snapshot
 from hamid.core.planner.eligibility import is_served
-from hamid.core.planner.steps import Step, destroy
+from hamid.core.planner.plan import Step, destroy
 from hamid.engine.driver.session import DriverSession
 from hamid.engine.steps.recover import carry_each, recover_in
 from hamid.node.ledger import files
