@@ -245,7 +245,7 @@ def for_planning(reserved: Reserved, gpus: Iterable[Gpu], *, keep_foreign: bool)
     seats = _seats_by_gpu(reserved.facts, wanted)
     known = [gpu for gpu in reserved.merged or reserved.gpus if gpu.uuid in wanted]
     merged = known if reserved.merged else [merge_gpu(gpu, reserved.facts) for gpu in known]
-    return tuple(_planned_on(gpu, reserved, seats.get(gpu.uuid, ()), keep_foreign) for gpu in merged)
+    return tuple(_planned_on(gpu, reserved, seats.get(gpu.uuid, ()), keep_foreign=keep_foreign) for gpu in merged)
 
 
 def _seats_by_gpu(facts: LedgerFacts, uuids: Container[str]) -> dict[str, list[tuple[str, ClaimedSeat]]]:
@@ -257,15 +257,17 @@ def _seats_by_gpu(facts: LedgerFacts, uuids: Container[str]) -> dict[str, list[t
     return found
 
 
-def _planned_on(gpu: Gpu, reserved: Reserved, seats: Iterable[tuple[str, ClaimedSeat]], keep_foreign: bool) -> Gpu:  # noqa: FBT001
+def _planned_on(gpu: Gpu, reserved: Reserved, seats: Iterable[tuple[str, ClaimedSeat]], *, keep_foreign: bool) -> Gpu:
     there = tuple(
-        replace(each, used=True) if not each.used and _untouchable(gpu, each, reserved, keep_foreign) else each
+        replace(each, used=True)
+        if not each.used and _untouchable(gpu, each, reserved, keep_foreign=keep_foreign)
+        else each
         for each in gpu.instances
     )
     return replace(gpu, instances=(*there, *_promised(gpu, seats)))
 
 
-def _untouchable(gpu: Gpu, each: Instance, reserved: Reserved, keep_foreign: bool) -> bool:  # noqa: FBT001
+def _untouchable(gpu: Gpu, each: Instance, reserved: Reserved, *, keep_foreign: bool) -> bool:
     foreign = each.generation == 0
     return each.compute_instances != 1 or seat_of(gpu, each) in reserved.doomed or (keep_foreign and foreign)
 

@@ -82,14 +82,14 @@ class Observer:
     def _attach(self) -> None:
         if not self._conditions.now.attached:
             self._session.attach()
-            self._conditions.set_attached(True)
+            self._conditions.set_attached(attached=True)
 
     def _lose(self, error: HamiError) -> None:
         """Without a driver only the last readings are known."""
         self._conditions.set_problem("driver", f"{error.message}; {error.hint}" if error.hint else error.message)
         if isinstance(error, DriverMissing) and self._conditions.now.attached:
             # Instances, and on some GPUs the MIG mode, go with the driver.
-            self._conditions.set_attached(False)
+            self._conditions.set_attached(attached=False)
             try:
                 self._session.detach()
             except HamiError as failed:

@@ -33,7 +33,11 @@ EVENTS = st.lists(
 )
 
 
-def over(pods, holdings=HoldingList(complete=True), before=PodVerdicts(), *, now=0.0, claims=(CLAIM,)):  # noqa: B008
+NOTHING_HELD = HoldingList(complete=True)
+NO_VERDICTS = PodVerdicts()
+
+
+def over(pods, holdings=NOTHING_HELD, before=NO_VERDICTS, *, now=0.0, claims=(CLAIM,)):
     seen = PodEvidence(pods=pods, holdings=holdings, remembered=NOTHING)
     return judge(claims, seen, before, now=now, absent_seconds=30.0)
 
