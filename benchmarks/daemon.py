@@ -23,6 +23,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -178,7 +179,7 @@ def floor(folder: Path) -> Figures:
 
     with (folder / "page").open("wb", buffering=0) as file:
         for start in range(PARTS):
-            nvml.append(milliseconds(lambda start=start: make(start)))
+            nvml.append(milliseconds(partial(make, start)))
             disk += [milliseconds(lambda: two_fsyncs(file)) for _ in range(10)]
     pynvml.nvmlShutdown()
     lifecycle.down(state)
@@ -190,7 +191,7 @@ def allocations(daemon: Daemon) -> list[float]:
     plugin = Plugin(daemon.kubelet.folder / "hami-gpu.sock", None, old=False)
     uuids = sorted({each.rpartition("-")[0] for each in daemon.kubelet.healthy})
     ids = [f"{uuid}-{number}" for number in range(PARTS) for uuid in uuids]
-    times = [milliseconds(lambda each=each: plugin.allocate([each])) for each in ids]
+    times = [milliseconds(partial(plugin.allocate, [each])) for each in ids]
     plugin.close()
     return times
 

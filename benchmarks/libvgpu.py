@@ -54,7 +54,15 @@ def instructions(program: Path, place: Path, what: str, *, preload: bool) -> flo
     totals = []
     for count in (5_000, 25_000):
         output = place / "callgrind"
-        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={output}", program, "loop", what, str(count)]
+        command = [
+            "valgrind",
+            "--tool=callgrind",
+            f"--callgrind-out-file={output}",
+            str(program),
+            "loop",
+            what,
+            str(count),
+        ]
         subprocess.run(command, env=environment(place, preload=preload), check=True, capture_output=True)
         (summary,) = [line for line in output.read_text().splitlines() if line.startswith(("summary:", "totals:"))][:1]
         totals.append(int(summary.split()[1]))

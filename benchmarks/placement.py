@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from placement_policies import asks_of, policies_of
-from placement_trace import MIXES, Accepted, Row, replay, trace_of
+from placement_trace import KINDS, MIXES, Accepted, Row, replay, trace_of
 
 from hamid.core.hardware.board import board_of
 from hamid.testing.boards import profiles_of
@@ -77,11 +77,11 @@ def summary(row: Row, found: dict[str, list[Accepted]]) -> dict[str, Any]:
     return {
         **row._asdict(),
         "accepted": {
-            name: {kind: round(statistics.fmean(getattr(a, kind) for a in each), 3) for kind in Accepted._fields}
+            name: {kind: round(statistics.fmean(getattr(a, kind) for a in each), 3) for kind in KINDS}
             for name, each in found.items()
         },
         "ours_minus": {
-            name: {kind: _difference(ours, each, kind) for kind in Accepted._fields}
+            name: {kind: _difference(ours, each, kind) for kind in KINDS}
             for name, each in found.items()
             if name != OURS
         },
@@ -108,14 +108,14 @@ def below(results: list[dict[str, Any]], kind: str, *, bound: bool = False) -> I
 def print_table(results: list[dict[str, Any]]) -> None:
     """Acceptance of ours and the paired differences, by count and by slices, then where the aims are missed."""
     others = list(dict.fromkeys(name for result in results for name in result["ours_minus"]))
-    for kind in Accepted._fields:
+    for kind in KINDS:
         print(f"\nacceptance by {kind} in percent: ours, and ours minus each ± standard error")
         print(f"{'board':14} {'asks':6} {'mix':8} gpu  load   ours" + "".join(f"{name:>16}" for name in others))
         for result in results:
             cells = [_cell(result["ours_minus"].get(name), kind) for name in others]
             row = Row(*(result[field] for field in Row._fields))
             print(f"{row} {result['accepted'][OURS][kind]:6.2f}" + "".join(f"{cell:>16}" for cell in cells))
-    for kind in Accepted._fields:
+    for kind in KINDS:
         for title, bound in ((f"below another policy beyond {_SIGNIFICANT:g} errors", False), ("off the bound", True)):
             lines = list(below(results, kind, bound=bound))
             print(f"\nby {kind}, {title}: {len(lines)} of {len(results)} rows" + "".join(f"\n  {x}" for x in lines))

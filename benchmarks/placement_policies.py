@@ -8,12 +8,11 @@ States are hashable values; what was computed once is remembered.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from hamid.core.hardware.board import Board, board_of
 from hamid.core.hardware.geometry import Seat
-from hamid.core.planner.seating import best_seats, cost
-from hamid.core.planner.worth import worth
+from hamid.core.planner.seating import best_seats, cost, worth
 from hamid.node.config.files import builtin_templates
 from hamid.testing.boards import gpu_of, profiles_of
 
@@ -89,7 +88,7 @@ class Rule:
 
     def move(self, state: Hashable, ask: Ask) -> Move | None:
         """The smallest sufficient profile that has a free placement, where the rule prefers it."""
-        seats: frozenset[tuple[int, Placement]] = state  # type: ignore[assignment]
+        seats = cast("frozenset[tuple[int, Placement]]", state)
         occupied = self.board.occupy(Seat(self.board.profiles[number], place) for number, place in seats)
         for profile in sufficient(self.board, ask):
             if self.board.free_placements(occupied, profile):
@@ -101,7 +100,7 @@ class Rule:
 
     def leave(self, state: Hashable, token: Hashable) -> Hashable:
         """The seats without the one that ended."""
-        return state - {token}  # type: ignore[operator]
+        return cast("frozenset[Hashable]", state) - {token}
 
     def place(self, occupied: Occupancy, profile: Profile, _ask: Ask) -> Placement:
         """The placement inside the GPU; the profile has a free one."""
@@ -193,6 +192,10 @@ class Repack(Rule):
             yield self.board.occupy(seats)
 
 
+# A GPU's template and the slots in use; none while the GPU is idle.
+_Kept: TypeAlias = "tuple[Template | None, tuple[str, ...]]"
+
+
 class Templates(Rule):
     """HAMi 2.5: the first template that holds the request, kept while the GPU is in use; GPUs in use first."""
 
@@ -204,7 +207,7 @@ class Templates(Rule):
 
     def move(self, state: Hashable, ask: Ask) -> Move | None:
         """The smallest sufficient free slot of the GPU's template, or of the first template that has one."""
-        kept, used = state  # type: ignore[misc]
+        kept, used = cast("_Kept", state)
         for template in self.templates if kept is None else [kept]:
             slot = self._slot(template, used, ask)
             if slot is not None:
@@ -213,9 +216,9 @@ class Templates(Rule):
 
     def leave(self, state: Hashable, token: Hashable) -> Hashable:
         """The template is given up with the last instance."""
-        template, used = state  # type: ignore[misc]
+        template, used = cast("_Kept", state)
         left = list(used)
-        left.remove(token)
+        left.remove(cast("str", token))
         return (template, tuple(left)) if left else self.start
 
     def _slot(self, template: Template, used: tuple[str, ...], ask: Ask) -> str | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from hamid.core.hardware.board import Board
 from hamid.core.hardware.geometry import Seat
-from hamid.core.planner import seating, worth
+from hamid.core.planner import seating
 from hamid.core.planner.seating import best_seats, cost
 from hamid.testing.boards import profiles_of
 
@@ -55,10 +55,9 @@ def plan(board: Board, node: Sequence[Occupancy], wanted: Sequence[Profile]) -> 
 
 def forget() -> None:
     """Empties every cache of the policy."""
-    for module in (seating, worth):
-        for item in vars(module).values():
-            if hasattr(item, "cache_clear"):
-                item.cache_clear()
+    for item in vars(seating).values():
+        if hasattr(item, "cache_clear"):
+            item.cache_clear()
 
 
 def milliseconds(board: Board, size: int, *, cold: bool) -> list[float]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -52,7 +53,12 @@ class Arrival(NamedTuple):
     counted: bool
 
 
-class Accepted(NamedTuple):
+# The fields of Accepted.
+KINDS = ("count", "slices")
+
+
+@dataclass(frozen=True)
+class Accepted:
     """Percent of the requests and percent of their slices that found a place."""
 
     count: float
@@ -62,10 +68,11 @@ class Accepted(NamedTuple):
 def shares(mix: str, asks: Sequence[Ask]) -> list[float]:
     """The mix over the classes of a board: by rank of size, equal sizes divide their share."""
     sizes = sorted({ask.slices for ask in asks})
-    weights = _MIXES[mix]
+    weights: tuple[float, ...] = _MIXES[mix]
     if len(sizes) != len(weights):
         # Three sizes: the two in the middle are one.
-        weights = (weights[0], (weights[1] + weights[2]) / 2 if mix == "uniform" else sum(weights[1:3]), weights[3])
+        middle = (weights[1] + weights[2]) / 2 if mix == "uniform" else sum(weights[1:3])
+        weights = (weights[0], middle, weights[3])
     together = [sum(ask.slices == size for ask in asks) for size in sizes]
     parts = [weights[sizes.index(ask.slices)] / together[sizes.index(ask.slices)] for ask in asks]
     if mix == "uniform":
@@ -98,13 +105,13 @@ def replay(policy: Policy, trace: Sequence[Arrival], gpus: int, asks: Sequence[A
         while ends and ends[0][0] <= arrival.time:
             _, _, gpu, token = heapq.heappop(ends)
             states[gpu] = policy.leave(states[gpu], token)
-        gpu = _cheapest(policy, states, arrival.ask)
+        chosen = _cheapest(policy, states, arrival.ask)
         offered[arrival.ask] += arrival.counted
-        if gpu is not None:
+        if chosen is not None:
             taken[arrival.ask] += arrival.counted
             # The serial number keeps the heap from comparing tokens.
-            _, states[gpu], token = policy.choices(states[gpu])[arrival.ask]  # type: ignore[misc]
-            heapq.heappush(ends, (arrival.end, number, gpu, token))
+            _, states[chosen], token = policy.choices(states[chosen])[arrival.ask]  # type: ignore[misc]  # it has one
+            heapq.heappush(ends, (arrival.end, number, chosen, token))
     slices = [ask.slices for ask in asks]
     return Accepted(100 * sum(taken) / sum(offered), 100 * _dot(taken, slices) / _dot(offered, slices))
 

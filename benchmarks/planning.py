@@ -34,7 +34,8 @@ def random_node(chance: random.Random) -> Snapshot:
     for index in range(GPUS):
         gpu = gpu_of("A100-40GB", index=index)
         board = board_of(gpu.profiles)
-        occupancy, instances = board.empty, []
+        occupancy = board.empty
+        instances: list[Instance] = []
         for _ in range(chance.randrange(6)):
             profile = chance.choice([p for p in board.profiles if not p.suffix])
             places = board.free_placements(occupancy, profile)

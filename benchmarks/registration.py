@@ -50,12 +50,16 @@ class PlainNode:
         """The first ones."""
         return (*must_include, *available)[:size]
 
-    def allocate(self, device_ids: tuple[str, ...], *, deadline_seconds: float | None = None) -> Grant | Refusal:  # noqa: ARG002  # its interface
+    def allocate(self, device_ids: tuple[str, ...], *, deadline_seconds: float | None = None) -> Grant | Refusal:
         """A grant of nothing."""
         return Grant(claim=len(device_ids), envs={})
 
     def undo(self, claim: int) -> None:
         """Nothing was made."""
+
+    def claim_name(self, claim: int) -> str:
+        """Its number."""
+        return str(claim)
 
     def prestart(self, device_ids: tuple[str, ...]) -> Refusal | None:
         """Every container may start."""

@@ -35,7 +35,8 @@ def random_layout(chance: random.Random) -> Gpu:
     """An A100 filled in random order until a random number of instances lies there or nothing fits."""
     gpu = gpu_of(BOARD)
     board = board_of(gpu.profiles)
-    occupied, instances = board.empty, []
+    occupied = board.empty
+    instances: list[Instance] = []
     for _ in range(chance.randint(1, 7)):
         free = [Seat(p, place) for p in board.profiles for place in board.free_placements(occupied, p)]
         if not free:

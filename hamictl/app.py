@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from hamictl.options import Form, Root, Sim, remember
+from hamictl.options import OutputOption, Root, Sim, remember
 
 _NOUNS: Final[Mapping[str, str]] = {
     "alloc": "hamictl.commands.alloc",
@@ -51,7 +51,7 @@ app = typer.Typer(
 
 
 @app.callback()
-def root(context: typer.Context, sim: Sim = None, root: Root = None, output: Form = None) -> None:
+def root(context: typer.Context, sim: Sim = None, root: Root = None, output: OutputOption = None) -> None:
     """Plan and inspect NVIDIA MIG layouts on this node, or on a simulated one.
 
     \b

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from hamid.core.hardware.snapshot import Snapshot
     from hamid.core.library.selftest import Check
     from hamid.core.located import Located
-    from hamid.core.planner.steps import Step
+    from hamid.core.planner.plan import Step
     from hamid.core.planner.templates import TemplateTable
-    from hamid.core.relayout.saved_plan import ClaimSeat
+    from hamid.core.relayout.saved_plan import SavedSeat
     from hamid.engine.library.gc import Collection
     from hamid.engine.library.state import LibraryState
     from hamid.engine.library.sync import SyncReport
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from hamid.node.simulation import lifecycle as sim_nodes
     from hamid.node.system.service import ServicePlan
 
-__all__ = ["sim_control", "sim_nodes"]
+# The types of what operations take and return, for the annotations of other modules.
+__all__ = ["Paths", "RestoreReport", "ServicePlan", "SyncReport", "sim_control", "sim_nodes"]
 
 _SPEC = re.compile(r"[0-9]+x")
 
@@ -127,7 +128,7 @@ def apply(
     *,
     fingerprint: str,
     claim: str | None,
-    seats: "Sequence[ClaimSeat]",
+    seats: "Sequence[SavedSeat]",
     keep_pending: bool,
     timeout_seconds: float,
     progress: "Progress",

@@ -27,12 +27,12 @@ Root = Annotated[
     str | None,
     typer.Option("--root", metavar="DIR", help="Where the node's files lie (default /, or HAMI_ROOT)."),
 ]
-Form = Annotated[Output | None, typer.Option("--output", "-o", help="Form of the answer (default table).")]
+OutputOption = Annotated[Output | None, typer.Option("--output", "-o", help="Form of the answer (default table).")]
 Gpus = Annotated[
     list[str] | None,
     typer.Option("--gpu", "-i", metavar="GPU", help="A GPU by index, uuid or PCI bus id; repeat for several."),
 ]
-_SHARED: tuple[tuple[str, object], ...] = (("sim", Sim), ("root", Root), ("output", Form))
+_SHARED: tuple[tuple[str, object], ...] = (("sim", Sim), ("root", Root), ("output", OutputOption))
 _BROKEN_PIPE = 141
 _SPECIAL_FORMS = frozenset({Output.MIG_PARTED})
 _FORMS_HINT = "every command has table, wide, json, yaml and name; 'mig export' also mig-parted"
@@ -43,7 +43,7 @@ def noun(name: str, summary: str) -> typer.Typer:
     app = typer.Typer(name=name, help=summary, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
     @app.callback()
-    def shared(context: typer.Context, sim: Sim = None, root: Root = None, output: Form = None) -> None:
+    def shared(context: typer.Context, sim: Sim = None, root: Root = None, output: OutputOption = None) -> None:
         remember(context, sim=sim, root=root, output=output)
 
     shared.__doc__ = summary
@@ -71,7 +71,7 @@ def verb(
         groups = {p.name: p.annotation for p in own if _is_group(p.annotation)}
 
         @wraps(function)
-        def command(context: typer.Context, *, sim: Sim, root: Root, output: Form, **given: object) -> None:
+        def command(context: typer.Context, *, sim: Sim, root: Root, output: OutputOption, **given: object) -> None:
             remember(context, sim=sim, root=root, output=output)
             for key, group in groups.items():
                 given[key] = group(**{field: given.pop(field) for field in group.__struct_fields__})

@@ -10,10 +10,10 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from hamictl.render.change import step_text
-from hamid.core.planner.steps import Step
+from hamid.core.planner.plan import Step
 
 # What `signal.signal` returns and takes back.
-_Handler = Callable[[int, FrameType | None], object] | int | None
+_SignalHandler = Callable[[int, FrameType | None], object] | int | None
 
 
 class StepLines:
@@ -47,7 +47,7 @@ class FirstInterrupt:
 
     def __init__(self) -> None:
         self._asked = False
-        self._before: _Handler = None
+        self._before: _SignalHandler = None
 
     def __enter__(self) -> Self:
         self._before = signal.signal(signal.SIGINT, self._interrupt)

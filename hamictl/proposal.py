@@ -16,10 +16,9 @@ from hamid.core.documents.envelope import Document
 from hamid.core.errors import UsageError
 from hamid.core.exits import Exit
 from hamid.core.hardware.profile import Profile
-from hamid.core.planner.plan import Plan
-from hamid.core.planner.steps import Step
+from hamid.core.planner.plan import Plan, Step
 from hamid.core.relayout.change import Change
-from hamid.core.relayout.saved_plan import ClaimSeat, SavedPlan, encode_plan
+from hamid.core.relayout.saved_plan import SavedPlan, SavedSeat, encode_plan
 
 if TYPE_CHECKING:
     from hamictl.session import Session
@@ -57,7 +56,7 @@ class Proposal(Struct, frozen=True, kw_only=True):
     document: Document
     blocked: bool = False
     claim: str | None = None
-    seats: tuple[ClaimSeat, ...] = ()
+    seats: tuple[SavedSeat, ...] = ()
 
     @property
     def idle(self) -> bool:
@@ -80,7 +79,7 @@ def propose_change(change: Change) -> Proposal:
 def propose_plan(plan: Plan, claim: str) -> Proposal:
     """What `mig plan` shows, held by an operator's claim."""
     seats = tuple(
-        ClaimSeat(gpu_uuid=each.gpu.uuid, profile_id=_profile_id(each.gpu.profiles, i.profile), start=i.placement.start)
+        SavedSeat(gpu_uuid=each.gpu.uuid, profile_id=_profile_id(each.gpu.profiles, i.profile), start=i.placement.start)
         for each in plan.gpus
         for i in each.instances
         if i.serves

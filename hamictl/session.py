@@ -15,8 +15,8 @@ from hamid.core.documents.envelope import Document
 from hamid.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from hamictl.node_access import Paths
     from hamid.core.hardware.snapshot import Snapshot
-    from hamid.node.paths import Paths
 
 
 class Output(StrEnum):

@@ -17,7 +17,7 @@ from typing import Final
 
 from hamid.commandline import Options, Setup, parse_arguments, prepare
 from hamid.core.claims.which_container import identifier
-from hamid.core.config.config import Config, PodsSource
+from hamid.core.config.config import Config, LogForm, PodsSource
 from hamid.core.errors import HamiError
 from hamid.core.exits import Exit, exit_code
 from hamid.core.hardware.health import HealthRules, rules
@@ -38,7 +38,7 @@ from hamid.serve.file_metrics import FileMetricsReader
 from hamid.serve.plugin.registration import DevicePlugin, socket_name
 from hamid.serve.supervisor import Supervisor
 from hamid.serve.web import Web
-from hamid.status import Parts, Status
+from hamid.status import DaemonStatus, StatusSources
 
 _STATUS_SECONDS: Final = 2.0
 # Together below the 10 s within which calls in flight end or are undone.
@@ -61,13 +61,13 @@ def run(options: Options) -> int:
     """One life; the exit status."""
     try:
         with prepare(options) as setup:
-            log = logs.setup(logs.Form.AUTO, "info", os.environ)
+            log = logs.setup(LogForm.AUTO, "info", os.environ)
             reloader = Reloader(setup.paths, os.environ, log)
             config = reloader.start()
             if options.check_config:
                 print("the configuration can be used", file=sys.stdout)  # the answer of a command
                 return Exit.OK
-            log = logs.setup(logs.Form(config.log_format.value), config.log_level.value, os.environ)
+            log = logs.setup(config.log_format, config.log_level.value, os.environ)
             with _open(setup, reloader, log) as node:
                 return _once(node, setup, log) if options.once else _live(_Life(node, setup, reloader, log))
     except HamiError as error:
@@ -143,8 +143,8 @@ class _Life:
         )
         self._supervisor = Supervisor(node, reloader, log, changed=self._changed, gate=gate)
         self._health = HealthMonitor(node, lambda: _health_rules(reloader.config), log)
-        self._status = Status(
-            Parts(
+        self._status = DaemonStatus(
+            StatusSources(
                 node=node,
                 reloader=reloader,
                 supervisor=self._supervisor,

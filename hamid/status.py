@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from hamid.core.metrics.daemon import Facts
+from hamid.core.metrics.daemon import DaemonFacts
 from hamid.core.metrics.gpus import families
 from hamid.engine.node import Node
 from hamid.engine.reload import Reloader
@@ -22,7 +22,7 @@ _STUCK_SECONDS: Final = 15.0
 _NEEDED: Final = ("driver", "restored", "kubelet")
 
 
-class Parts(Struct, frozen=True, kw_only=True):
+class StatusSources(Struct, frozen=True, kw_only=True):
     """The parts of the daemon that the status is read from; `web_problem` says why metrics are not served."""
 
     node: Node
@@ -35,10 +35,10 @@ class Parts(Struct, frozen=True, kw_only=True):
     simulated: bool
 
 
-class Status:
+class DaemonStatus:
     """Reads published state alone: nothing here waits for the driver or for kubelet."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: StatusSources) -> None:
         self._parts = parts
 
     def problems(self) -> dict[str, str]:
@@ -95,7 +95,7 @@ class Status:
         parts = self._parts
         files = await parts.files.read(parts.reloader.config, parts.node.view.claims)
         plugin = parts.plugin.state
-        facts = Facts(
+        facts = DaemonFacts(
             now=time.time(),
             version=parts.version,
             node=parts.reloader.config.node_name,

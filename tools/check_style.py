@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Holds what no linter holds: sizes of files and functions, SPDX lines, left-over marks, docstrings of tests.
+"""Holds what no linter holds: sizes, SPDX lines, left-over marks, docstrings of tests, one meaning per class name.
 
 Prints one line per finding, `path:line: what`, and exits 1 if there is any.
 """
@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 FILE_LINES = 400
 FUNCTION_LINES = 40
 SOURCE_SUFFIXES = {".py", ".c", ".h", ".sh"}
+# Within these a class name has one meaning, with or without a leading underscore.
+PACKAGES = {"hamid", "hamictl"}
+TYPE_NAME = re.compile(r"_*[A-Z]\w*[a-z]\w*")
 # Spelled in halves so that this file does not find itself.
 LEFTOVER = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X", "NotImplemented" + "Error"]) + r")\b")
 
@@ -52,6 +55,29 @@ def python_findings(path: Path, text: str) -> Iterator[str]:
             yield f"{path}:{node.lineno}: {node.name} has no docstring that says what it proves"
 
 
+def type_definitions(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Names and lines of a module's classes, and of its aliases of types, but not of type variables."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            yield node.name, node.lineno
+    for node in tree.body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if TYPE_NAME.fullmatch(name):
+                if not (isinstance(value, ast.Call) and ast.unparse(value.func) == "TypeVar"):
+                    yield name, node.lineno
+
+
+def name_findings(paths: Iterable[Path]) -> Iterator[str]:
+    """Class names that are defined a second time in hamid and hamictl."""
+    first: dict[str, str] = {}
+    for path in paths:
+        if path.suffix == ".py" and path.parts[0] in PACKAGES:
+            for name, line in type_definitions(ast.parse(path.read_text(encoding="utf-8"))):
+                where = first.setdefault(name.lstrip("_"), f"{path}:{line}")
+                if where != f"{path}:{line}":
+                    yield f"{path}:{line}: the name {name} is taken by {where}"
+
+
 def c_findings(path: Path, text: str) -> Iterator[str]:
     """C functions that are too long; a body is what stands between `{` and `}` in the first column."""
     start: int | None = None
@@ -83,7 +109,8 @@ def findings(path: Path) -> Iterator[str]:
 
 def main() -> int:
     """Print every finding; 1 if there is one."""
-    found = [line for path in tracked_sources() for line in findings(path)]
+    sources = tracked_sources()
+    found = [*(line for path in sources for line in findings(path)), *name_findings(sources)]
     print("\n".join(found) if found else "style: clean")
     return 1 if found else 0
 

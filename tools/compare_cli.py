@@ -21,14 +21,14 @@ import sys
 import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pytest
 from typer.testing import CliRunner, Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pytest
     from typer import Typer
 
 FOLDER = "HAMICTL_RECORD"
@@ -87,19 +87,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(recorder)
     invoke, run = CliRunner.invoke, subprocess.run
 
-    def recorded_invoke(self: CliRunner, app: Typer, args: Sequence[str] = (), **options: object) -> Result:
+    # What is recorded takes whatever the tests pass on.
+    def recorded_invoke(self: CliRunner, app: Typer, args: Sequence[str] = (), **options: Any) -> Result:
         result = invoke(self, app, args, **options)
         recorder.note(args, result.exit_code, result.stdout, result.stderr)
         return result
 
-    def recorded_run(command: object, *args: object, **options: object) -> subprocess.CompletedProcess[str]:
-        result = run(command, *args, **options)
+    def recorded_run(command: Any, *args: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+        result: subprocess.CompletedProcess[str] = run(command, *args, **options)
         if isinstance(command, list) and Path(command[0]).name == PROGRAM:
             recorder.note(command[1:], result.returncode, result.stdout, result.stderr)
         return result
 
-    CliRunner.invoke = recorded_invoke  # type: ignore[method-assign]
-    subprocess.run = recorded_run
+    patch = pytest.MonkeyPatch()
+    patch.setattr(CliRunner, "invoke", recorded_invoke)
+    patch.setattr(subprocess, "run", recorded_run)
 
 
 def record(checkout: Path, tests: list[str]) -> dict[str, list[str]]:

@@ -25,6 +25,8 @@ c_tidy() {
 run $bin/ruff format --check -q .
 run $bin/ruff check -q .
 run $bin/mypy
+# Apart, since programs there are named as packages of tests are; they import each other by their bare names.
+run env MYPYPATH=benchmarks $bin/mypy benchmarks tools
 run $bin/lint-imports --no-logo
 run $bin/codespell
 run $bin/python tools/check_style.py

@@ -14,7 +14,7 @@ from hamid.core.hardware.profile import Placement
 from hamid.core.hardware.snapshot import Snapshot
 from hamid.core.library.region import ContainerUse, Use
 from hamid.core.metrics.counters import COUNTED, SECONDS, Tally
-from hamid.core.metrics.daemon import Facts
+from hamid.core.metrics.daemon import DaemonFacts
 from hamid.core.metrics.family import Family
 from hamid.core.metrics.gpus import families
 from hamid.core.view import GpuView, View
@@ -65,7 +65,7 @@ def _row(family: Family) -> str:
 
 
 def _families(legacy: LegacyMetrics) -> tuple[Family, ...]:
-    facts = Facts(now=1000.0, version="0", node="node", registered=True, registered_at=900.0, uses=USES)
+    facts = DaemonFacts(now=1000.0, version="0", node="node", registered=True, registered_at=900.0, uses=USES)
     return families(_view(legacy), _tallies(), facts)
 
 
@@ -91,7 +91,7 @@ def _owner() -> PodOwner:
         index=0,
         resource="nvidia.com/gpu",
         device_ids=("GPU-0-0",),
-        asked=ContainerRequest(count=1),
+        request=ContainerRequest(count=1),
         confirmed=True,
         granted_at=950.0,
         boot_id="boot",

@@ -13,7 +13,10 @@ import re
 import sys
 import tomllib
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 LOWER_BOUND = re.compile(r">=\s*([0-9.]+)")
@@ -78,7 +81,7 @@ def strays(file: str) -> list[str]:
     return sorted(installed - read_pins(file).keys() - OWN)
 
 
-COMMANDS = {"pinned": pinned, "oldest": oldest, "strays": strays}
+COMMANDS: dict[str, Callable[..., list[str]]] = {"pinned": pinned, "oldest": oldest, "strays": strays}
 
 if __name__ == "__main__":
     print("\n".join(COMMANDS[sys.argv[1]](*sys.argv[2:])))

@@ -23,7 +23,7 @@ from hamid.core.exits import Exit
 from hamid.core.library.gc import KEEP
 
 if TYPE_CHECKING:
-    from hamid.engine.library.sync import SyncReport
+    from hamictl.node_access import SyncReport
 
 app = noun("lib", "Install, inspect and collect the libvgpu files that containers get.")
 

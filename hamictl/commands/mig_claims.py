@@ -17,7 +17,7 @@ from hamid.core.exits import Exit
 from hamid.core.hardware.snapshot import Snapshot, select_gpus
 
 if TYPE_CHECKING:
-    from hamid.engine.steps.restore import RestoreReport
+    from hamictl.node_access import RestoreReport
 
 
 def register(app: typer.Typer) -> None:

@@ -13,8 +13,7 @@ from hamid.core.documents.envelope import Document, envelope
 from hamid.core.errors import InUse, UsageError
 
 if TYPE_CHECKING:
-    from hamid.node.paths import Paths
-    from hamid.node.system.service import ServicePlan
+    from hamictl.node_access import Paths, ServicePlan
 
 app = noun("service", "Install hamid as a service of systemd, or take it away.")
 _LINKS_HINT = "nvidia-ctk system create-dev-char-symlinks --create-all, or: ln -s NODE LINK for each"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hamictl import node_access
-from hamictl.commands.sim_inject import State
+from hamictl.commands.sim_inject import StateOption
 from hamictl.commands.sim_inject import app as inject
 from hamictl.options import noun, verb
 from hamictl.render import inventory, tables
@@ -29,7 +29,7 @@ app.add_typer(inject)
 def start_node(
     session: Session,
     node: Annotated[str, typer.Option("--node", metavar="SPEC", help="GPUs: 2xA100-SXM4-40GB,1xA30.")],
-    state: State = None,
+    state: StateOption = None,
 ) -> None:
     """Make a lasting simulated node; its GPUs start as shipped, with MIG off.
 
@@ -46,7 +46,7 @@ def start_node(
 
 
 @verb(app, "status")
-def show_node(session: Session, state: State = None) -> None:
+def show_node(session: Session, state: StateOption = None) -> None:
     """Show a simulated node: its GPUs and the processes on it.
 
     \b
@@ -75,7 +75,7 @@ def show_node(session: Session, state: State = None) -> None:
 
 
 @verb(app, "env")
-def print_environment(session: Session, state: State = None) -> None:
+def print_environment(session: Session, state: StateOption = None) -> None:
     """Print the exports that point any NVML or CUDA client at the node.
 
     \b
@@ -103,7 +103,7 @@ def list_boards(session: Session) -> None:
 
 
 @verb(app, "down")
-def end_node(session: Session, state: State = None) -> None:
+def end_node(session: Session, state: StateOption = None) -> None:
     """End a simulated node: its holder processes, its state file, its root directory.
 
     \b
@@ -123,7 +123,7 @@ def start_process(
     memory: Annotated[str, typer.Option("--memory", metavar="MEM", help="GPU memory that it holds: 1000, 1Gi.")],
     instance: Annotated[str | None, typer.Option("--instance", metavar="UUID", help="The MIG instance to use.")] = None,
     gpu: Annotated[str | None, typer.Option("--gpu", "-i", metavar="GPU", help="The GPU to use, without MIG.")] = None,
-    state: State = None,
+    state: StateOption = None,
 ) -> None:
     """Put a process in the background that holds GPU memory; prints its pid and returns.
 
@@ -151,7 +151,7 @@ def start_process(
 def stop_process(
     session: Session,
     pid: Annotated[int, typer.Argument(help="A pid that 'process start' printed.")],
-    state: State = None,
+    state: StateOption = None,
 ) -> None:
     """End a process that 'process start' made.
 

@@ -14,7 +14,7 @@ from hamid.core.errors import UsageError
 
 app = noun("inject", "Faults, knobs and incidents on a simulated node.")
 
-State = Annotated[
+StateOption = Annotated[
     str | None, typer.Option("--state", metavar="FILE", help="The node's state file (the same as --sim FILE).")
 ]
 Target = Annotated[
@@ -28,7 +28,7 @@ def set_knob(
     knob: Annotated[str, typer.Argument(help="driver, lost, gi_ids, uuids, activation, root_only ...")],
     value: Annotated[str, typer.Argument(help="The knob's new value.")],
     gpu: Target = None,
-    state: State = None,
+    state: StateOption = None,
 ) -> None:
     """Change how the node, or one of its GPUs, behaves.
 
@@ -50,7 +50,7 @@ def add_fault(
     rule: Annotated[
         str, typer.Argument(help="FUNCTION[@GPU][#FIRST[+TIMES]]=latency:MS|hang|error:CODE|kill|kill-after")
     ],
-    state: State = None,
+    state: StateOption = None,
 ) -> None:
     """Let calls of a function fail, wait, hang, or kill their caller; HAMI_SIM_FAULTS takes the same rules.
 
@@ -65,7 +65,7 @@ def add_fault(
 
 
 @verb(app, "clear")
-def clear_faults(session: Session, state: State = None) -> None:
+def clear_faults(session: Session, state: StateOption = None) -> None:
     """End every fault that was added.
 
     \b
@@ -82,7 +82,7 @@ def post_xid(
     session: Session,
     xid: Annotated[int, typer.Argument(help="The Xid, such as 79.")],
     gpu: Target = None,
-    state: State = None,
+    state: StateOption = None,
 ) -> None:
     """Let a GPU or MIG device report an Xid to everybody who waits for events.
 
@@ -101,7 +101,7 @@ def post_ecc(
     count: Annotated[int, typer.Argument(help="How many errors.")] = 1,
     uncorrected: Annotated[bool, typer.Option("--uncorrected", help="Double-bit errors.")] = False,
     gpu: Target = None,
-    state: State = None,
+    state: StateOption = None,
 ) -> None:
     """Count ECC errors on a GPU and post the event.
 
@@ -115,7 +115,7 @@ def post_ecc(
 
 
 @verb(app, "reset")
-def reset_gpu(session: Session, gpu: Target = None, state: State = None) -> None:
+def reset_gpu(session: Session, gpu: Target = None, state: StateOption = None) -> None:
     """Reset an idle GPU, or all: instances go, a pending mode becomes current, a lost GPU returns.
 
     \b
@@ -128,7 +128,7 @@ def reset_gpu(session: Session, gpu: Target = None, state: State = None) -> None
 
 
 @verb(app, "reboot")
-def reboot(session: Session, state: State = None) -> None:
+def reboot(session: Session, state: StateOption = None) -> None:
     """Reboot the node: processes and instances are gone; MIG mode stays on Ampere alone.
 
     \b

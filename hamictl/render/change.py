@@ -5,8 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from hamictl.render.axis import Box, draw
 from hamid.core.hardware.gpu import Gpu, Instance
-from hamid.core.planner.plan import Action, Plan, PlannedInstance
-from hamid.core.planner.steps import CreateInstance, DestroyInstance, SetMigMode, Step
+from hamid.core.planner.plan import Action, CreateInstance, DestroyInstance, Plan, PlannedInstance, SetMigMode, Step
 from hamid.core.relayout.change import Change, GpuChange
 
 _MARKS = {Action.CREATE: "+", Action.REUSE: "*", Action.KEEP: "=", Action.DESTROY: "-"}

@@ -7,7 +7,6 @@ from msgspec import Struct
 
 from hamid.core.errors import UsageError
 
-MIB_PER_GIB = 1024
 BYTES_PER_MIB = 1024 * 1024
 PERCENT = 100
 # Far above any GPU and far below where arithmetic on sums could surprise: 1 PiB.
@@ -40,9 +39,7 @@ class Memory(Struct, frozen=True):
 
     def of(self, total_mib: int) -> int:
         """The amount in MiB on a GPU of `total_mib`, rounded up."""
-        if self.mib is not None:
-            return self.mib
-        return -(-total_mib * (self.percent or 0) // PERCENT)
+        return -(-total_mib * (self.percent or 0) // PERCENT) if self.mib is None else self.mib
 
     def __str__(self) -> str:
         return f"{self.mib} MiB" if self.mib is not None else f"{self.percent}%"

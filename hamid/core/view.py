@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from hamid.core.claims.claim import Claim, LedgerFacts
 from hamid.core.claims.device_ids import PluginDevice, advertise
 from hamid.core.config.config import Config, Mode
-from hamid.core.hardware.gpu import Gpu, Health, Load
+from hamid.core.hardware.gpu import Gpu, Load
 from hamid.core.hardware.snapshot import Snapshot
+from hamid.core.planner.eligibility import is_served
 
 
 class GpuView(Struct, frozen=True, kw_only=True):
@@ -117,7 +118,7 @@ def build(
 
 def _gpu_view(gpu: Gpu, config: Config, conditions: Conditions, load: Load) -> GpuView:
     mode = config.mode_of(gpu)
-    lost = "" if gpu.health is Health.OK else f"the driver does not serve it: {gpu.note}"
+    lost = "" if is_served(gpu) else f"the driver does not serve it: {gpu.note}"
     unattached = "" if conditions.attached else conditions.node.get("driver", "")
     sick = lost or conditions.sick.get(gpu.uuid, "") or unattached
     pending = conditions.pending.get(gpu.uuid, "")

@@ -17,17 +17,7 @@ from hamid.core.planner.refusal import Refusal
 from hamid.core.pods.pods import HoldingList, PodList
 from hamid.core.view import View
 from hamid.engine.driver.counters import Counters
-from hamid.engine.pods.adopt import Adopter
-from hamid.engine.pods.allocate import Allocator
-from hamid.engine.pods.grant import Granting
-from hamid.engine.pods.holdings_gate import HoldingsGate
-from hamid.engine.pods.modes import ModeSetter
-from hamid.engine.pods.node_parts import open_parts
-from hamid.engine.pods.prestart import Prestart
-from hamid.engine.pods.reconcile import Reconciler
-from hamid.engine.pods.release import ClaimEnder
-from hamid.engine.pods.start import Restorer
-from hamid.node.driver.device_holders import DeviceHolders
+from hamid.engine.pods.node_parts import Sources, open_parts, open_services
 from hamid.node.paths import Paths
 from hamid.node.ports import GrantRecords, HoldingSource, Logger, NoGrantRecords, NoHoldings, NoPods, PodSource
 
@@ -57,27 +47,14 @@ class Node:
     ) -> None:
         parts = self.parts = open_parts(paths, config, counters=counters or Counters(), log=log)
         self._pods = pods or NoPods()
-        self._holdings = HoldingsGate(holdings or NoHoldings(), lambda: parts.ledger.facts().claims)
-        granting, ender = Granting(parts), ClaimEnder(parts)
-        self._allocator = Allocator(
-            parts, granting, ender, identify=identify or self._anyone, pods=self._pods, holdings=self._holdings
-        )
-        self._prestart = Prestart(parts, granting)
-        memory, device_holders = memory or NoGrantRecords(), DeviceHolders()
-        self._adopter = Adopter(parts, memory, device_holders)
-        self._modes = ModeSetter(parts)
-        self._restorer = Restorer(parts, self._modes)
-        self._reconciler = Reconciler(
-            parts,
-            self._adopter,
-            self._restorer,
-            ender,
+        sources = Sources(
+            identify=identify or self._anyone,
             pods=self._pods,
-            holdings=self._holdings,
-            memory=memory,
-            device_holders=device_holders,
+            holdings=holdings or NoHoldings(),
+            memory=memory or NoGrantRecords(),
             clock=clock,
         )
+        self._services = open_services(parts, sources)
         self._closed = False
 
     def _anyone(
@@ -97,9 +74,9 @@ class Node:
         """
         self.parts.observe()
         pods = self._pods.pods()
-        self._adopter.run(pods, self._holdings.holdings())
+        self._services.adopter.run(pods, self._services.holdings.holdings())
         over = {pod.uid for pod in pods.pods if ending(pod) is not None}
-        return self._restorer.restore_all(over)
+        return self._services.restorer.restore_all(over)
 
     def observe(self) -> View:
         """Read the node and publish; raises what the driver says when it does not answer."""
@@ -112,15 +89,15 @@ class Node:
 
     def prefer(self, available: tuple[str, ...], must_include: tuple[str, ...], size: int) -> tuple[str, ...]:
         """Which ids of the available ones the planner would take."""
-        return self._allocator.prefer(available, must_include, size)
+        return self._services.allocator.prefer(available, must_include, size)
 
     def allocate(self, device_ids: Sequence[str], *, deadline_seconds: float | None = None) -> Grant | Refusal:
         """Give these ids to the container that waits for them, all within the deadline."""
-        return self._allocator.allocate(tuple(device_ids), deadline_seconds)
+        return self._services.allocator.allocate(tuple(device_ids), deadline_seconds)
 
     def undo(self, claim: int) -> None:
         """Take back a grant that nobody received, by the id of its claim."""
-        self._allocator.undo(claim)
+        self._services.allocator.undo(claim)
 
     def claim_name(self, claim: int) -> str:
         """What people call the claim with this id, or the id itself where there is none."""
@@ -129,8 +106,8 @@ class Node:
     def prestart(self, device_ids: Sequence[str]) -> Refusal | None:
         """What these ids stand for is there, or the start is refused; within kubelet's 30 s."""
         # A pod that is deleted meanwhile and freed by a List would be allocated once more, beside another one.
-        with self._holdings.answering():
-            return self._prestart.check(tuple(device_ids))
+        with self._services.holdings.answering():
+            return self._services.prestart.check(tuple(device_ids))
 
     def reconcile(self) -> None:
         """Confirm and release claims, end what was left open; by one thread at a time, every few seconds.
@@ -141,12 +118,12 @@ class Node:
         if not self.parts.conditions.now.restored:
             for message in self.start():
                 self.parts.log.info("started", text=message)
-        self._reconciler.run()
+        self._services.reconciler.run()
 
     def reconfigure(self, config: Config) -> list[str]:
         """From now on this configuration; idle GPUs change their mode, the others show it as pending."""
-        self._allocator.reconfigure(config)
-        messages = self._modes.set_all() if self.parts.conditions.now.restored else []
+        self._services.decider.reconfigure(config)
+        messages = self._services.modes.set_all() if self.parts.conditions.now.restored else []
         self.parts.publisher.publish()
         return messages
 
@@ -161,7 +138,7 @@ class Node:
 
     def listen_for_hurry(self, listener: Callable[[], None]) -> None:
         """Call this, from any thread, when an Allocate waits for what `reconcile` may give back; it must not block."""
-        self._allocator.listen_for_hurry(listener)
+        self._services.allocator.listen_for_hurry(listener)
 
     def annotate(self, **notes: str) -> None:
         """Facts of the daemon for the View: registration, library, reload."""
@@ -169,12 +146,12 @@ class Node:
 
     def drain(self) -> None:
         """Nothing new is granted from now on; calls on their way end soon."""
-        self._allocator.closing = True
+        self._services.decider.closing = True
 
     def close(self, grace_seconds: float = _GRACE_SECONDS) -> None:
         """The end of this node's life in this process; what does not end in time is ended by the next start."""
         self.drain()
-        self._reconciler.close()
+        self._services.reconciler.close()
         until = time.monotonic() + grace_seconds
         while self._is_busy() and (left := until - time.monotonic()) > 0:
             self.parts.publisher.wait(self.parts.publisher.serial(), min(left, _POLL_SECONDS))
@@ -183,4 +160,4 @@ class Node:
             self.parts.close()
 
     def _is_busy(self) -> bool:
-        return bool(self._allocator.inside or self.parts.is_busy())
+        return bool(self._services.allocator.inside or self.parts.is_busy())

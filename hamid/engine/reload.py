@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from hamid.core.config.config import Config
-from hamid.core.config.difference import Changed, compare, document, templates_mark, within_reach
+from hamid.core.config.difference import ChangedSetting, compare, document, templates_mark, within_reach
 from hamid.core.config.setting import TakesEffect
 from hamid.core.errors import HamiError, NodeError
 from hamid.node.config import files
@@ -41,7 +41,7 @@ class Reloaded(Struct, frozen=True, kw_only=True):
     """The outcome of a reload: the configuration in force, what changed, and which of it waits for a restart."""
 
     config: Config
-    changed: tuple[Changed, ...] = ()
+    changed: tuple[ChangedSetting, ...] = ()
 
     @property
     def waiting(self) -> tuple[str, ...]:

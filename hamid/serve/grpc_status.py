@@ -8,7 +8,7 @@ kubelet's own words around it: what happened first, what to do next, reasons as 
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import grpc
 
@@ -19,35 +19,34 @@ from hamid.core.errors import HamiError
 from hamid.core.planner.refusal import Refusal, RefusalCode
 from hamid.node.kubelet.api import deviceplugin_pb2
 
-Status = grpc.StatusCode
 MAX_TEXT: Final = 600
 
-STATUS: Final[Mapping[RefusalCode, Any]] = {
-    RefusalCode.NO_FIT: Status.RESOURCE_EXHAUSTED,
-    RefusalCode.AMBIGUOUS: Status.FAILED_PRECONDITION,
-    RefusalCode.NO_POD: Status.NOT_FOUND,
-    RefusalCode.BAD_REQUEST: Status.INVALID_ARGUMENT,
-    RefusalCode.UNKNOWN_DEVICE: Status.INVALID_ARGUMENT,
-    RefusalCode.NOT_READY: Status.UNAVAILABLE,
-    RefusalCode.LIBRARY: Status.FAILED_PRECONDITION,
-    RefusalCode.DEADLINE: Status.DEADLINE_EXCEEDED,
-    RefusalCode.DRIVER: Status.INTERNAL,
-    RefusalCode.LEDGER: Status.UNAVAILABLE,
-    RefusalCode.LOST: Status.DATA_LOSS,
+STATUS: Final[Mapping[RefusalCode, grpc.StatusCode]] = {
+    RefusalCode.NO_FIT: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    RefusalCode.AMBIGUOUS: grpc.StatusCode.FAILED_PRECONDITION,
+    RefusalCode.NO_POD: grpc.StatusCode.NOT_FOUND,
+    RefusalCode.BAD_REQUEST: grpc.StatusCode.INVALID_ARGUMENT,
+    RefusalCode.UNKNOWN_DEVICE: grpc.StatusCode.INVALID_ARGUMENT,
+    RefusalCode.NOT_READY: grpc.StatusCode.UNAVAILABLE,
+    RefusalCode.LIBRARY: grpc.StatusCode.FAILED_PRECONDITION,
+    RefusalCode.DEADLINE: grpc.StatusCode.DEADLINE_EXCEEDED,
+    RefusalCode.DRIVER: grpc.StatusCode.INTERNAL,
+    RefusalCode.LEDGER: grpc.StatusCode.UNAVAILABLE,
+    RefusalCode.LOST: grpc.StatusCode.DATA_LOSS,
 }
 
 
-def of_refusal(refusal: Refusal) -> tuple[Any, str]:
+def of_refusal(refusal: Refusal) -> tuple[grpc.StatusCode, str]:
     """Status and text of a refusal."""
     return STATUS[refusal.code], _text(for_pod(refusal))
 
 
-def of_error(error: HamiError) -> tuple[Any, str]:
+def of_error(error: HamiError) -> tuple[grpc.StatusCode, str]:
     """Status and text of an error of ours: those of the refusal that it becomes."""
     return of_refusal(refusal_of(error))
 
 
-def of_grants(grants: tuple[Grant, ...]) -> Any:
+def of_grants(grants: tuple[Grant, ...]) -> deviceplugin_pb2.AllocateResponse:
     """The answer to an Allocate, one part for each container asked for."""
     return deviceplugin_pb2.AllocateResponse(container_responses=[_container(grant) for grant in grants])
 
@@ -67,7 +66,7 @@ def _text(words: PodText) -> str:
     return " ".join(text.encode()[: MAX_TEXT + 40].decode(errors="ignore").split())
 
 
-def _container(grant: Grant) -> Any:
+def _container(grant: Grant) -> deviceplugin_pb2.ContainerAllocateResponse:
     return deviceplugin_pb2.ContainerAllocateResponse(
         envs=dict(grant.envs),
         mounts=[

@@ -23,7 +23,7 @@ from hamid.testing.kubelet_sockets import Plugin, Registration, serve_pod_resour
 
 __all__ = ["AdmissionError", "ContainerSpec", "Kubelet", "PodSpec"]
 
-Status = dict[str, Any]
+_PodState = dict[str, Any]
 
 
 class Kubelet:
@@ -38,7 +38,7 @@ class Kubelet:
         self._old = old
         self._devices = Devices(resource, seed)
         self._plugin: Plugin | None = None
-        self._pods: dict[str, tuple[PodSpec, Status]] = {}
+        self._pods: dict[str, tuple[PodSpec, _PodState]] = {}
         self._held: list[HeldDevices] = []
         self._lock = threading.RLock()
         self._admission = threading.Lock()
@@ -95,7 +95,7 @@ class Kubelet:
     def add_pod(self, spec: PodSpec, *, start: bool = True) -> str:
         """Admits a pod and starts its containers; gives its uid. Raises AdmissionError, and the pod is Failed then."""
         uid = spec.uid or str(uuid.uuid4())
-        status: Status = {"phase": "Pending", "created": _now(), "containers": [], "deleting": None}
+        status: _PodState = {"phase": "Pending", "created": _now(), "containers": [], "deleting": None}
         with self._lock:
             self._pods[uid] = (spec, status)
             self._write_pods()
@@ -269,7 +269,7 @@ def _decode(held: HeldDevices) -> Any:
     return deviceplugin_pb2.ContainerAllocateResponse.FromString(held.answer)
 
 
-def _set_state(status: Status, name: str, state: dict[str, Any]) -> None:
+def _set_state(status: _PodState, name: str, state: dict[str, Any]) -> None:
     others = [each for each in status["containers"] if each["name"] != name]
     before = next((each for each in status["containers"] if each["name"] == name), None)
     restarts = before["restartCount"] + ("running" in state) if before else 0

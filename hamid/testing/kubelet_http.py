@@ -29,7 +29,7 @@ class PodServer:
 
 
 def _handler(pods: Callable[[], bytes], token: str) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+    class PodListHandler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if token and self.headers.get("Authorization") != f"Bearer {token}":
                 self._answer(401, b"Unauthorized")
@@ -48,4 +48,4 @@ def _handler(pods: Callable[[], bytes], token: str) -> type[BaseHTTPRequestHandl
         def log_message(self, *_: object) -> None:
             """Nothing: the stand-in's output is its caller's."""
 
-    return Handler
+    return PodListHandler

@@ -22,7 +22,7 @@ from hamid.testing.kubelet import AdmissionError, ContainerSpec, Kubelet, PodSpe
 from hamid.testing.kubelet_http import PodServer
 
 _MAX_LINE: Final = 1 << 20
-Request = dict[str, Any]
+Command = dict[str, Any]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -94,25 +94,25 @@ def _on_signals(stop: Callable[[], None]) -> None:
 
 
 def _handler(kubelet: Kubelet) -> type[socketserver.StreamRequestHandler]:
-    class Handler(socketserver.StreamRequestHandler):
+    class CommandHandler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
-            request = json.loads(self.rfile.readline(_MAX_LINE))
+            command = json.loads(self.rfile.readline(_MAX_LINE))
             try:
-                answer = {"failed": 0, "text": _WORDS[request["word"]](kubelet, request)}
+                answer = {"failed": 0, "text": _WORDS[command["word"]](kubelet, command)}
             except (AdmissionError, LookupError, TimeoutError) as error:
                 answer = {"failed": 1, "text": f"{type(error).__name__}: {error}"}
             self.wfile.write(json.dumps(answer).encode() + b"\n")
 
-    return Handler
+    return CommandHandler
 
 
 def _pairs(values: list[str]) -> dict[str, str]:
     return {name: value for name, _, value in (each.partition("=") for each in values)}
 
 
-def _run(kubelet: Kubelet, request: Request) -> str:
-    container = ContainerSpec(limits=_pairs(request["limit"]), env=_pairs(request["env"]))
-    pod = PodSpec(name=request["pod"], annotations=_pairs(request["annotation"]), containers=[container])
+def _run(kubelet: Kubelet, command: Command) -> str:
+    container = ContainerSpec(limits=_pairs(command["limit"]), env=_pairs(command["env"]))
+    pod = PodSpec(name=command["pod"], annotations=_pairs(command["annotation"]), containers=[container])
     uid = kubelet.add_pod(pod)
     return _received(kubelet, uid)
 
@@ -126,46 +126,46 @@ def _received(kubelet: Kubelet, uid: str) -> str:
     return "\n".join(lines)
 
 
-def _uid(kubelet: Kubelet, request: Request) -> str:
+def _uid(kubelet: Kubelet, command: Command) -> str:
     """The latest pod of that name."""
     items = json.loads(kubelet.pod_list())["items"]
-    found: list[str] = [each["metadata"]["uid"] for each in items if each["metadata"]["name"] == request["pod"]]
+    found: list[str] = [each["metadata"]["uid"] for each in items if each["metadata"]["name"] == command["pod"]]
     if not found:
-        raise LookupError(f"no pod '{request['pod']}'")
+        raise LookupError(f"no pod '{command['pod']}'")
     return found[-1]
 
 
-def _restart_container(kubelet: Kubelet, request: Request) -> str:
-    uid = _uid(kubelet, request)
+def _restart_container(kubelet: Kubelet, command: Command) -> str:
+    uid = _uid(kubelet, command)
     kubelet.restart_container(uid, "main")
     return _received(kubelet, uid)
 
 
-def _finish(kubelet: Kubelet, request: Request) -> str:
-    kubelet.finish_pod(_uid(kubelet, request))
-    return f"{request['pod']} finished"
+def _finish(kubelet: Kubelet, command: Command) -> str:
+    kubelet.finish_pod(_uid(kubelet, command))
+    return f"{command['pod']} finished"
 
 
-def _delete(kubelet: Kubelet, request: Request) -> str:
-    kubelet.delete_pod(_uid(kubelet, request))
-    return f"{request['pod']} deleted"
+def _delete(kubelet: Kubelet, command: Command) -> str:
+    kubelet.delete_pod(_uid(kubelet, command))
+    return f"{command['pod']} deleted"
 
 
-def _restart(kubelet: Kubelet, request: Request) -> str:  # noqa: ARG001  # one form for all words
+def _restart(kubelet: Kubelet, command: Command) -> str:  # noqa: ARG001  # one form for all words
     kubelet.restart()
     return "kubelet restarted"
 
 
-def _wait(kubelet: Kubelet, request: Request) -> str:
-    return f"{request['healthy']} devices after {kubelet.wait_for(request['healthy']):.2f} s"
+def _wait(kubelet: Kubelet, command: Command) -> str:
+    return f"{command['healthy']} devices after {kubelet.wait_for(command['healthy']):.2f} s"
 
 
-_WORDS: Final[dict[str, Callable[[Kubelet, Request], str]]] = {
+_WORDS: Final[dict[str, Callable[[Kubelet, Command], str]]] = {
     "run": _run,
     "restart-container": _restart_container,
     "finish": _finish,
     "delete": _delete,
     "restart": _restart,
     "wait": _wait,
-    "pods": lambda kubelet, request: kubelet.pod_list().decode(),
+    "pods": lambda kubelet, command: kubelet.pod_list().decode(),
 }

@@ -137,7 +137,7 @@ class Lister:
         self._module = module
         self._pods = pods
 
-    def List(self, request: Any, context: Any) -> Any:  # noqa: ARG002  # gRPC's name
+    def List(self, request: Any, context: Any) -> Any:
         """What every container holds."""
         answer = self._module.ListPodResourcesResponse()
         for namespace, name, containers in self._pods():

@@ -9,10 +9,10 @@ import jsonschema
 import pytest
 from support import REPOSITORY
 
-from hamid.core.config.config import SETTINGS
+from hamid.core.config.config import SETTINGS, LogForm
 from hamid.engine.reload import Reloader
 from hamid.node.paths import Paths
-from hamid.node.system.logs import Form, setup
+from hamid.node.system.logs import setup
 
 DOCS = REPOSITORY / "docs"
 
@@ -50,7 +50,7 @@ def printed(hamictl, tmp_path, config):
 @pytest.fixture
 def serving(tmp_path, config):
     """The configuration of a hamid that serves."""
-    made = Reloader(Paths(str(tmp_path)), {"NODE_NAME": "n1"}, setup(Form.AUTO, "error", {}))
+    made = Reloader(Paths(str(tmp_path)), {"NODE_NAME": "n1"}, setup(LogForm.AUTO, "error", {}))
     made.start()
     made.publish()
     return made

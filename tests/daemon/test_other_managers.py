@@ -25,7 +25,7 @@ def test_a_sick_gpu_is_offered_no_more_and_comes_back(hamid):
     assert "Xid 79" in node.get("/readyz?verbose")[1]
     assert node.add("job")
     until(lambda: len(node.kubelet.healthy) == 20)
-    assert [each["gpu"] for each in node.events("gpu_recovered")] == [first]
+    until(lambda: [each["gpu"] for each in node.events("gpu_recovered")] == [first])
 
 
 def test_another_plugin_of_the_same_gpus_is_left_alone(hamid):

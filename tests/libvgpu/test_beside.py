@@ -161,7 +161,7 @@ def test_hamid_counts_both_kinds(beside, tmp_path):
     client(f"d.alloc({10 * MIB}) and None")
     paths, config = Paths(root=str(tmp_path)), Config()
     owner = PodOwner(
-        resource="r", device_ids=(), asked=ContainerRequest(count=1), folder="pod_main", granted_at=0, boot_id="b"
+        resource="r", device_ids=(), request=ContainerRequest(count=1), folder="pod_main", granted_at=0, boot_id="b"
     )
     share = ClaimedShare(gpu_uuid="GPU-0", memory_mib=100, sm_percent=100)
     folder = Path(share_folders.path_of(paths, config, owner))

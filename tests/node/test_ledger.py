@@ -21,7 +21,7 @@ from hamid.core.claims.claim import ClaimedSeat, InstanceKey
 from hamid.core.claims.journal import Goal
 from hamid.core.errors import HamiError, LedgerBusy, LedgerFailed, NotPermitted, UsageError
 from hamid.core.hardware.profile import Placement
-from hamid.core.planner.steps import CreateInstance
+from hamid.core.planner.plan import CreateInstance
 from hamid.node.ledger import files, schema
 from hamid.node.ledger.ledger import Ledger, read_facts
 from hamid.node.paths import Paths

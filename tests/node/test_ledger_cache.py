@@ -14,7 +14,7 @@ from hamid.core.claims.grant import Grant
 from hamid.core.claims.journal import EntryState, Goal, Prior
 from hamid.core.errors import UsageError
 from hamid.core.hardware.profile import Placement
-from hamid.core.planner.steps import CreateInstance
+from hamid.core.planner.plan import CreateInstance
 from hamid.node.ledger.ledger import Ledger, read_facts
 from hamid.node.paths import Paths
 
@@ -34,9 +34,15 @@ def step(number):
 
 
 def owner(number):
-    ids, asked = ("GPU-a-0",), ContainerRequest(count=1)
+    ids, request = ("GPU-a-0",), ContainerRequest(count=1)
     return PodOwner(
-        uid=f"u{number}", name=f"p{number}", resource="gpu", device_ids=ids, asked=asked, granted_at=1.0, boot_id="b"
+        uid=f"u{number}",
+        name=f"p{number}",
+        resource="gpu",
+        device_ids=ids,
+        request=request,
+        granted_at=1.0,
+        boot_id="b",
     )
 
 

@@ -12,7 +12,7 @@ import sys
 from hamid.core.claims.claim import ClaimedSeat, InstanceKey, OwnInstance
 from hamid.core.claims.journal import EntryState, Goal, Prior
 from hamid.core.hardware.profile import Placement
-from hamid.core.planner.steps import CreateInstance
+from hamid.core.planner.plan import CreateInstance
 from hamid.node.ledger.ledger import Ledger
 from hamid.node.paths import Paths
 

@@ -8,12 +8,13 @@ from support.narrow import present
 
 PROGRAM = """
 import logging, os, sys
+from hamid.core.config.config import LogForm
 from hamid.node.system import logs
 environment = dict(os.environ)
 if sys.argv[1] == "journal-by-stream":
     status = os.fstat(2)
     environment["JOURNAL_STREAM"] = f"{status.st_dev}:{status.st_ino}"
-form = logs.Form(sys.argv[1]) if sys.argv[1] in set(logs.Form) else logs.Form.AUTO
+form = LogForm(sys.argv[1]) if sys.argv[1] in set(LogForm) else LogForm.AUTO
 log = logs.setup(form, "info", environment)
 log.debug("unseen")
 log.info("claim_made", claim="ns/pod a/c", gpu="GPU-1", instance="", pod=None)

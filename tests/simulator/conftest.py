@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import os
 from importlib import resources
 
 import pytest
@@ -11,7 +10,7 @@ from hamid.node.simulation import control
 
 control.preload()  # before pynvml looks for its library
 
-import pynvml  # noqa: E402
+import pynvml  # noqa: E402  # see above
 from support import cudatools  # noqa: E402  # see above
 
 VARIABLES = ("HAMI_SIM_STATE", "HAMI_SIM_NODE", "HAMI_SIM_FAULTS")
@@ -38,7 +37,7 @@ def make_state(tmp_path, clean_environment):
     """Makes state files of nodes and points the environment at the latest."""
 
     def make(spec):
-        path = tmp_path / f"node{len(os.listdir(tmp_path))}"  # noqa: PTH208
+        path = tmp_path / f"node{sum(1 for _ in tmp_path.iterdir())}"
         control.create(path, spec)
         clean_environment.setenv("HAMI_SIM_STATE", str(path))
         return path

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hamid.core.errors import UsageError
 from hamid.core.hardware.geometry import parse_layout
-from hamid.core.planner.steps import CreateInstance
+from hamid.core.planner.plan import CreateInstance
 from hamid.core.relayout.change import GpuTarget, plan_change
 from hamid.engine.steps.apply import apply
 from hamid.engine.steps.restore import release, release_instance, restore

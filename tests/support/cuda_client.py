@@ -332,7 +332,7 @@ def main():
             answer = eval(line, names)  # the test is who writes it
         except RefusedError as error:
             answer = error.args
-        print(repr(answer), flush=True)  # noqa: T201
+        print(repr(answer), flush=True)
 
 
 if __name__ == "__main__":

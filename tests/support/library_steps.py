@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kill or fail a run at each of its calls to the system, and check what it leaves; a program of its own, as it forks.
 
-`stepper.py MODE SCENARIO BASE [full]`: BASE holds the sources `first` and `second`. Prints one JSON object. Without
-`full` a kill comes before each call only (after one is before the next), and half of the errors are tried at each.
+`library_steps.py MODE SCENARIO BASE [full]`: BASE holds the sources `first` and `second`. Prints one JSON object.
+Without `full` a kill comes before each call only (after one is before the next), and half of the errors are tried at
+each.
 """
 
 import errno

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A container with a share of a GPU: its limits, its region, its processes."""
 
-import glob
-import os
 import subprocess
+from pathlib import Path
 
 from hamid.node.paths import native_file
 from hamid.node.simulation import control
 from support import cudatools
 
 MIB = 1 << 20
-(LIBRARY,) = glob.glob(native_file("libvgpu.so.*"))  # noqa: PTH207
+(LIBRARY,) = map(str, Path(native_file(".")).glob("libvgpu.so.*"))
 
 
 class Container:
@@ -58,4 +57,4 @@ def close(*clients):
 
 def exists(pid):
     """True while there is such a process."""
-    return os.path.exists(f"/proc/{pid}")  # noqa: PTH110
+    return Path(f"/proc/{pid}").exists()

@@ -17,11 +17,12 @@ from hamid.core.claims.mig_grant import visible_devices
 from hamid.core.claims.release import ending
 from hamid.core.claims.share_grant import folder_of, shares_of
 from hamid.core.claims.which_container import folder_name
-from hamid.core.hardware.gpu import Gpu, Health, Instance
+from hamid.core.hardware.gpu import Gpu, Instance
+from hamid.core.planner.eligibility import is_served
 from hamid.core.pods.pods import Holding, HoldingList, Pod, PodList
 
 
-class Adopted(Struct, frozen=True, kw_only=True):
+class AdoptedClaim(Struct, frozen=True, kw_only=True):
     """A claim that is to be written down again."""
 
     owner: PodOwner
@@ -33,7 +34,7 @@ class Adopted(Struct, frozen=True, kw_only=True):
 class Adoption(Struct, frozen=True, kw_only=True):
     """The claims that can be told, in the order in which they were granted, and what keeps us from knowing all."""
 
-    claims: tuple[Adopted, ...] = ()
+    claims: tuple[AdoptedClaim, ...] = ()
     doubts: tuple[str, ...] = ()
 
 
@@ -113,7 +114,7 @@ def _adopted(
     ours: bool,
     boot_id: str,
     now: float,
-) -> Adopted:
+) -> AdoptedClaim:
     uuids = visible_devices(entry.granted)
     seats = tuple(_seats(uuids, gpus, ours=ours))
     shares = () if seats else shares_of(entry.granted, uuids, gpus)
@@ -126,7 +127,7 @@ def _adopted(
         index=pod.index_of(entry.container) if pod else None,
         resource=entry.resource,
         device_ids=entry.device_ids,
-        asked=ContainerRequest(
+        request=ContainerRequest(
             count=len(uuids), memory_mib=memory, cores_percent=shares[0].sm_percent if shares else 0
         ),
         folder=folder_of(entry.granted) or folder_name(entry.pod_uid, entry.container),
@@ -134,7 +135,7 @@ def _adopted(
         granted_at=now,
         boot_id=boot_id,
     )
-    return Adopted(owner=owner, granted=entry.granted, seats=seats, shares=shares)
+    return AdoptedClaim(owner=owner, granted=entry.granted, seats=seats, shares=shares)
 
 
 def _seats(uuids: Sequence[str], gpus: Iterable[Gpu], *, ours: bool) -> Iterator[ClaimedSeat]:
@@ -164,7 +165,7 @@ def _unread(remembered: RememberedList, holdings: HoldingList, resource: str) ->
 
 def _silent(gpus: Iterable[Gpu]) -> Iterator[str]:
     for gpu in gpus:
-        if gpu.health is not Health.OK:
+        if not is_served(gpu):
             yield f"GPU {gpu.index} cannot be read: {gpu.note}"
 
 
@@ -175,7 +176,7 @@ def _unexplained(holdings: HoldingList, resource: str, explained: set[str]) -> I
             yield f"container {each.namespace}/{each.pod}/{each.container} holds '{strange[0]}', why is not known"
 
 
-def _is_doubtful(one: Adopted, adopted: Sequence[Adopted], by_uid: Mapping[str, Pod]) -> bool:
+def _is_doubtful(one: AdoptedClaim, adopted: Sequence[AdoptedClaim], by_uid: Mapping[str, Pod]) -> bool:
     """True when it shares an instance with one that is as live as it, or more so."""
     mine = _is_live(one.owner.uid, by_uid)
     return any(
@@ -184,7 +185,7 @@ def _is_doubtful(one: Adopted, adopted: Sequence[Adopted], by_uid: Mapping[str, 
 
 
 def _conflicts(
-    adopted: Sequence[Adopted], promised: Collection[InstanceKey], by_uid: Mapping[str, Pod]
+    adopted: Sequence[AdoptedClaim], promised: Collection[InstanceKey], by_uid: Mapping[str, Pod]
 ) -> Iterator[str]:
     """What live containers were told beside others; who is gone lost it to its successor."""
     live = [each for each in adopted if _is_live(each.owner.uid, by_uid)]
@@ -193,5 +194,5 @@ def _conflicts(
             yield f"{one.owner} and another container were told the same instance {one.seats[0].mig_uuid}"
 
 
-def _meet(one: Adopted, other: Adopted) -> bool:
+def _meet(one: AdoptedClaim, other: AdoptedClaim) -> bool:
     return bool({each.seat for each in one.seats} & {each.seat for each in other.seats})

@@ -2,25 +2,25 @@
 """Allocate's decision: what a container gets, over the node as it is and everything that is promised already.
 
 The law: a container gets all of what it asked, of one kind, or a Refusal that says what stands in the way on each GPU;
-MIG mode is never changed for it.
+MIG mode is never changed for it. A promised place is taken although nothing lies there, and an instance that is being
+destroyed is not available.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from hamid.core.claims.claim import ClaimedSeat, ClaimedShare, InstanceKey
+from hamid.core.claims.claim import ClaimedSeat, ClaimedShare, InstanceKey, LedgerFacts, instance_at, merge_gpu, seat_of
 from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.claims.device_ids import gpu_of
-from hamid.core.claims.reserved import Reserved, for_planning
 from hamid.core.claims.shares import find_shares
 from hamid.core.config.config import Config, ForeignInstances, Mode
-from hamid.core.hardware.gpu import Gpu
+from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.hardware.snapshot import Snapshot
 from hamid.core.planner.decide import decide
-from hamid.core.planner.eligibility import container_obstacle
-from hamid.core.planner.plan import Action, GpuPlan, Plan, PlannedInstance
+from hamid.core.planner.eligibility import Selection, container_obstacle
+from hamid.core.planner.plan import Action, GpuPlan, Plan, PlannedInstance, Step
 from hamid.core.planner.reasons import Reason, ReasonCode
 from hamid.core.planner.refusal import (
     NoGpu,
@@ -32,8 +32,25 @@ from hamid.core.planner.refusal import (
     UnknownDevice,
 )
 from hamid.core.planner.request import Request, make_request
-from hamid.core.planner.steps import Step
 from hamid.core.units import PERCENT, Memory
+
+
+class Reserved(Struct, frozen=True, kw_only=True):
+    """The GPUs as NVML shows them, what the ledger says, what open changes will destroy, and what is wrong by GPU.
+
+    `merged` are the same GPUs with what the ledger says in them, where somebody has them at hand.
+    """
+
+    gpus: tuple[Gpu, ...]
+    facts: LedgerFacts
+    merged: tuple[Gpu, ...] = ()
+    doomed: frozenset[InstanceKey] = frozenset()
+    problems: Mapping[str, str] = {}
+    simulated: bool = False
+
+    def gpu(self, uuid: str) -> Gpu | None:
+        """A GPU by its uuid."""
+        return next((gpu for gpu in self.gpus if gpu.uuid == uuid), None)
 
 
 class Choice(Struct, frozen=True, kw_only=True):
@@ -97,7 +114,13 @@ def _sorted_out(
     """The GPUs that may serve this container in this mode, and why each other one may not."""
     able: list[Gpu] = []
     reasons: list[Reason] = []
-    selection = wanted.selection(mode)
+    selection = Selection(
+        mode=mode,
+        use_types=wanted.use_types,
+        avoid_types=wanted.avoid_types,
+        use_uuids=wanted.use_uuids,
+        avoid_uuids=wanted.avoid_uuids,
+    )
     for gpu in reserved.gpus:
         reason = container_obstacle(
             gpu,
@@ -211,3 +234,57 @@ def _shares(
 ) -> Choice | Refusal:
     found = find_shares(able, reserved.facts.claims, config, wanted, first=[gpu.uuid for gpu in steered])
     return found if isinstance(found, Refusal) else Choice(mode=Mode.HAMI_CORE, shares=found)
+
+
+# -- the node as the planner must see it --
+
+
+def for_planning(reserved: Reserved, gpus: Iterable[Gpu], *, keep_foreign: bool) -> tuple[Gpu, ...]:
+    """These GPUs for the planner: promised and doomed places are in use, so is with `keep_foreign` what others made."""
+    wanted = {gpu.uuid for gpu in gpus}
+    seats = _seats_by_gpu(reserved.facts, wanted)
+    known = [gpu for gpu in reserved.merged or reserved.gpus if gpu.uuid in wanted]
+    merged = known if reserved.merged else [merge_gpu(gpu, reserved.facts) for gpu in known]
+    return tuple(_planned_on(gpu, reserved, seats.get(gpu.uuid, ()), keep_foreign=keep_foreign) for gpu in merged)
+
+
+def _seats_by_gpu(facts: LedgerFacts, uuids: Container[str]) -> dict[str, list[tuple[str, ClaimedSeat]]]:
+    found: dict[str, list[tuple[str, ClaimedSeat]]] = {}
+    for claim in facts.claims:
+        for each in claim.seats:
+            if each.seat.gpu_uuid in uuids:
+                found.setdefault(each.seat.gpu_uuid, []).append((claim.name, each))
+    return found
+
+
+def _planned_on(gpu: Gpu, reserved: Reserved, seats: Iterable[tuple[str, ClaimedSeat]], *, keep_foreign: bool) -> Gpu:
+    there = tuple(
+        replace(each, used=True)
+        if not each.used and _untouchable(gpu, each, reserved, keep_foreign=keep_foreign)
+        else each
+        for each in gpu.instances
+    )
+    return replace(gpu, instances=(*there, *_promised(gpu, seats)))
+
+
+def _untouchable(gpu: Gpu, each: Instance, reserved: Reserved, *, keep_foreign: bool) -> bool:
+    foreign = each.generation == 0
+    return each.compute_instances != 1 or seat_of(gpu, each) in reserved.doomed or (keep_foreign and foreign)
+
+
+def _promised(gpu: Gpu, seats: Iterable[tuple[str, ClaimedSeat]]) -> Iterator[Instance]:
+    """Instances that a claim holds and that are not there, unless another one took their place."""
+    taken = 0
+    for instance in gpu.instances:
+        taken |= instance.placement.mask
+    for name, each in seats:
+        if instance_at(gpu, each.seat) is None and not each.placement.mask & taken:
+            yield Instance(
+                profile=each.profile,
+                profile_id=each.seat.profile_id,
+                memory_mib=0,
+                placement=each.placement,
+                gi_id=-1,
+                claim=name,
+                used=True,
+            )

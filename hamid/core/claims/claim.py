@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.errors import UsageError
@@ -95,7 +95,7 @@ class PodOwner(Struct, frozen=True, kw_only=True):
     index: int | None = None
     resource: str
     device_ids: tuple[str, ...]
-    asked: ContainerRequest
+    request: ContainerRequest = field(name="asked")  # the name in the ledger
     folder: str = ""
     earlier: tuple[str, ...] = ()
     sure: bool = True

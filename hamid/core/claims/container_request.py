@@ -11,7 +11,6 @@ from typing import Final
 from msgspec import Struct
 
 from hamid.core.config.config import Config, Mode
-from hamid.core.planner.eligibility import Selection
 from hamid.core.planner.request import MAX_DEVICES
 from hamid.core.pods.pods import Container, Pod
 from hamid.core.pods.quantity import whole
@@ -41,16 +40,6 @@ class ContainerRequest(Struct, frozen=True, kw_only=True):
     avoid_types: tuple[str, ...] = ()
     use_uuids: tuple[str, ...] = ()
     avoid_uuids: tuple[str, ...] = ()
-
-    def selection(self, mode: Mode) -> Selection:
-        """Which GPUs it may have, in this mode."""
-        return Selection(
-            mode=mode,
-            use_types=self.use_types,
-            avoid_types=self.avoid_types,
-            use_uuids=self.use_uuids,
-            avoid_uuids=self.avoid_uuids,
-        )
 
 
 class InvalidRequest(Struct, frozen=True):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An error as the refusal that kubelet gets: one row for each class of error."""
+"""An error as the refusal that kubelet gets, one row for each class of error; and which errors pass by themselves."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -61,6 +61,15 @@ CODES: Final[Mapping[type[HamiError], RefusalCode]] = {
     LedgerFailed: RefusalCode.LEDGER,
     LedgerUntrusted: RefusalCode.LEDGER,
 }
+
+
+# NVML_ERROR_IN_USE and _INSUFFICIENT_RESOURCES: what was freed a moment ago, or somebody else came first.
+_TRANSIENT: Final = frozenset({19, 23})
+
+
+def is_transient(error: Exception) -> bool:
+    """True for an error that may be gone a moment later."""
+    return isinstance(error, InUse | ForeignInstance) or (isinstance(error, NvmlFailed) and error.code in _TRANSIENT)
 
 
 def refusal_of(error: Exception) -> Refusal:

@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from hamid.core.claims.claim import InstanceKey, LedgerFacts, OwnInstance, instance_at, users
 from hamid.core.hardware.gpu import Gpu, Instance
-from hamid.core.planner.steps import CreateInstance, DestroyInstance, SetMigMode, Step
+from hamid.core.planner.eligibility import clients_running
+from hamid.core.planner.plan import CreateInstance, DestroyInstance, SetMigMode, Step
 
 
 class Goal(StrEnum):
@@ -129,8 +130,9 @@ def _undo_mode(before: bool, gpu: Gpu) -> Decision:  # noqa: FBT001  # a mode is
         return Decision(Undo.MODE)
     if gpu.instances:
         return Decision(Undo.KEEP, "there are instances")
-    if gpu.clients:
-        return Decision(Undo.KEEP, f"it is used by {', '.join(str(client) for client in gpu.clients)}")
+    running = clients_running(gpu)
+    if running is not None:
+        return Decision(Undo.KEEP, f"it is used by {', '.join(str(client) for client in running.clients)}")
     return Decision(Undo.MODE)
 
 

@@ -4,10 +4,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from hamid.core.claims.allocate import Choice, choose
+from hamid.core.claims.allocate import Choice, Reserved, choose
 from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.claims.device_ids import gpu_of
-from hamid.core.claims.reserved import Reserved
 from hamid.core.config.config import Config
 from hamid.core.hardware.gpu import Gpu
 

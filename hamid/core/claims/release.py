@@ -27,7 +27,7 @@ class EndReason(StrEnum):
     ABSENT = "absent"
 
 
-class Verdicts(Struct, frozen=True, kw_only=True):
+class PodVerdicts(Struct, frozen=True, kw_only=True):
     """Claims (by id) whose pod is over; since when others are missing (on the caller's clock).
 
     `leaving` are the pods (by uid) of claims that a list has shown as deleted.
@@ -52,8 +52,8 @@ class PodEvidence(Struct, frozen=True, kw_only=True):
 
 
 def judge(
-    claims: Iterable[Claim], seen: PodEvidence, before: Verdicts, *, now: float, absent_seconds: float
-) -> Verdicts:
+    claims: Iterable[Claim], seen: PodEvidence, before: PodVerdicts, *, now: float, absent_seconds: float
+) -> PodVerdicts:
     """The verdicts of now; `before` are those of the judgement before."""
     by_uid = {pod.uid: pod for pod in seen.pods.pods}
     over: dict[int, EndReason] = {}
@@ -77,10 +77,10 @@ def judge(
             over[claim.id] = EndReason.ABSENT
         elif pod is None:
             missing[claim.id] = now if since is None else since
-    return Verdicts(over=over, missing=missing, leaving=leaving)
+    return PodVerdicts(over=over, missing=missing, leaving=leaving)
 
 
-def _leaving(claims: Iterable[Claim], by_uid: Mapping[str, Pod], before: Verdicts) -> frozenset[str]:
+def _leaving(claims: Iterable[Claim], by_uid: Mapping[str, Pod], before: PodVerdicts) -> frozenset[str]:
     owners = {claim.owner.uid for claim in claims if claim.owner is not None and claim.owner.known}
     return frozenset(uid for uid in owners if (by_uid[uid].deleted if uid in by_uid else uid in before.leaving))
 
@@ -117,7 +117,7 @@ def _may_be_anothers(owner: PodOwner, claims: Iterable[Claim], pods: PodList) ->
     if owner.confirmed or owner.sure:
         return False
     others = [claim.owner for claim in claims if claim.owner is not None and claim.owner is not owner]
-    alike = {each.uid for each in others if not each.confirmed and not each.sure and each.asked == owner.asked}
+    alike = {each.uid for each in others if not each.confirmed and not each.sure and each.request == owner.request}
     listed = {pod.uid: pod for pod in pods.pods}
     return any(ending(listed[uid]) is None if uid in listed else not pods.complete for uid in alike)
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from hamid.core.claims.claim import Claim, ClaimedSeat, InstanceKey, LedgerFacts, instance_at
 from hamid.core.hardware.gpu import Gpu
-from hamid.core.planner.steps import CreateInstance, DestroyInstance, Step, switch_mode
+from hamid.core.planner.plan import CreateInstance, DestroyInstance, Step, switch_mode
 
 
 def missing_steps(gpus: Iterable[Gpu], claims: Iterable[Claim]) -> Iterator[Step]:
@@ -34,11 +34,6 @@ def missing_steps(gpus: Iterable[Gpu], claims: Iterable[Claim]) -> Iterator[Step
 def _is_whole(gpu: Gpu, key: InstanceKey) -> bool:
     there = instance_at(gpu, key)
     return there is not None and there.compute_instances > 0
-
-
-def can_restore(gpu: Gpu) -> bool:
-    """True when missing instances can be created on this GPU without harm: its MIG mode is on, or may be switched."""
-    return gpu.mig_enabled or (gpu.mig_capable and not gpu.clients and not gpu.mode_changing)
 
 
 def is_promised(seat: InstanceKey, facts: LedgerFacts, ending: Collection[int]) -> bool:

@@ -46,7 +46,7 @@ class Identified(Struct, frozen=True, kw_only=True):
             index=self.pod.index_of(self.container.name) if self.pod and self.container else None,
             resource=resource,
             device_ids=tuple(device_ids),
-            asked=self.request,
+            request=self.request,
             folder=folder or f"unidentified-{token}",
             sure=self.sure,
             granted_at=granted_at,
@@ -205,7 +205,7 @@ def seen_before(
         if _same_container(owner, identified):
             if not owner.confirmed:
                 return (Again.REPEAT, claim)
-        elif _follows(owner, identified) and owner.asked == identified.request:
+        elif _follows(owner, identified) and owner.request == identified.request:
             return (Again.HAND_ON, claim)
     return None
 

@@ -12,7 +12,7 @@ from hamid.core.config.config import SETTINGS, Config
 from hamid.core.config.setting import TakesEffect
 
 
-class Changed(Struct, frozen=True, kw_only=True):
+class ChangedSetting(Struct, frozen=True, kw_only=True):
     """One setting with two values."""
 
     name: str
@@ -21,16 +21,18 @@ class Changed(Struct, frozen=True, kw_only=True):
     change: TakesEffect
 
 
-def compare(before: Config, after: Config) -> tuple[Changed, ...]:
+def compare(before: Config, after: Config) -> tuple[ChangedSetting, ...]:
     """The settings that differ, in the order of the table."""
     found = [
-        Changed(name=each.name, before=getattr(before, each.name), after=getattr(after, each.name), change=each.change)
+        ChangedSetting(
+            name=each.name, before=getattr(before, each.name), after=getattr(after, each.name), change=each.change
+        )
         for each in SETTINGS
         if plain(getattr(before, each.name)) != plain(getattr(after, each.name))
     ]
     if before.templates != after.templates:
         sources = before.templates.source, after.templates.source
-        found.append(Changed(name="templates", before=sources[0], after=sources[1], change=TakesEffect.NOW))
+        found.append(ChangedSetting(name="templates", before=sources[0], after=sources[1], change=TakesEffect.NOW))
     return tuple(found)
 
 

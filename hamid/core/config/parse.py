@@ -20,7 +20,7 @@ from hamid.core.config.setting import Setting, TextForm
 from hamid.core.located import ConfigError, Located, Problem, Reader, shown
 from hamid.core.planner.templates import TemplateTable
 
-_Choice = TypeVar("_Choice", bound=StrEnum)
+_EnumType = TypeVar("_EnumType", bound=StrEnum)
 
 _RESOURCE: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9][A-Za-z0-9.-]*/[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})", re.ASCII)
@@ -72,7 +72,7 @@ def parse(
     node_name: str,
 ) -> Parsed:
     """The configuration; raises ConfigError with every problem. `node_name` holds where no file names the node."""
-    work = _Work()
+    work = _ParseState()
     # The node's name decides which entry of config.json is ours, so the files that may name it are looked at first.
     for source in own:
         work.own(source)
@@ -106,7 +106,7 @@ def _mapping_in(values: Mapping[str, object], name: str) -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
-class _Work:
+class _ParseState:
     """What the sources said so far."""
 
     def __init__(self) -> None:
@@ -204,7 +204,7 @@ def _read(reader: Reader, setting: Setting, node: Located, key: str) -> object:
     return _gpu_modes(reader, node, key)
 
 
-def _choice(reader: Reader, kind: type[_Choice], node: Located, key: str) -> _Choice | None:
+def _choice(reader: Reader, kind: type[_EnumType], node: Located, key: str) -> _EnumType | None:
     legal = [each.value for each in kind]
     # YAML reads the bare words on and off as true and false.
     value = {True: "on", False: "off"}[node.value] if isinstance(node.value, bool) else node.value

@@ -5,8 +5,7 @@ from hamid.core.documents.envelope import Document, envelope
 from hamid.core.documents.inventory import instance_document
 from hamid.core.documents.plans import planned_document, step_document
 from hamid.core.hardware.gpu import Gpu
-from hamid.core.planner.plan import Action, GpuPlan, Plan, PlannedInstance
-from hamid.core.planner.steps import SetMigMode, Step
+from hamid.core.planner.plan import Action, GpuPlan, Plan, PlannedInstance, SetMigMode, Step
 from hamid.core.relayout.change import Change, GpuChange
 from hamid.core.relayout.saved_plan import SavedPlan
 

@@ -4,9 +4,9 @@
 from collections.abc import Iterable
 
 from hamid.core.documents.envelope import Document, envelope
-from hamid.core.library.gc import Verdict, Version
+from hamid.core.library.gc import LibraryVersion, RemovalVerdict
 from hamid.core.library.manifest import Manifest, shown_path
-from hamid.core.library.plan import PRELOAD, LibraryStep, MakeFolder, SetMode, Skip, WriteFile, WritePreload
+from hamid.core.library.plan import PRELOAD, LibraryStep, MakeFolder, SetFileMode, Skip, WriteFile, WritePreload
 from hamid.core.library.selftest import Check
 from hamid.core.library.users import LibraryUser
 
@@ -51,7 +51,7 @@ def _step(step: LibraryStep) -> Document:
             return {"name": shown_path(step.path), "action": "write", "reason": str(step.why)}
         case MakeFolder():
             return {"name": shown_path(step.path), "action": "folder", "reason": "missing"}
-        case SetMode():
+        case SetFileMode():
             return {"name": shown_path(step.path), "action": "mode", "reason": f"{step.mode:04o}"}
         case WritePreload():
             return {"name": PRELOAD, "action": "preload", "reason": "different"}
@@ -62,7 +62,7 @@ def status_document(
     *,
     current: str | None,
     manifest: Manifest,
-    versions: Iterable[Version],
+    versions: Iterable[LibraryVersion],
     fallback_users: Iterable[LibraryUser],
     warnings: Iterable[str],
 ) -> Document:
@@ -79,7 +79,7 @@ def status_document(
     }
 
 
-def _version(version: Version, manifest: Manifest) -> Document:
+def _version(version: LibraryVersion, manifest: Manifest) -> Document:
     record = manifest.record(version.name)
     return {
         "name": version.name,
@@ -105,7 +105,9 @@ def verification_document(dest: str, drifts: Iterable[tuple[str, str, str]]) -> 
     return {**envelope("LibraryVerification"), "dest": shown_path(dest), "intact": not rows, "drifts": rows}
 
 
-def collection_document(dest: str, verdicts: Iterable[Verdict], *, dry_run: bool, warnings: Iterable[str]) -> Document:
+def collection_document(
+    dest: str, verdicts: Iterable[RemovalVerdict], *, dry_run: bool, warnings: Iterable[str]
+) -> Document:
     """A `LibraryCollection`: what was removed, or would be, and what keeps the rest."""
     rows = [
         {"name": shown_path(v.name), "kind": v.kind, "removed": v.removed, "reason": shown_path(v.reason)}

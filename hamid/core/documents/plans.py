@@ -4,12 +4,20 @@
 from hamid.core.documents.envelope import Document, envelope
 from hamid.core.documents.inventory import placement_keys
 from hamid.core.hardware.geometry import sum_counts
-from hamid.core.planner.plan import Consideration, GpuPlan, Plan, PlannedInstance
+from hamid.core.planner.plan import (
+    Consideration,
+    CreateInstance,
+    DestroyInstance,
+    GpuPlan,
+    Plan,
+    PlannedInstance,
+    SetMigMode,
+    Step,
+)
 from hamid.core.planner.reasons import Reason
 from hamid.core.planner.refusal import PlanRefusal
 from hamid.core.planner.refusal_text import hint, message, verdict
 from hamid.core.planner.request import Request
-from hamid.core.planner.steps import CreateInstance, DestroyInstance, SetMigMode, Step
 
 
 def plan_document(outcome: Plan | PlanRefusal) -> Document:

@@ -20,7 +20,7 @@ KEEP: Final = 2
 GRACE_SECONDS: Final = 60.0
 
 
-class Version(Struct, frozen=True):
+class LibraryVersion(Struct, frozen=True):
     """An installed version and what is known of it."""
 
     version: str
@@ -40,7 +40,7 @@ class ContainerFolder(Struct, frozen=True):
     kept_for: str = ""
 
 
-class Verdict(Struct, frozen=True):
+class RemovalVerdict(Struct, frozen=True):
     """What becomes of one file or directory, and why."""
 
     name: str
@@ -51,10 +51,10 @@ class Verdict(Struct, frozen=True):
 
 def versions_of(
     names: Iterable[str], manifest: Manifest, *, current: str | None, users: Mapping[str, tuple[LibraryUser, ...]]
-) -> tuple[Version, ...]:
+) -> tuple[LibraryVersion, ...]:
     """The installed versions, the one in force first, then the newest: by time of installation, then by number."""
     found = [
-        Version(
+        LibraryVersion(
             version=version,
             name=name,
             current=name == current,
@@ -69,12 +69,12 @@ def versions_of(
     return tuple(found)
 
 
-def judge_versions(versions: Iterable[Version], *, keep: int) -> tuple[Verdict, ...]:
+def judge_versions(versions: Iterable[LibraryVersion], *, keep: int) -> tuple[RemovalVerdict, ...]:
     """A verdict on each version, in the order of `versions_of`; the first `keep` stay, and always the current one."""
     return tuple(_judge(version, rank < keep) for rank, version in enumerate(versions))
 
 
-def _judge(version: Version, newest: bool) -> Verdict:  # noqa: FBT001  # private, named at its one call by position
+def _judge(version: LibraryVersion, newest: bool) -> RemovalVerdict:  # noqa: FBT001  # private, named at its one call by position
     reasons = [
         "current" if version.current else "",
         "pinned" if version.pinned else "",
@@ -82,14 +82,14 @@ def _judge(version: Version, newest: bool) -> Verdict:  # noqa: FBT001  # privat
         "one of the newest" if newest else "",
     ]
     reason = next(filter(None, reasons), "")
-    return Verdict(version.name, "version", not reason, reason or "nobody uses it")
+    return RemovalVerdict(version.name, "version", not reason, reason or "nobody uses it")
 
 
-def judge_folder(folder: ContainerFolder) -> Verdict:
+def judge_folder(folder: ContainerFolder) -> RemovalVerdict:
     """The verdict on a per-container directory."""
     young = folder.age_seconds < GRACE_SECONDS
     reason = folder.kept_for or ("changed less than a minute ago" if young else "")
-    return Verdict(folder.name, "container", not reason, reason or "its pod is gone")
+    return RemovalVerdict(folder.name, "container", not reason, reason or "its pod is gone")
 
 
 def pod_of(folder: str) -> str:

@@ -2,7 +2,6 @@
 """The record of what was installed: one entry per file, the version in force, and the pin of a rollback."""
 
 import re
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -87,7 +86,7 @@ def shown_path(path: str) -> str:
     )
 
 
-def summary(record: Record) -> dict[str, Any]:
+def summary(record: Record) -> dict[str, object]:
     """The entry for a document."""
     return {
         "size": record.size,

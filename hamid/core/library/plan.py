@@ -124,7 +124,7 @@ class WriteFile(Struct, frozen=True):
     installed: bool = False
 
 
-class SetMode(Struct, frozen=True):
+class SetFileMode(Struct, frozen=True):
     """A file with the right content gets its permissions."""
 
     path: str
@@ -137,7 +137,7 @@ class WritePreload(Struct, frozen=True):
     line: str
 
 
-LibraryStep = Skip | MakeFolder | WriteFile | SetMode | WritePreload
+LibraryStep = Skip | MakeFolder | WriteFile | SetFileMode | WritePreload
 
 
 def library_version(path: str) -> str | None:
@@ -187,11 +187,11 @@ def needs_digests(file: SourceFile, installed: InstalledFile | None) -> bool:
 
 
 def plan_sync(
-    bundle: Bundle, install: Install, *, pinned: str = "", standing: SourceFile | None = None
+    bundle: Bundle, install: Install, *, pinned: str = "", pinned_file: SourceFile | None = None
 ) -> tuple[LibraryStep, ...]:
     """The steps, folders first, then versions, other files, the unversioned library, and ld.so.preload last.
 
-    With a pin the unversioned library follows the pinned version, from the bundle or as it is `standing` at the
+    With a pin the unversioned library follows the pinned version, from the bundle or, as `pinned_file`, from the
     destination. Raises UnsafePath when a folder stands where a file belongs.
     """
     folders = sorted(path for path in bundle.folders if not is_managed(path) and path not in install.folders)
@@ -200,7 +200,7 @@ def plan_sync(
         *(MakeFolder(path) for path in folders),
         *(Skip(path, StepReason.IRREGULAR) for path in sorted(bundle.others)),
         *(step for file in files for step in _file_steps(file, install, pinned)),
-        *(_pin_steps(bundle, install, f"{LIBRARY}.{pinned}", standing) if pinned else ()),
+        *(_pin_steps(bundle, install, f"{LIBRARY}.{pinned}", pinned_file) if pinned else ()),
         *_preload_steps(bundle, install),
     )
 
@@ -213,10 +213,10 @@ def _file_steps(file: SourceFile, install: Install, pinned: str) -> tuple[Librar
     return place(file, install)
 
 
-def _pin_steps(bundle: Bundle, install: Install, name: str, standing: SourceFile | None) -> tuple[LibraryStep, ...]:
+def _pin_steps(bundle: Bundle, install: Install, name: str, pinned_file: SourceFile | None) -> tuple[LibraryStep, ...]:
     """The unversioned library becomes the pinned version; nothing where that version is not to be had."""
     brought = next((file for file in bundle.files if file.path == name), None)
-    file = brought or standing
+    file = brought or pinned_file
     if file is None:
         return ()
     wanted = SourceFile(LIBRARY, file.size, file.mode, file.digest)
@@ -234,7 +234,7 @@ def place(
     why = _difference(file, found, install.dest)
     if found is not None and why is None:
         kept = Skip(file.path, StepReason.SAME)
-        return (kept,) if found.mode == mode else (kept, SetMode(file.path, mode))
+        return (kept,) if found.mode == mode else (kept, SetFileMode(file.path, mode))
     return (WriteFile(file.path, origin or file.path, mode, why or StepReason.MISSING, installed),)
 
 

@@ -45,7 +45,7 @@ class FileMarks(Struct, frozen=True):
     roots: Collection[str] = ()
 
 
-class Mapping(Struct, frozen=True):
+class MappedFile(Struct, frozen=True):
     """One line of /proc/PID/maps that has a file behind it."""
 
     device: str
@@ -53,12 +53,12 @@ class Mapping(Struct, frozen=True):
     path: str
 
 
-def parse_maps(text: str) -> Iterator[Mapping]:
+def parse_maps(text: str) -> Iterator[MappedFile]:
     """The mapped files; a deleted one under the path that it had."""
     for line in text.splitlines():
         fields = line.split(None, 5)
         if len(fields) == 6 and fields[4] != "0":  # noqa: PLR2004  # range, mode, offset, device, inode, path
-            yield Mapping(fields[3], int(fields[4]), _plain(fields[5].removesuffix(_DELETED)))
+            yield MappedFile(fields[3], int(fields[4]), _plain(fields[5].removesuffix(_DELETED)))
 
 
 def parse_mount_roots(text: str) -> Iterator[tuple[str, str]]:
@@ -84,7 +84,7 @@ def roots_of(path: str, mounts: Iterable[tuple[str, str]]) -> frozenset[str]:
     return frozenset(found)
 
 
-def maps_file(mapping: Mapping, file: FileMarks) -> bool:
+def maps_file(mapping: MappedFile, file: FileMarks) -> bool:
     """True when the mapping is of the file or of what had its name."""
     if mapping.path == file.path:
         return True

@@ -13,7 +13,7 @@ from hamid.core.metrics.family import Family, Sample, gauge, one
 from hamid.core.view import View
 
 
-class Facts(Struct, frozen=True, kw_only=True):
+class DaemonFacts(Struct, frozen=True, kw_only=True):
     """What the daemon knows beside the View. Times are Unix times; 0 is never."""
 
     now: float
@@ -29,14 +29,14 @@ class Facts(Struct, frozen=True, kw_only=True):
     uses: Mapping[int, ContainerUse] = {}
 
 
-def own_families(view: View, tallies: Sequence[Tally], facts: Facts) -> Iterator[Family]:
+def own_families(view: View, tallies: Sequence[Tally], facts: DaemonFacts) -> Iterator[Family]:
     """Everything with `hamid_` in front but what is said of each GPU, and the version."""
     yield from _daemon(view, facts)
     yield from _claims(view)
     yield from _counted(tallies)
 
 
-def _daemon(view: View, facts: Facts) -> Iterator[Family]:
+def _daemon(view: View, facts: DaemonFacts) -> Iterator[Family]:
     yield one("hami_build_info", "The version that runs, as a label", 1, version=facts.version)
     yield one("hamid_ready", "1 once the driver answered and every promise was restored", view.ready)
     yield one("hamid_problems", "How many problems the node has as a whole", len(view.problems))

@@ -15,7 +15,7 @@ from hamid.core.config.config import LegacyMetrics, Mode
 from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.metrics.containers import ContainerHoldings, container_families, old_container_families
 from hamid.core.metrics.counters import Tally
-from hamid.core.metrics.daemon import Facts, own_families
+from hamid.core.metrics.daemon import DaemonFacts, own_families
 from hamid.core.metrics.family import Family, gauge
 from hamid.core.units import BYTES_PER_MIB, PERCENT
 from hamid.core.view import GpuView, View
@@ -35,18 +35,18 @@ _LABELS = dict[str, str]
 _Value = Callable[[GpuView], float]
 
 
-def families(view: View, tallies: Sequence[Tally], facts: Facts) -> tuple[Family, ...]:
+def families(view: View, tallies: Sequence[Tally], facts: DaemonFacts) -> tuple[Family, ...]:
     """Everything that /metrics serves."""
-    node = _Node(view, facts)
+    node = _GpuFamilies(view, facts)
     own = (*own_families(view, tallies, facts), *node.health())
     legacy = () if view.config.legacy_metrics is LegacyMetrics.OFF else tuple(node.legacy())
     return (*node.hami(), *legacy, *own)
 
 
-class _Node:
+class _GpuFamilies:
     """The GPUs of a View in HAMi's words."""
 
-    def __init__(self, view: View, facts: Facts) -> None:
+    def __init__(self, view: View, facts: DaemonFacts) -> None:
         self._view = view
         self._node = facts.node
         self._facts = facts

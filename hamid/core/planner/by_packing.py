@@ -101,7 +101,7 @@ class _PackedSearch:
         free_slices = self.board.axis - occupied.mask.bit_count()
         free_compute = self.board.compute_slices - occupied.compute_slices
         named = self.request.profile is not None
-        for choice in _choices(self.board, tuple(size.profile.profile_id for size in self.sizes), number):
+        for choice in _combinations(self.board, tuple(size.profile.profile_id for size in self.sizes), number):
             if choice.slices <= free_slices and choice.compute_slices <= free_compute:
                 seats = best_seats(self.board, occupied, choice.profiles, named=named)
                 if seats is not None:
@@ -151,7 +151,7 @@ def _sizes(
     return tuple(sorted((s for s in sizes if satisfies(s, request, gpu_memory_mib)), key=lambda size: size.order))
 
 
-class _Choice(NamedTuple):
+class _ProfileCombination(NamedTuple):
     """Profiles for several instances together, and the memory and compute slices that they take."""
 
     profiles: tuple[Profile, ...]
@@ -160,15 +160,15 @@ class _Choice(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def _choices(board: Board, profile_ids: tuple[int, ...], number: int) -> tuple[_Choice, ...]:
+def _combinations(board: Board, profile_ids: tuple[int, ...], number: int) -> tuple[_ProfileCombination, ...]:
     """Every choice of `number` profiles that an empty board has the slices for, the least wasteful first."""
-    found: list[_Choice] = []
+    found: list[_ProfileCombination] = []
 
     def extend(chosen: tuple[Profile, ...], first: int, slices: int, compute_slices: int) -> None:
         if slices > board.axis or compute_slices > board.compute_slices:
             return
         if len(chosen) == number:
-            found.append(_Choice(chosen, slices, compute_slices))
+            found.append(_ProfileCombination(chosen, slices, compute_slices))
             return
         for position in range(first, len(profile_ids)):
             profile = board.profiles[board.index[profile_ids[position]]]
@@ -178,5 +178,5 @@ def _choices(board: Board, profile_ids: tuple[int, ...], number: int) -> tuple[_
     return tuple(sorted(found, key=_waste))
 
 
-def _waste(choice: _Choice) -> tuple[int, int, int]:
+def _waste(choice: _ProfileCombination) -> tuple[int, int, int]:
     return (sum(profile.memory_mib for profile in choice.profiles), choice.compute_slices, choice.slices)

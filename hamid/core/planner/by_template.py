@@ -39,7 +39,7 @@ from hamid.core.planner.request import MemoryMatch, Request, Size, nvml_size, sa
 from hamid.core.planner.templates import ModelTemplates, Template, TemplateTable
 
 
-class _Verdict(Struct, frozen=True):
+class _PassedOver(Struct, frozen=True):
     """Why a template was passed over; `room` is how many instances it could still hold."""
 
     template: Template
@@ -67,7 +67,7 @@ class _TemplateSearch:
         self.used = gpu.used_instances
         self.idle = idle_instances(gpu)
         self.occupied = self.board.occupy(seats_of(gpu, self.used))
-        self.verdicts: dict[int, _Verdict] = {}
+        self.verdicts: dict[int, _PassedOver] = {}
 
     def answer(self, entry: ModelTemplates) -> Evaluation:
         """The offer of the first template that holds the request, without destroying anything if one can."""
@@ -82,33 +82,33 @@ class _TemplateSearch:
     def _best(self, template: Template, *, reclaim: bool) -> Offer | None:
         """The cheapest offer of a template: fewest destroyed, fewest created, most later choices, lowest starts."""
         slots = self._slots(template)
-        if isinstance(slots, _Verdict):
+        if isinstance(slots, _PassedOver):
             self.verdicts[template.index] = slots
             return None
         best = min(self._offers(template, *slots, reclaim=reclaim), key=self._cost, default=None)
         if best is None:
             text = f"idle instances that hamid did not make are in the way: {list_instances(self.idle)}"
-            self.verdicts[template.index] = _Verdict(template, ReasonCode.FOREIGN_INSTANCE, text)
+            self.verdicts[template.index] = _PassedOver(template, ReasonCode.FOREIGN_INSTANCE, text)
         return best
 
-    def _slots(self, template: Template) -> tuple[list[Profile], list[Profile]] | _Verdict:
+    def _slots(self, template: Template) -> tuple[list[Profile], list[Profile]] | _PassedOver:
         """The smallest sufficient free slots and the slots that stay, or why the template is passed over."""
         missing = [name for name in template.geometry if self.board.named(name) is None]
         if missing:
-            return _Verdict(template, ReasonCode.UNKNOWN_PROFILE, f"this GPU's driver has no profile {missing[0]}")
+            return _PassedOver(template, ReasonCode.UNKNOWN_PROFILE, f"this GPU's driver has no profile {missing[0]}")
         every = Counter(template.geometry)
         largest = self._sufficient(template, every)
         if not largest:
-            return _Verdict(template, ReasonCode.NO_PROFILE_THAT_LARGE, f"none of its slots is {self.request.size}")
+            return _PassedOver(template, ReasonCode.NO_PROFILE_THAT_LARGE, f"none of its slots is {self.request.size}")
         free = every.copy()
         free.subtract(instance.profile for instance in self.used)
         if min(free.values()) < 0 or not self.board.can_seat(self.occupied, self._profiles(free)):
             text = f"{list_instances(self.used)} in use do not go with it"
-            return _Verdict(template, ReasonCode.TEMPLATE_IN_USE, text, len(largest))
+            return _PassedOver(template, ReasonCode.TEMPLATE_IN_USE, text, len(largest))
         wanted = self._sufficient(template, free)
         if len(wanted) < self.count:
             text = room_text(len(wanted), self.count, self.used)
-            return _Verdict(template, ReasonCode.NO_FREE_PLACEMENT, text, len(wanted))
+            return _PassedOver(template, ReasonCode.NO_FREE_PLACEMENT, text, len(wanted))
         granted = sorted(wanted[: self.count], key=lambda profile: profile.profile_id)
         free.subtract(profile.name for profile in granted)
         return granted, self._profiles(free)

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why a GPU is out before anything is placed on it: for an operator's request, and for a container."""
+"""What a GPU can be used for, and why not: the one place for it, whoever asks.
+
+First what the GPU itself says: whether the driver serves it, whether its instances and its MIG mode can change. Then
+what a request adds: an operator's, and a container's. Each answer is the reason as a value, which the caller words.
+"""
 
 from typing import Final
 
@@ -8,6 +12,7 @@ from msgspec import Struct
 from hamid.core.hardware.gpu import Gpu, Health
 from hamid.core.planner.reasons import (
     Avoided,
+    AwaitsReset,
     ClientsRunning,
     Exclusion,
     FilteredOut,
@@ -15,7 +20,6 @@ from hamid.core.planner.reasons import (
     MemoryUnknown,
     MigDisabled,
     ModeLags,
-    ModePending,
     NotMigCapable,
     NotSelected,
     NotServed,
@@ -32,6 +36,56 @@ from hamid.core.planner.templates import contains_tokens, name_tokens
 
 # The mode of a GPU that gives instances; all other modes give shares.
 MIG_MODE: Final = "mig"
+
+
+class HasInstances(Struct, frozen=True):
+    """The GPU has `count` instances, which switching MIG mode off would end."""
+
+    count: int
+
+
+# -- the GPU itself --
+
+
+def not_served(gpu: Gpu) -> NotServed | None:
+    """The driver does not serve the GPU, so nothing is known of it and nothing is changed on it."""
+    return None if gpu.health is Health.OK else NotServed(gpu.health, gpu.note)
+
+
+def is_served(gpu: Gpu) -> bool:
+    """True when the driver serves the GPU."""
+    return not_served(gpu) is None
+
+
+def no_mig(gpu: Gpu) -> NotMigCapable | None:
+    """The GPU can have no instances."""
+    return None if gpu.mig_capable else NotMigCapable()
+
+
+def awaits_reset(gpu: Gpu) -> AwaitsReset | None:
+    """The next reset switches the GPU's MIG mode; its instances are not changed before."""
+    return AwaitsReset(enabled=gpu.mig_pending) if gpu.mode_changing else None
+
+
+def clients_running(gpu: Gpu) -> ClientsRunning | None:
+    """Processes use the GPU outside every instance, so its MIG mode cannot be switched."""
+    return ClientsRunning(gpu.clients) if gpu.clients else None
+
+
+def switch_obstacle(gpu: Gpu, *, enabled: bool) -> NotMigCapable | HasInstances | ClientsRunning | None:
+    """What keeps MIG mode from being switched on (`enabled`) or off without harm."""
+    if enabled and (problem := no_mig(gpu)) is not None:
+        return problem
+    if not enabled and gpu.instances:
+        return HasInstances(len(gpu.instances))
+    return clients_running(gpu)
+
+
+def can_restore(gpu: Gpu) -> bool:
+    """True when missing instances can be created on this GPU without harm: its MIG mode is on, or may be switched."""
+    if not is_served(gpu):
+        return False
+    return gpu.mig_enabled or not (awaits_reset(gpu) or switch_obstacle(gpu, enabled=True))
 
 
 # -- for an operator's request --
@@ -53,12 +107,9 @@ def _excluded(gpu: Gpu, request: Request, selected: frozenset[int]) -> Exclusion
 
 
 def _state_problem(gpu: Gpu, request: Request) -> State | None:
-    if gpu.health is not Health.OK:
-        return NotServed(gpu.health, gpu.note)
-    if not gpu.mig_capable:
-        return NotMigCapable()
-    if gpu.mode_changing:
-        return ModePending(enabled=gpu.mig_pending)
+    problem = not_served(gpu) or no_mig(gpu) or awaits_reset(gpu)
+    if problem is not None:
+        return problem
     if request.memory is not None and request.memory.percent is not None and gpu.memory_mib is None:
         return MemoryUnknown()
     return None if gpu.mig_enabled else _mode_problem(gpu, request)
@@ -66,9 +117,7 @@ def _state_problem(gpu: Gpu, request: Request) -> State | None:
 
 def _mode_problem(gpu: Gpu, request: Request) -> State | None:
     """Why MIG mode cannot be switched on for this request, or None."""
-    if gpu.clients:
-        return ClientsRunning(gpu.clients)
-    return None if request.enable_mig else MigDisabled()
+    return clients_running(gpu) or (None if request.enable_mig else MigDisabled())
 
 
 # -- for a container, for which the mode is never changed --
@@ -101,9 +150,7 @@ def container_obstacle(gpu: Gpu, selection: Selection, *, mode: str, served: boo
 def _out_of_service(gpu: Gpu, *, served: bool, problem: str) -> GpuFacts | None:
     if not served:
         return FilteredOut()
-    if gpu.health is not Health.OK:
-        return NotServed(gpu.health, gpu.note)
-    return Unavailable(problem) if problem else None
+    return not_served(gpu) or (Unavailable(problem) if problem else None)
 
 
 def _wrong_mode(gpu: Gpu, configured: str, wanted: str) -> State | None:

@@ -112,7 +112,7 @@ class NotMigCapable(Struct, frozen=True):
     code: ClassVar = ReasonCode.NOT_MIG_CAPABLE
 
 
-class ModePending(Struct, frozen=True):
+class AwaitsReset(Struct, frozen=True):
     """MIG mode will be `enabled` or disabled by the next reset."""
 
     code: ClassVar = ReasonCode.MODE_PENDING
@@ -157,7 +157,7 @@ State = (
     NotServed
     | Unavailable
     | NotMigCapable
-    | ModePending
+    | AwaitsReset
     | ModeLags
     | WrongMode
     | ClientsRunning

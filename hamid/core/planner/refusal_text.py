@@ -16,7 +16,7 @@ _HINTS: Final[Mapping[type[reasons.GpuFacts], str]] = {
     reasons.OtherModel: "leave out --model",
     reasons.NotServed: "see dmesg for its Xid; reset or replace it",
     reasons.NotMigCapable: "use hami-core sharing on it",
-    reasons.ModePending: "the change takes effect at the next GPU reset or reboot, once nothing uses the GPU",
+    reasons.AwaitsReset: "the change takes effect at the next GPU reset or reboot, once nothing uses the GPU",
     reasons.ClientsRunning: "wait until they end, or choose another GPU",
     reasons.MigDisabled: "leave out --no-enable",
     reasons.MemoryUnknown: "ask in MiB",
@@ -81,7 +81,7 @@ def _state(facts: reasons.State) -> str:
             return facts.problem
         case reasons.NotMigCapable():
             return "this GPU has no MIG"
-        case reasons.ModePending():
+        case reasons.AwaitsReset():
             return f"MIG mode is pending to be {'enabled' if facts.enabled else 'disabled'}"
         case reasons.ModeLags():
             return "its MIG mode is still on" if facts.enabled else "its MIG mode is not on yet"

@@ -9,6 +9,7 @@ from hamid.core.hardware.geometry import LayoutItem, Seat, legal_names, parse_la
 from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.hardware.profile import Placement
 from hamid.core.hardware.snapshot import Snapshot, select_gpus
+from hamid.core.planner.eligibility import no_mig
 from hamid.core.planner.offer import seats_of
 
 
@@ -19,7 +20,7 @@ def assume_occupied(snapshot: Snapshot, text: str) -> Snapshot:
     """
     selector, separator, layout = text.rpartition("=")
     (gpu,) = select_gpus(snapshot, (selector if separator else "0",))
-    if not gpu.mig_capable:
+    if no_mig(gpu) is not None:
         raise UsageError(f"{gpu.title} has no MIG, so '{text}' cannot be assumed on it")
     for item in parse_layout(layout):
         gpu = _occupied(gpu, item, text)

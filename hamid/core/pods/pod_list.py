@@ -16,7 +16,7 @@ _MOST_PODS = 10_000
 _BAD = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
-class _Metadata(Struct, rename="camel"):
+class _MetadataJson(Struct, rename="camel"):
     uid: str
     name: str
     namespace: str = "default"
@@ -25,50 +25,50 @@ class _Metadata(Struct, rename="camel"):
     deletion_timestamp: str | None = None
 
 
-class _Resources(Struct, rename="camel"):
+class _ResourcesJson(Struct, rename="camel"):
     limits: dict[str, str | int | float] | None = None
 
 
-class _Env(Struct, rename="camel"):
+class _EnvJson(Struct, rename="camel"):
     name: str
     value: str | None = None
 
 
-class _Container(Struct, rename="camel"):
+class _ContainerJson(Struct, rename="camel"):
     name: str
-    resources: _Resources | None = None
-    env: list[_Env] | None = None
+    resources: _ResourcesJson | None = None
+    env: list[_EnvJson] | None = None
     restart_policy: str | None = None
 
 
-class _Spec(Struct, rename="camel"):
-    containers: list[_Container]
-    init_containers: list[_Container] | None = None
+class _SpecJson(Struct, rename="camel"):
+    containers: list[_ContainerJson]
+    init_containers: list[_ContainerJson] | None = None
 
 
-class _State(Struct, rename="camel"):
+class _StateJson(Struct, rename="camel"):
     running: dict[str, Any] | None = None
     terminated: dict[str, Any] | None = None
 
 
-class _ContainerStatus(Struct, rename="camel"):
+class _ContainerStatusJson(Struct, rename="camel"):
     name: str
-    state: _State | None = None
+    state: _StateJson | None = None
 
 
-class _Status(Struct, rename="camel"):
+class _StatusJson(Struct, rename="camel"):
     phase: str = "Pending"
-    container_statuses: list[_ContainerStatus] | None = None
-    init_container_statuses: list[_ContainerStatus] | None = None
+    container_statuses: list[_ContainerStatusJson] | None = None
+    init_container_statuses: list[_ContainerStatusJson] | None = None
 
 
-class _Pod(Struct, rename="camel"):
-    metadata: _Metadata
-    spec: _Spec
-    status: _Status | None = None
+class _PodJson(Struct, rename="camel"):
+    metadata: _MetadataJson
+    spec: _SpecJson
+    status: _StatusJson | None = None
 
 
-class _List(Struct, rename="camel"):
+class _ListJson(Struct, rename="camel"):
     items: list[msgspec.Raw] | None = None
 
 
@@ -84,7 +84,7 @@ def decode_pods(data: bytes) -> PodList:
     problems: list[str] = []
     for number, item in enumerate(items):
         try:
-            pods.append(_pod(msgspec.json.decode(item, type=_Pod)))
+            pods.append(_pod(msgspec.json.decode(item, type=_PodJson)))
         except _BAD as error:
             problems.append(f"pod {number}: {_short(error)}")
     return PodList(pods=tuple(pods), complete=not problems, problem="; ".join(problems[:3]))
@@ -93,15 +93,15 @@ def decode_pods(data: bytes) -> PodList:
 def _items(data: bytes) -> list[msgspec.Raw]:
     if data.lstrip()[:1] == b"[":
         return msgspec.json.decode(data, type=list[msgspec.Raw])
-    found = msgspec.json.decode(data, type=_List)
+    found = msgspec.json.decode(data, type=_ListJson)
     # A kubelet with no pods says null; a document without the key is something else.
     if found.items is None and b'"items"' not in data:
         raise msgspec.ValidationError("there is no 'items'")
     return found.items or []
 
 
-def _pod(found: _Pod) -> Pod:
-    status = found.status or _Status()
+def _pod(found: _PodJson) -> Pod:
+    status = found.status or _StatusJson()
     states = {
         each.name: each.state for each in (*(status.container_statuses or ()), *(status.init_container_statuses or ()))
     }
@@ -119,14 +119,14 @@ def _pod(found: _Pod) -> Pod:
     )
 
 
-def _containers(spec: _Spec, states: Mapping[str, _State | None]) -> Iterator[Container]:
+def _containers(spec: _SpecJson, states: Mapping[str, _StateJson | None]) -> Iterator[Container]:
     for each in spec.init_containers or ():
         yield _container(each, states, init=True)
     for each in spec.containers:
         yield _container(each, states, init=False)
 
 
-def _container(found: _Container, states: Mapping[str, _State | None], *, init: bool) -> Container:
+def _container(found: _ContainerJson, states: Mapping[str, _StateJson | None], *, init: bool) -> Container:
     state = states.get(found.name)
     limits = (found.resources.limits if found.resources else None) or {}
     return Container(

@@ -14,11 +14,22 @@ from msgspec.structs import replace
 from hamid.core.errors import UsageError
 from hamid.core.hardware.board import Board, board_of
 from hamid.core.hardware.geometry import LayoutItem, Seat
-from hamid.core.hardware.gpu import Gpu, Health, Instance
+from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.hardware.snapshot import Snapshot
+from hamid.core.planner.eligibility import awaits_reset, clients_running, no_mig, not_served
 from hamid.core.planner.offer import seats_of
-from hamid.core.planner.plan import Action, PlannedInstance, planned, planned_new
-from hamid.core.planner.steps import DestroyInstance, Step, create, destroy, switch_mode
+from hamid.core.planner.plan import (
+    Action,
+    DestroyInstance,
+    PlannedInstance,
+    Step,
+    create,
+    destroy,
+    planned,
+    planned_new,
+    switch_mode,
+)
+from hamid.core.planner.reasons import AwaitsReset, NotMigCapable, NotServed
 from hamid.core.relayout.search import arrange, hindrance, reachable, take
 from hamid.core.relayout.target import GpuTarget, Wanted, read_layout
 
@@ -144,21 +155,23 @@ def _problem(gpu: Gpu, target: GpuTarget) -> str:
     """Why this GPU cannot be changed, whatever lies on it; nothing where the target asks for nothing."""
     if target.mig_enabled is None and target.layout is None:
         return ""
-    if gpu.health is not Health.OK:
-        return f"{gpu.title} is {gpu.health}: {gpu.note or 'NVML does not say why'}"
-    if not gpu.mig_capable:
-        # mig-parted, too, takes a GPU without MIG as one with MIG switched off.
-        return f"{gpu.title} has no MIG" if target.mig_enabled or target.layout else ""
-    if gpu.mode_changing:
-        pending = "on" if gpu.mig_pending else "off"
-        return f"{gpu.title} waits for a reset that switches MIG mode {pending}; nothing is changed before"
-    return _mode_problem(gpu, target)
+    match not_served(gpu) or no_mig(gpu) or awaits_reset(gpu):
+        case NotServed(health=health, note=note):
+            return f"{gpu.title} is {health}: {note or 'NVML does not say why'}"
+        case NotMigCapable():
+            # mig-parted, too, takes a GPU without MIG as one with MIG switched off.
+            return f"{gpu.title} has no MIG" if target.mig_enabled or target.layout else ""
+        case AwaitsReset(enabled=on):
+            pending = "on" if on else "off"
+            return f"{gpu.title} waits for a reset that switches MIG mode {pending}; nothing is changed before"
+        case None:
+            return _mode_problem(gpu, target)
 
 
 def _mode_problem(gpu: Gpu, target: GpuTarget) -> str:
     mode = _new_mode(gpu, target)
-    if mode is not None and gpu.clients:
-        names = ", ".join(str(client) for client in gpu.clients)
+    if mode is not None and (running := clients_running(gpu)) is not None:
+        names = ", ".join(str(client) for client in running.clients)
         return f"{gpu.title} cannot switch MIG mode {'on' if mode else 'off'} while it is used by {names}"
     if target.layout and not gpu.profiles:
         return f"the driver lists no profiles for {gpu.title}"

@@ -18,7 +18,7 @@ its entry meets a GPU.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -32,9 +32,10 @@ from hamid.core.hardware.geometry import (
     legal_names,
     whole_profile,
 )
-from hamid.core.hardware.gpu import Gpu, Health
+from hamid.core.hardware.gpu import Gpu
 from hamid.core.hardware.snapshot import Snapshot
 from hamid.core.located import ConfigError, Located, Problem, Reader, shown
+from hamid.core.planner.eligibility import is_served
 from hamid.core.relayout.target import GpuTarget
 
 VERSION = "v1"
@@ -125,39 +126,50 @@ def unmatched(specs: Sequence[Spec], snapshot: Snapshot) -> tuple[str, ...]:
     return tuple(f"the configuration says nothing about {gpu.title}; it is left as it is" for gpu in left)
 
 
-def export(snapshot: Snapshot, *, name: str = "current", placements: bool = False) -> dict[str, Any]:
+class _Alike(NamedTuple):
+    """What an entry says of GPUs that are alike: the board, if there are several, the mode and the instances."""
+
+    board: str | None
+    mig_enabled: bool
+    devices: dict[str, int] | list[str]
+
+    def entry(self, indices: list[int] | str) -> dict[str, object]:
+        """The entry for these GPUs."""
+        head = {"device-filter": self.board} if self.board else {}
+        return {**head, "devices": indices, "mig-enabled": self.mig_enabled, "mig-devices": self.devices}
+
+
+def export(snapshot: Snapshot, *, name: str = "current", placements: bool = False) -> dict[str, object]:
     """The node as a document of one configuration, ready for YAML or JSON; applied back it changes nothing.
 
     Counts as mig-parted reads them, or with `placements` our list form. GPUs of one board that are alike share an
     entry. Half-made instances and GPUs that cannot be read are left out.
     """
-    readable = [gpu for gpu in snapshot.gpus if gpu.health is Health.OK]
+    readable = [gpu for gpu in snapshot.gpus if is_served(gpu)]
     boards = {gpu.pci_device_id for gpu in readable}
-    entries: list[dict[str, Any]] = []
+    groups: list[tuple[_Alike, list[int]]] = []
     for gpu in readable:
-        entry = _exported(gpu, filtered=len(boards) > 1, placements=placements)
-        same = next((each for each in entries if {**each, "devices": [gpu.index]} == entry), None)
+        found = _alike(gpu, filtered=len(boards) > 1, placements=placements)
+        same = next((indices for each, indices in groups if each == found), None)
         if same is None:
-            entries.append(entry)
+            groups.append((found, [gpu.index]))
         else:
-            same["devices"].append(gpu.index)
-    if len(entries) == 1 and len(readable) == len(snapshot.gpus):
-        entries[0]["devices"] = "all"
+            same.append(gpu.index)
+    whole = len(groups) == 1 and len(readable) == len(snapshot.gpus)
+    entries = [each.entry("all" if whole else indices) for each, indices in groups]
     return {"version": VERSION, "mig-configs": {name: entries}}
 
 
-def _exported(gpu: Gpu, *, filtered: bool, placements: bool) -> dict[str, Any]:
+def _alike(gpu: Gpu, *, filtered: bool, placements: bool) -> _Alike:
     present = [each for each in gpu.instances if each.used or each.compute_instances]
     whole = sorted(present, key=lambda each: each.placement)
     devices = [f"{each.profile}@{each.placement.start}" for each in whole]
-    head = {"device-filter": gpu.pci_device_id} if filtered and gpu.pci_device_id else {}
-    return {
-        **head,
-        "devices": [gpu.index],
-        "mig-enabled": gpu.mig_enabled,
+    return _Alike(
+        board=gpu.pci_device_id if filtered else None,
+        mig_enabled=gpu.mig_enabled,
         # mig-parted and we read {} in both forms; an empty list says nothing more.
-        "mig-devices": devices if placements and devices else count_names(each.profile for each in whole),
-    }
+        devices=devices if placements and devices else count_names(each.profile for each in whole),
+    )
 
 
 def _configs(reader: Reader, node: Located) -> dict[str, tuple[Spec, ...]]:

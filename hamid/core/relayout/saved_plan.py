@@ -12,13 +12,13 @@ from msgspec import Struct
 
 from hamid.core.claims.claim import operator_name
 from hamid.core.errors import UsageError
-from hamid.core.planner.steps import SetMigMode, Step
+from hamid.core.planner.plan import SetMigMode, Step
 
 # More than any index, profile id or slice.
 _LARGEST: Final = 1023
 
 
-class ClaimSeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SavedSeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One instance that the plan's claim holds, by what identifies it."""
 
     gpu_uuid: str
@@ -32,7 +32,7 @@ class SavedPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, r
     simulated: bool
     fingerprint: str
     claim: str | None
-    claim_instances: tuple[ClaimSeat, ...]
+    claim_instances: tuple[SavedSeat, ...]
     steps: tuple[Step, ...]
     api_version: Literal["hami.io/v1"] = "hami.io/v1"
     kind: Literal["MigSavedPlan"] = "MigSavedPlan"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from hamid.core.errors import DriverHung, DriverMissing, HamiError, NvmlFailed
 from hamid.core.hardware.gpu import Gpu, Health
+from hamid.core.planner.eligibility import is_served
 from hamid.engine.driver.conditions import ConditionsInForce
 from hamid.engine.driver.counters import Counters
 from hamid.engine.driver.readings import Readings
@@ -81,14 +82,14 @@ class Observer:
     def _attach(self) -> None:
         if not self._conditions.now.attached:
             self._session.attach()
-            self._conditions.set_attached(True)
+            self._conditions.set_attached(attached=True)
 
     def _lose(self, error: HamiError) -> None:
         """Without a driver only the last readings are known."""
         self._conditions.set_problem("driver", f"{error.message}; {error.hint}" if error.hint else error.message)
         if isinstance(error, DriverMissing) and self._conditions.now.attached:
             # Instances, and on some GPUs the MIG mode, go with the driver.
-            self._conditions.set_attached(False)
+            self._conditions.set_attached(attached=False)
             try:
                 self._session.detach()
             except HamiError as failed:
@@ -133,7 +134,7 @@ class Observer:
         """Read what metrics alone need; the GPU is served without it all the same."""
         load = None
         try:
-            if gpu.health is Health.OK:
+            if is_served(gpu):
                 load = worker.call("reading its load", nvml.load, gpu.index)
         except NvmlFailed as error:
             self._counters.add("hamid_observe_errors_total", error=type(error).__name__)

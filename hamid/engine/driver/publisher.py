@@ -4,18 +4,34 @@
 import threading
 from collections.abc import Callable, Mapping
 
-from hamid.core.view import View
+from msgspec.structs import replace
 
-# Makes the View of now; its arguments are the time of the last whole reading and the notes to carry over.
-Build = Callable[[float, Mapping[str, str]], View]
+from hamid.core.view import Observation, View, build
+from hamid.engine.driver.conditions import ConditionsInForce, CurrentConfig
+from hamid.engine.driver.observer import Observer
+from hamid.engine.driver.readings import Readings
+from hamid.node.driver import nvml
+from hamid.node.ledger.ledger import Ledger
 
 
 class Publisher:
-    """Holds the last View; thread-safe."""
+    """Builds the View and holds the last one; thread-safe."""
 
-    def __init__(self, build: Build, first: View) -> None:
-        self.view = first
-        self._build = build
+    def __init__(
+        self,
+        *,
+        config: CurrentConfig,
+        ledger: Ledger,
+        readings: Readings,
+        conditions: ConditionsInForce,
+        observer: Observer,
+    ) -> None:
+        self.view = View(config=config.value)
+        self._config = config
+        self._ledger = ledger
+        self._readings = readings
+        self._conditions = conditions
+        self._observer = observer
         self._news = threading.Condition()
         self._serial = 0
         self._listeners: list[Callable[[], None]] = []
@@ -29,6 +45,20 @@ class Publisher:
             self._news.notify_all()
         for listener in self._listeners:
             listener()
+
+    def _build(self, observed_at: float, notes: Mapping[str, str]) -> View:
+        facts, observer = self._ledger.facts(), self._observer
+        observed = Observation(
+            gpus=self._readings.merged(facts),
+            loads=self._readings.loads(),
+            numa_nodes=observer.numa_nodes,
+            simulated=nvml.is_simulated(),
+            driver_version=observer.versions[0],
+            nvml_version=observer.versions[1],
+            observed_at=observed_at,
+        )
+        now = replace(self._conditions.now, sick=observer.sick())
+        return build(observed, facts, self._config.value, now, held_ids=self._readings.held_ids, notes=notes)
 
     def annotate(self, **notes: str) -> None:
         """Add facts of the daemon to the View; an empty one is taken out."""

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from hamid.core.claims.claim import LedgerFacts, merge_gpu
-from hamid.core.hardware.gpu import Gpu, Health, Load
+from hamid.core.hardware.gpu import Gpu, Load
+from hamid.core.planner.eligibility import is_served
 
 
 class Readings:
@@ -39,7 +40,7 @@ class Readings:
         """Store what was read. A GPU that does not answer keeps its last reading, with its new health."""
         with self._guard:
             before = self._gpus.get(gpu.index)
-            if before is not None and gpu.health is not Health.OK and gpu.uuid in {"", before.uuid}:
+            if before is not None and not is_served(gpu) and gpu.uuid in {"", before.uuid}:
                 gpu = replace(before, health=gpu.health, note=gpu.note)
             self._gpus[gpu.index] = gpu
 

@@ -9,6 +9,7 @@ from hamid.core.claims.claim import LedgerFacts, merge_gpu, seat_of
 from hamid.core.errors import NodeError
 from hamid.core.hardware.gpu import Gpu, Health
 from hamid.core.hardware.snapshot import Snapshot
+from hamid.core.planner.eligibility import is_served, not_served
 from hamid.engine.driver.workers import READING_APART_SECONDS, TIMEOUT_SECONDS, Worker, Workers
 from hamid.node.driver import mutations, nvml
 from hamid.node.ledger.ledger import Ledger
@@ -121,8 +122,9 @@ class DriverSession:
     def read_healthy(self, worker: Worker, index: int, facts: LedgerFacts | None = None) -> Gpu:
         """One GPU as it is now, as the ledger or these facts see it; raises NodeError where NVML does not tell."""
         gpu = merge_gpu(self._read(worker, index), facts or self.ledger.facts())
-        if gpu.health is not Health.OK:
-            raise NodeError(f"GPU {index} is {gpu.health}: {gpu.note}", "hamictl gpu list; reset it or reboot")
+        problem = not_served(gpu)
+        if problem is not None:
+            raise NodeError(f"GPU {index} is {problem.health}: {problem.note}", "hamictl gpu list; reset it or reboot")
         return gpu
 
     def reader(self, index: int) -> Callable[[Worker], Gpu]:
@@ -146,5 +148,5 @@ class DriverSession:
         if self.ledger.facts().trusted:
             return
         snapshot = self.observe()
-        if all(gpu.health is Health.OK for gpu in snapshot.gpus):
+        if all(is_served(gpu) for gpu in snapshot.gpus):
             self.ledger.adopt(seat_of(gpu, each) for gpu in snapshot.gpus for each in gpu.instances)

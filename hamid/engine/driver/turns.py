@@ -4,7 +4,6 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 from weakref import WeakValueDictionary
 
 
@@ -14,7 +13,7 @@ class Turns:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._busy: set[str] = set()
-        self._locks: WeakValueDictionary[str, Any] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
 
     @contextmanager
     def alone(self, name: str) -> Iterator[bool]:

@@ -8,7 +8,15 @@ import time
 from msgspec import Struct
 
 from hamid.core.errors import LibraryRefused, UsageError
-from hamid.core.library.gc import KEEP, ContainerFolder, Verdict, judge_folder, judge_versions, pod_of, versions_of
+from hamid.core.library.gc import (
+    KEEP,
+    ContainerFolder,
+    RemovalVerdict,
+    judge_folder,
+    judge_versions,
+    pod_of,
+    versions_of,
+)
 from hamid.core.library.manifest import Manifest, format_manifest
 from hamid.core.library.plan import CONTAINERS, STORE, TEMPORARY
 from hamid.engine.library.state import current_library, store_warnings
@@ -34,7 +42,7 @@ class Collection(Struct, frozen=True):
     """What a collection removed, or with `dry_run` would remove, and why the rest stays."""
 
     dest: str
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[RemovalVerdict, ...]
     dry_run: bool
     warnings: tuple[str, ...]
 
@@ -106,7 +114,7 @@ def _kept_folders(store: Store, names: list[str], paths: Paths) -> dict[str, str
     return kept
 
 
-def _remove(store: Store, verdicts: list[Verdict]) -> None:
+def _remove(store: Store, verdicts: list[RemovalVerdict]) -> None:
     if not verdicts or store.tree is None or store.lock is None:
         return
     store.lock.claim()

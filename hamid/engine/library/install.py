@@ -16,7 +16,7 @@ from hamid.core.library.plan import (
     Digest,
     LibraryStep,
     MakeFolder,
-    SetMode,
+    SetFileMode,
     Skip,
     StepReason,
     WriteFile,
@@ -33,7 +33,7 @@ _MANIFEST = f"{STORE}/{MANIFEST}"
 _READ_BY_ALL = 0o644
 
 
-class Work(Struct, frozen=True):
+class LibraryChange(Struct, frozen=True):
     """What is to be performed, on files that were scanned and compared a moment ago."""
 
     steps: tuple[LibraryStep, ...]
@@ -45,7 +45,7 @@ class Work(Struct, frozen=True):
     rescan: Callable[[], Listing]
 
 
-def perform(store: Store, source: Tree | None, work: Work) -> None:
+def perform(store: Store, source: Tree | None, work: LibraryChange) -> None:
     """Make it so; raises SourceChangedError, with everything as it was, when the source did not keep still."""
     if store.lock is None or store.tree is None:
         raise AssertionError("the store is locked")
@@ -69,14 +69,14 @@ def perform(store: Store, source: Tree | None, work: Work) -> None:
     store.save_cache()
 
 
-def _stage_all(staging: Staging, store: Store, source: Tree | None, work: Work) -> dict[str, Digest]:
+def _stage_all(staging: Staging, store: Store, source: Tree | None, work: LibraryChange) -> dict[str, Digest]:
     """Make every step ready; the digests of the files that were written, by path."""
     written: dict[str, Digest] = {}
     for step in work.steps:
         match step:
             case MakeFolder():
                 staging.make_folder(step.path)
-            case SetMode():
+            case SetFileMode():
                 staging.set_mode(step.path, step.mode)
             case WritePreload():
                 line = step.line.encode("utf-8", "surrogateescape")
@@ -88,7 +88,7 @@ def _stage_all(staging: Staging, store: Store, source: Tree | None, work: Work) 
     return written
 
 
-def _stage_file(staging: Staging, store: Store, source: Tree | None, work: Work, step: WriteFile) -> Digest:
+def _stage_file(staging: Staging, store: Store, source: Tree | None, work: LibraryChange, step: WriteFile) -> Digest:
     tree = store.tree if step.installed else source
     if tree is None:
         raise AssertionError("the plan names an origin")
@@ -115,7 +115,7 @@ def _identities(listing: Listing) -> dict[str, str]:
     return {path: identity(status) for path, status in listing.files.items()}
 
 
-def _manifest(store: Store, work: Work, digests: dict[str, Digest]) -> Manifest:
+def _manifest(store: Store, work: LibraryChange, digests: dict[str, Digest]) -> Manifest:
     """The former manifest with an entry for every file that was written or found equal; equal entries stay."""
     files = dict(store.known.files)
     for step in work.steps:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Proves on this node that the installed libvgpu is loaded, limits, and shows the limit: with one client of 64 MiB."""
 
-import json
 import os
 import subprocess
 import sys
@@ -9,8 +8,10 @@ import tempfile
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from hamid.core.errors import DriverMissing, HamiError, LibraryFailed
-from hamid.core.library.selftest import LIMIT_MIB, Check, judge
+from hamid.core.library.selftest import LIMIT_MIB, Check, ClientReport, judge
 from hamid.node.library import probe
 from hamid.node.paths import native_file
 
@@ -34,7 +35,7 @@ def selftest(library: str, *, simulated: bool) -> tuple[Check, ...]:
         shared = os.path.exists(os.path.join(folder, "vgpu.cache"))
     if done.returncode != 0:
         raise _failure(done, library)
-    return judge(json.loads(done.stdout), library=library, region_made=shared)
+    return judge(msgspec.json.decode(done.stdout, type=ClientReport), library=library, region_made=shared)
 
 
 def _environment(ours: Mapping[str, str], library: str, folder: str, *, simulated: bool) -> dict[str, str]:

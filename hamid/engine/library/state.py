@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from hamid.core.errors import LibraryMissing
-from hamid.core.library.gc import Version, missing_hint, versions_of
+from hamid.core.library.gc import LibraryVersion, missing_hint, versions_of
 from hamid.core.library.manifest import Manifest
 from hamid.core.library.plan import resolve_library
 from hamid.core.library.users import LibraryUser
@@ -23,7 +23,7 @@ class LibraryState(Struct, frozen=True):
     dest: str
     current: str | None
     pinned: str
-    versions: tuple[Version, ...]
+    versions: tuple[LibraryVersion, ...]
     fallback_users: tuple[LibraryUser, ...]
     manifest: Manifest
     warnings: tuple[str, ...]

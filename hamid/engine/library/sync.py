@@ -31,7 +31,7 @@ from hamid.core.library.plan import (
     needs_digests,
     plan_sync,
 )
-from hamid.engine.library.install import Work, perform
+from hamid.engine.library.install import LibraryChange, perform
 from hamid.node.files.tree import REAL, Calls, Folder, Tree, explain
 from hamid.node.library.lock import WAIT_SECONDS
 from hamid.node.library.stat_cache import SourceChangedError
@@ -217,9 +217,9 @@ class Sync:
 
     def _plan(self) -> tuple[LibraryStep, ...]:
         bundle, files = self._compare()
-        standing = None
+        pinned_file = None
         if self._pinned:
-            standing = self._standing(f"{LIBRARY}.{self._pinned}", files)
+            pinned_file = self._pinned_file(f"{LIBRARY}.{self._pinned}", files)
         install = Install(
             dest=self._store.dest,
             files=files,
@@ -227,7 +227,7 @@ class Sync:
             libraries=() if bundle.files else tuple(self._store.libraries()),
             preload=self._store.preload(),
         )
-        return plan_sync(bundle, install, pinned=self._pinned, standing=standing)
+        return plan_sync(bundle, install, pinned=self._pinned, pinned_file=pinned_file)
 
     def _compare(self) -> tuple[Bundle, dict[str, InstalledFile]]:
         """The bundle, and what is at its paths; contents are read only where nothing else decides."""
@@ -247,7 +247,7 @@ class Sync:
         bundle = Bundle(self._source, tuple(files), tuple(self._listing.folders), tuple(self._listing.others))
         return bundle, found
 
-    def _standing(self, name: str, files: dict[str, InstalledFile]) -> SourceFile | None:
+    def _pinned_file(self, name: str, files: dict[str, InstalledFile]) -> SourceFile | None:
         """The pinned version at the destination; the unversioned library beside it is read too."""
         status = self._store.libraries().get(name)
         here = self._store.status(LIBRARY)
@@ -273,7 +273,7 @@ class Sync:
             if changes(steps) and self._unlocked is not None:
                 raise self._unlocked
             return
-        work = Work(
+        work = LibraryChange(
             steps=steps,
             source=self._source,
             listing=self._listing,

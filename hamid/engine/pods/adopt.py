@@ -11,10 +11,14 @@ from hamid.core.claims.adoption import adopt
 from hamid.core.claims.claim import instance_at
 from hamid.core.config.config import ForeignInstances
 from hamid.core.pods.pods import HoldingList, PodList
-from hamid.engine.pods.node_parts import NodeParts
+from hamid.engine.driver.conditions import ConditionsInForce, CurrentConfig
+from hamid.engine.driver.publisher import Publisher
+from hamid.engine.driver.readings import Readings
 from hamid.node.driver import device_nodes
 from hamid.node.driver.device_holders import DeviceHolders
-from hamid.node.ports import GrantRecords
+from hamid.node.ledger.ledger import Ledger
+from hamid.node.paths import Paths
+from hamid.node.ports import GrantRecords, Logger
 
 _PROBLEM = "ledger"
 
@@ -24,19 +28,25 @@ class Adopter:
 
     def __init__(
         self,
-        parts: NodeParts,
+        *,
         memory: GrantRecords,
         device_holders: DeviceHolders,
-        *,
+        paths: Paths,
+        config: CurrentConfig,
+        ledger: Ledger,
+        readings: Readings,
+        conditions: ConditionsInForce,
+        publisher: Publisher,
+        log: Logger,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._paths = parts.paths
-        self._config = parts.config
-        self._ledger = parts.ledger
-        self._readings = parts.readings
-        self._conditions = parts.conditions
-        self._publisher = parts.publisher
-        self._log = parts.log
+        self._paths = paths
+        self._config = config
+        self._ledger = ledger
+        self._readings = readings
+        self._conditions = conditions
+        self._publisher = publisher
+        self._log = log
         self._memory = memory
         self._device_holders = device_holders
         self._clock = clock

@@ -12,35 +12,35 @@ from threading import Lock, Thread
 
 from msgspec import Struct
 
-from hamid.core.claims.allocate import Choice, check_ids, choose
+from hamid.core.claims.allocate import Choice, Reserved, check_ids, choose
 from hamid.core.claims.claim import Claim, LedgerFacts, PodOwner
-from hamid.core.claims.failure import failed, refusal_of
+from hamid.core.claims.failure import failed, is_transient, refusal_of
 from hamid.core.claims.grant import Grant
 from hamid.core.claims.pod_text import for_pod
 from hamid.core.claims.preference import prefer
 from hamid.core.claims.release import is_leaving, is_over
-from hamid.core.claims.reserved import Reserved
 from hamid.core.claims.which_container import Again, Identified, Identify, anonymous, of_claim, seen_before
 from hamid.core.config.config import Config
 from hamid.core.errors import (
-    ForeignInstance,
     HamiError,
-    InUse,
     LedgerFailed,
     LibraryMissing,
     NotPermitted,
-    NvmlFailed,
 )
 from hamid.core.planner.refusal import LedgerUncertain, NoGrantKept, NotReady, Refusal, RefusalCode
 from hamid.core.pods.pods import HoldingList, PodList
-from hamid.engine.pods import share_folders
+from hamid.core.view import View
+from hamid.engine.driver.conditions import ConditionsInForce, CurrentConfig
+from hamid.engine.driver.counters import Counters
+from hamid.engine.driver.observer import Observer
+from hamid.engine.driver.publisher import Publisher
+from hamid.engine.driver.readings import Readings
 from hamid.engine.pods.grant import Granting, Made
-from hamid.engine.pods.holdings_gate import HoldingsGate
-from hamid.engine.pods.node_parts import NodeParts
-from hamid.engine.pods.refused_pods import RefusedPods
+from hamid.engine.pods.kubelet_lists import HoldingsGate, RefusedPods
 from hamid.engine.pods.release import ClaimEnder
-from hamid.engine.steps.run import Running
-from hamid.node.ports import PodSource
+from hamid.engine.steps.run import Runs
+from hamid.node.ledger.ledger import Ledger
+from hamid.node.ports import Logger, PodSource
 
 # What is left of the deadline for writing the claim down and for the answer's way.
 _MARGIN_SECONDS = 0.25
@@ -51,8 +51,6 @@ _POLL_SECONDS = 0.25
 _ROOM_SECONDS = 5.0
 _TOKEN_BYTES = 8
 _PAUSE_SECONDS = 0.2
-# NVML_ERROR_IN_USE and _INSUFFICIENT_RESOURCES: what was freed a moment ago, or somebody else came first.
-_TRANSIENT = frozenset({19, 23})
 
 
 class Begun(Struct, frozen=True):
@@ -79,153 +77,96 @@ class Call(Struct, kw_only=True):
     who: Identified | None = None
 
 
-class Allocator:
-    """Answers Allocate and takes answers back; thread-safe."""
+class Decider:
+    """Decides one Allocate at a time, and writes the decision down; thread-safe."""
 
     def __init__(
         self,
-        parts: NodeParts,
-        granting: Granting,
-        ender: ClaimEnder,
         *,
+        config: CurrentConfig,
+        ledger: Ledger,
+        readings: Readings,
+        conditions: ConditionsInForce,
+        observer: Observer,
+        publisher: Publisher,
+        runs: Runs,
+        granting: Granting,
         identify: Identify,
-        pods: PodSource,
-        holdings: HoldingsGate,
     ) -> None:
-        self._parts = parts
-        self._ledger = parts.ledger
-        self._publisher = parts.publisher
+        self._config = config
+        self._ledger = ledger
+        self._readings = readings
+        self._conditions = conditions
+        self._observer = observer
+        self._publisher = publisher
+        self._runs = runs
         self._granting = granting
-        self._ender = ender
         self._identify = identify
-        self._pods = RefusedPods(pods)
-        self._holdings = holdings
-        self._hurried: list[Callable[[], None]] = []
-        self._decision = Lock()
-        self._inside = set[object]()
+        self._one_at_a_time = Lock()
         self.closing = False
 
-    @property
-    def inside(self) -> bool:
-        """True while somebody waits for an answer."""
-        return bool(self._inside)
-
-    def allocate(self, device_ids: tuple[str, ...], deadline_seconds: float | None = None) -> Grant | Refusal:
-        """Give these ids to the container that waits for them; raises HamiError for what nobody expects."""
-        began, config, counters = time.monotonic(), self._parts.config.value, self._parts.counters
-        seconds = config.allocate_deadline_seconds
-        until = began + min(seconds, seconds if deadline_seconds is None else deadline_seconds) - _MARGIN_SECONDS
-        call = Call(ids=device_ids, until=until)
-        result, ticket = "error", object()
-        self._inside.add(ticket)
+    def decide(self, call: Call, pods: PodList, holdings: HoldingList) -> Begun | Grant | Refusal:
+        """What becomes of a call: a claim to make, the grant of before, or a refusal."""
         try:
-            outcome = self._allocate(call)
-            result = outcome.code.value if isinstance(outcome, Refusal) else "granted"
-            self._pods.note(call.who, granted=isinstance(outcome, Grant))
-        except HamiError as error:
-            result = type(error).__name__
-            raise
-        finally:
-            self._inside.discard(ticket)
-            mode = config.mode.value
-            counters.add("hamid_allocate_total", mode=mode, result=result)
-            counters.observe("hamid_allocate_duration_seconds", time.monotonic() - began, mode=mode)
-        self._log(device_ids, outcome, time.monotonic() - began)
-        return outcome
-
-    def listen_for_hurry(self, listener: Callable[[], None]) -> None:
-        """Call this when an Allocate waits for what a reconciliation may give back; it must not block."""
-        self._hurried.append(listener)
-
-    def undo(self, claim_id: int) -> None:
-        """Take back a grant that nobody received; raises the first error where it could not be done now."""
-        claim = self._ledger.facts().claim(claim_id)
-        errors = [] if claim is None else self._ender.end(claim)
-        self._parts.counters.add("hamid_undo_total", result=type(errors[0]).__name__ if errors else "ok")
-        if errors:
-            raise errors[0]
-
-    def prefer(self, available: tuple[str, ...], must_include: tuple[str, ...], size: int) -> tuple[str, ...]:
-        """Ids on the GPUs that the planner would take for the container that will ask next."""
-        ids = (*must_include, *(each for each in available if each not in must_include))[:size]
-        with self._holdings.answering():
-            pods = self._pods.pods()
-            with self._decision:
-                config = self._parts.config.value
-                found = self._identify(pods, self._holdings.foreign(), self._ledger.facts().claims, ids)
-                who = anonymous(config, size) if isinstance(found, Refusal) else found
-                return prefer(self._reserved(), config, who.request, available, must_include)
-
-    def reconfigure(self, config: Config) -> None:
-        """Decide by this configuration from now on; every earlier decision is on the ledger when this returns."""
-        with self._decision:
-            self._parts.config.value = config
-
-    # -- deciding --
-
-    def _allocate(self, call: Call) -> Grant | Refusal:
-        began = time.monotonic()
-        while True:
-            serial = self._publisher.serial()
-            with self._holdings.answering():
-                pods = self._pods.pods()
-                found = self._decided(call, pods, self._holdings.foreign())
-                outcome = self._carry_out(found, call) if isinstance(found, Begun) else found
-            if outcome is None:
-                continue
-            if isinstance(outcome, Grant):
-                return outcome
-            if not self._worth_waiting(outcome, call, pods, time.monotonic() - began):
-                return next(iter(call.avoid.values()), outcome) if outcome.code is RefusalCode.NO_FIT else outcome
-            for listener in self._hurried:
-                listener()
-            self._publisher.wait(serial, min(_POLL_SECONDS, call.until - time.monotonic()))
-
-    def _decided(self, call: Call, pods: PodList, holdings: HoldingList) -> Begun | Grant | Refusal:
-        try:
-            with self._decision:
-                return self._decide(call, pods, holdings)
+            with self._one_at_a_time:
+                return self._decide(call, pods, holdings, self._config.value, self._reserved(call.avoid))
         except (LedgerFailed, NotPermitted) as error:
             # A full disk, or one that became read-only: what was granted before goes on.
             return failed(RefusalCode.LEDGER, error)
 
-    def _decide(self, call: Call, pods: PodList, holdings: HoldingList) -> Begun | Grant | Refusal:
-        config, ids = self._parts.config.value, call.ids
+    def prefer(
+        self, pods: PodList, holdings: HoldingList, available: tuple[str, ...], must: tuple[str, ...], size: int
+    ) -> tuple[str, ...]:
+        """Ids on the GPUs that the planner would take for the container that will ask next."""
+        ids = (*must, *(each for each in available if each not in must))[:size]
+        with self._one_at_a_time:
+            config, reserved = self._config.value, self._reserved()
+            found = self._identify(pods, holdings, reserved.facts.claims, ids)
+            who = anonymous(config, size) if isinstance(found, Refusal) else found
+            return prefer(reserved, config, who.request, available, must)
+
+    def reconfigure(self, config: Config) -> None:
+        """Decide by this configuration from now on; every earlier decision is on the ledger when this returns."""
+        with self._one_at_a_time:
+            self._config.value = config
+
+    def _reserved(self, avoid: Iterable[str] = ()) -> Reserved:
+        """The node for a decision, which does not use the GPUs in `avoid`."""
+        problems = {**self._observer.sick(), **dict.fromkeys(avoid, "it failed a moment ago")}
+        # In this order: an instance that is being destroyed is seen as promised or doomed until it is seen to be gone.
+        doomed = self._runs.doomed()
         facts = self._ledger.facts()
-        refusal = self._not_now(facts) or check_ids(ids, [each.device_id for each in self._publisher.view.devices])
+        gpus, merged = self._readings.gpus(), self._readings.merged(facts)
+        return Reserved(gpus=gpus, facts=facts, merged=merged, doomed=doomed, problems=problems)
+
+    def _decide(
+        self, call: Call, pods: PodList, holdings: HoldingList, config: Config, reserved: Reserved
+    ) -> Begun | Grant | Refusal:
+        claims, view = reserved.facts.claims, self._publisher.view
+        refusal = self._not_now(reserved.facts, view) or check_ids(call.ids, [each.device_id for each in view.devices])
         if refusal is not None:
             return refusal
-        identified = self._identify(pods, holdings, facts.claims, ids)
+        identified = self._identify(pods, holdings, claims, call.ids)
         if isinstance(identified, Refusal):
             return identified
         call.who = identified
-        resource = config.resources.count
         owner = identified.owner(
-            resource=resource,
-            device_ids=ids,
+            resource=config.resources.count,
+            device_ids=call.ids,
             granted_at=time.time(),
             boot_id=self._ledger.boot,
             token=os.urandom(_TOKEN_BYTES).hex(),
         )
-        earlier = seen_before(facts.claims, identified, resource=resource, device_ids=ids)
+        earlier = seen_before(claims, identified, resource=owner.resource, device_ids=call.ids)
         if earlier is not None:
             return self._again(*earlier, identified, owner, config)
-        choice = choose(self._reserved(call.avoid), config, identified.request, ids)
+        choice = choose(reserved, config, identified.request, call.ids)
         return choice if isinstance(choice, Refusal) else self._begin(choice, identified, owner, config)
 
-    def _reserved(self, avoid: Iterable[str] = ()) -> Reserved:
-        """The node for a decision, which does not use the GPUs in `avoid`."""
-        problems = {**self._parts.observer.sick(), **dict.fromkeys(avoid, "it failed a moment ago")}
-        # In this order: an instance that is being destroyed is seen as promised or doomed until it is seen to be gone.
-        doomed = self._parts.runs.doomed()
-        facts = self._ledger.facts()
-        gpus, merged = self._parts.readings.gpus(), self._parts.readings.merged(facts)
-        return Reserved(gpus=gpus, facts=facts, merged=merged, doomed=doomed, problems=problems)
-
-    def _not_now(self, facts: LedgerFacts) -> Refusal | None:
-        conditions = self._parts.conditions.now
+    def _not_now(self, facts: LedgerFacts, view: View) -> Refusal | None:
+        conditions = self._conditions.now
         if self.closing or not conditions.restored:
-            return Refusal(facts=NotReady(self.closing, self._publisher.view.problems))
+            return Refusal(facts=NotReady(self.closing, view.problems))
         if not facts.certain:
             return Refusal(facts=LedgerUncertain(conditions.node.get("ledger", "")))
         return None
@@ -250,12 +191,110 @@ class Allocator:
             except LibraryMissing as error:
                 return refusal_of(error)
         claim = self._ledger.begin_grant(owner, choice.steps, seats=choice.seats, shares=choice.shares)
-        self._parts.runs.begin(claim.id, choice.steps)
+        self._runs.begin(claim.id, choice.steps)
         return Begun(claim, choice, identified, owner, config)
+
+
+class Allocator:
+    """Answers Allocate and takes answers back; thread-safe."""
+
+    def __init__(
+        self,
+        *,
+        decider: Decider,
+        granting: Granting,
+        ender: ClaimEnder,
+        pods: PodSource,
+        holdings: HoldingsGate,
+        config: CurrentConfig,
+        ledger: Ledger,
+        publisher: Publisher,
+        runs: Runs,
+        counters: Counters,
+        log: Logger,
+    ) -> None:
+        self._decider = decider
+        self._granting = granting
+        self._ender = ender
+        self._pods = RefusedPods(pods)
+        self._holdings = holdings
+        self._config = config
+        self._ledger = ledger
+        self._publisher = publisher
+        self._runs = runs
+        self._counters = counters
+        self._log = log
+        self._hurried: list[Callable[[], None]] = []
+        self._inside = set[object]()
+
+    @property
+    def inside(self) -> bool:
+        """True while somebody waits for an answer."""
+        return bool(self._inside)
+
+    def allocate(self, device_ids: tuple[str, ...], deadline_seconds: float | None = None) -> Grant | Refusal:
+        """Give these ids to the container that waits for them; raises HamiError for what nobody expects."""
+        began, config, counters = time.monotonic(), self._config.value, self._counters
+        seconds = config.allocate_deadline_seconds
+        until = began + min(seconds, seconds if deadline_seconds is None else deadline_seconds) - _MARGIN_SECONDS
+        call = Call(ids=device_ids, until=until)
+        result, ticket = "error", object()
+        self._inside.add(ticket)
+        try:
+            outcome = self._allocate(call)
+            result = outcome.code.value if isinstance(outcome, Refusal) else "granted"
+            self._pods.note(call.who, granted=isinstance(outcome, Grant))
+        except HamiError as error:
+            result = type(error).__name__
+            raise
+        finally:
+            self._inside.discard(ticket)
+            mode = config.mode.value
+            counters.add("hamid_allocate_total", mode=mode, result=result)
+            counters.observe("hamid_allocate_duration_seconds", time.monotonic() - began, mode=mode)
+        self._note(device_ids, outcome, time.monotonic() - began)
+        return outcome
+
+    def listen_for_hurry(self, listener: Callable[[], None]) -> None:
+        """Call this when an Allocate waits for what a reconciliation may give back; it must not block."""
+        self._hurried.append(listener)
+
+    def undo(self, claim_id: int) -> None:
+        """Take back a grant that nobody received; raises the first error where it could not be done now."""
+        claim = self._ledger.facts().claim(claim_id)
+        errors = [] if claim is None else self._ender.end(claim)
+        self._counters.add("hamid_undo_total", result=type(errors[0]).__name__ if errors else "ok")
+        if errors:
+            raise errors[0]
+
+    def prefer(self, available: tuple[str, ...], must_include: tuple[str, ...], size: int) -> tuple[str, ...]:
+        """Ids on the GPUs that the planner would take for the container that will ask next."""
+        with self._holdings.answering():
+            return self._decider.prefer(self._pods.pods(), self._holdings.foreign(), available, must_include, size)
+
+    # -- trying --
+
+    def _allocate(self, call: Call) -> Grant | Refusal:
+        began = time.monotonic()
+        while True:
+            serial = self._publisher.serial()
+            with self._holdings.answering():
+                pods = self._pods.pods()
+                found = self._decider.decide(call, pods, self._holdings.foreign())
+                outcome = self._carry_out(found, call) if isinstance(found, Begun) else found
+            if outcome is None:
+                continue
+            if isinstance(outcome, Grant):
+                return outcome
+            if not self._worth_waiting(outcome, call, pods, time.monotonic() - began):
+                return next(iter(call.avoid.values()), outcome) if outcome.code is RefusalCode.NO_FIT else outcome
+            for listener in self._hurried:
+                listener()
+            self._publisher.wait(serial, min(_POLL_SECONDS, call.until - time.monotonic()))
 
     def _worth_waiting(self, refusal: Refusal, call: Call, pods: PodList, waited: float) -> bool:
         """True when what stands in the way may pass by itself before the deadline."""
-        if time.monotonic() + _POLL_SECONDS >= call.until or self.closing:
+        if time.monotonic() + _POLL_SECONDS >= call.until or self._decider.closing:
             return False
         if refusal.code is RefusalCode.NO_POD:
             return waited < _UNKNOWN_SECONDS
@@ -263,7 +302,7 @@ class Allocator:
             return False
         # Changes on their way may make room, and so do pods that are over; kubelet gives ids anew when one is.
         claims = self._ledger.facts().claims
-        if self._parts.runs.any_in_progress() or any(is_over(claim, pods) for claim in claims):
+        if self._runs.any_in_progress() or any(is_over(claim, pods) for claim in claims):
             return True
         # Kubelet admits nobody else and forgets no pod meanwhile: what has not shown by then will not.
         return waited < _ROOM_SECONDS and (bool(of_claim(claims, call.ids)) or any(is_leaving(x, pods) for x in claims))
@@ -273,9 +312,8 @@ class Allocator:
     def _carry_out(self, begun: Begun, call: Call) -> Grant | Refusal | None:
         """Make what was decided; None when it is to be decided anew."""
         until = call.until
-        running = Running(self._parts.session, begun.run, claim=begun.run, until=until)
         try:
-            running.go(enumerate(begun.choice.steps))
+            running = self._runs.make(begun.run, begun.choice.steps, until)
             if not running.errors:
                 return self._grant(begun, self._granting.gather(begun.choice, begun.claim, until))
         except HamiError as error:
@@ -289,28 +327,27 @@ class Allocator:
 
     def _grant(self, begun: Begun, made: Made) -> Grant:
         if begun.choice.shares:
-            share_folders.make(self._parts.paths, begun.config, begun.owner)
+            self._granting.make_folder(begun.owner, begun.config)
         grant = self._granting.render(begun.run, begun.choice, begun.identified, begun.owner, made, config=begun.config)
         self._ledger.finish_grant(begun.run, grant, made.uuids)
-        self._parts.runs.end(begun.run)
+        self._runs.end(begun.run)
         return grant
 
     def _give_up(self, begun: Begun, until: float) -> None:
         """Take everything back: on a thread of its own, for which nobody waits longer than there is time."""
-        parts = self._parts
         claim = self._ledger.facts().claim(begun.run)
 
         def work() -> None:
             try:
                 if claim is not None:
-                    share_folders.remove(parts.paths, begun.config, claim)
-                errors = parts.runs.undo(self._ledger.run(begun.run))
+                    self._granting.remove_folder(claim, begun.config)
+                errors = self._runs.undo(self._ledger.run(begun.run))
             except HamiError as error:
                 errors = [error]
             finally:
-                parts.runs.end(begun.run)
+                self._runs.end(begun.run)
             for each in errors:
-                parts.log.warning("allocate_not_undone_yet", claim=begun.claim.name, run=begun.run, error=str(each))
+                self._log.warning("allocate_not_undone_yet", claim=begun.claim.name, run=begun.run, error=str(each))
 
         thread = Thread(target=work, name=f"undo {begun.run}", daemon=True)
         thread.start()
@@ -320,7 +357,7 @@ class Allocator:
         """None when another try may succeed: on the same GPU for what passes, on others for what does not."""
         refusal = refusal_of(error)
         left = call.until - time.monotonic()
-        if left < _PAUSE_SECONDS or self.closing or isinstance(error, LedgerFailed):
+        if left < _PAUSE_SECONDS or self._decider.closing or isinstance(error, LedgerFailed):
             return refusal
         if is_transient(error):
             time.sleep(_PAUSE_SECONDS)
@@ -329,10 +366,9 @@ class Allocator:
         call.avoid.update(dict.fromkeys(fresh, refusal))
         return None if fresh else refusal
 
-    def _log(self, ids: Sequence[str], outcome: Grant | Refusal, seconds: float) -> None:
-        log = self._parts.log
+    def _note(self, ids: Sequence[str], outcome: Grant | Refusal, seconds: float) -> None:
         if isinstance(outcome, Grant):
-            log.info(
+            self._log.info(
                 "allocated",
                 claim=self._publisher.view.claim_name(outcome.claim),
                 devices=len(ids),
@@ -340,7 +376,7 @@ class Allocator:
             )
         else:
             words = for_pod(outcome)
-            log.warning(
+            self._log.warning(
                 "allocate_refused",
                 code=outcome.code.value,
                 text=words.message,
@@ -348,8 +384,3 @@ class Allocator:
                 reasons=list(words.reasons),
                 devices=list(ids),
             )
-
-
-def is_transient(error: Exception) -> bool:
-    """True for what may be otherwise a moment later."""
-    return isinstance(error, InUse | ForeignInstance) or (isinstance(error, NvmlFailed) and error.code in _TRANSIENT)

@@ -7,8 +7,11 @@ from msgspec.structs import replace
 
 from hamid.core.claims.claim import Claim
 from hamid.core.claims.release import confirmed, newest_of
-from hamid.engine.pods.node_parts import NodeParts
+from hamid.engine.driver.publisher import Publisher
+from hamid.engine.driver.turns import Turns
 from hamid.engine.pods.reconcile_round import NOT_ASKED, Round
+from hamid.node.ledger.ledger import Ledger
+from hamid.node.ports import Logger
 
 # Kubelet writes its checkpoint a moment after it has our answer.
 _SETTLED_SECONDS = 10.0
@@ -17,11 +20,19 @@ _SETTLED_SECONDS = 10.0
 class Confirmer:
     """Confirms claims; by one thread at a time."""
 
-    def __init__(self, parts: NodeParts, clock: Callable[[], float]) -> None:
-        self._ledger = parts.ledger
-        self._turns = parts.turns
-        self._publisher = parts.publisher
-        self._log = parts.log
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        turns: Turns,
+        publisher: Publisher,
+        log: Logger,
+        clock: Callable[[], float],
+    ) -> None:
+        self._ledger = ledger
+        self._turns = turns
+        self._publisher = publisher
+        self._log = log
         self._clock = clock
         self._first_seen: dict[int, float] = {}
 

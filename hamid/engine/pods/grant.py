@@ -15,13 +15,18 @@ from hamid.core.claims.share_grant import HostPaths, share_grant, wants_control
 from hamid.core.claims.which_container import Identified
 from hamid.core.config.config import Config, Mode
 from hamid.core.errors import InUse, NodeError
-from hamid.core.hardware.gpu import Gpu, Health
-from hamid.core.planner.steps import CreateInstance
+from hamid.core.hardware.gpu import Gpu
+from hamid.core.planner.eligibility import is_served
+from hamid.core.planner.plan import CreateInstance
+from hamid.engine.driver.readings import Readings
+from hamid.engine.driver.session import DriverSession
 from hamid.engine.driver.workers import Worker
 from hamid.engine.library.state import container_library
 from hamid.engine.pods import share_folders
-from hamid.engine.pods.node_parts import NodeParts
 from hamid.node.driver import device_nodes
+from hamid.node.ledger.ledger import Ledger
+from hamid.node.paths import Paths
+from hamid.node.ports import Logger
 
 _TOKEN_BYTES = 16
 
@@ -40,12 +45,20 @@ class Made(Struct, frozen=True, kw_only=True):
 class Granting:
     """Looks at what was made and renders grants."""
 
-    def __init__(self, parts: NodeParts) -> None:
-        self._paths = parts.paths
-        self._ledger = parts.ledger
-        self._session = parts.session
-        self._readings = parts.readings
-        self._log = parts.log
+    def __init__(
+        self,
+        *,
+        paths: Paths,
+        ledger: Ledger,
+        session: DriverSession,
+        readings: Readings,
+        log: Logger,
+    ) -> None:
+        self._paths = paths
+        self._ledger = ledger
+        self._session = session
+        self._readings = readings
+        self._log = log
 
     def check_library(self, config: Config) -> None:
         """Raises LibraryMissing when no container could get libvgpu."""
@@ -72,13 +85,20 @@ class Granting:
         left: list[ClaimedSeat] = []
         for index, seats in self._by_gpu(choice.seats).items():
             gpu = self._readings.gpu(index)
-            if gpu is not None and gpu.uuid in acted and gpu.health is Health.OK:
+            if gpu is not None and gpu.uuid in acted and is_served(gpu):
                 known.append(self._found(index, gpu, seats, claim, idle=True))
             else:
                 left += seats
         tasks = {index: self._looker(index, seats, claim, idle=True) for index, seats in self._by_gpu(left).items()}
         known += [each.get() for each in self._session.workers.run(tasks, until=until).values()]
         return self._made(choice, known)
+
+    def refresh(self, claim: Claim, until: float) -> None:
+        """Read a claim's GPUs now: what was read last may be seconds old. Raises the first error."""
+        indices = [self._session.index_of(uuid) for uuid in claim.gpu_uuids]
+        tasks = {index: self._session.reader(index) for index in indices if index is not None}
+        for outcome in self._session.workers.run(tasks, until=until).values():
+            outcome.get()
 
     def _by_gpu(self, seats: Iterable[ClaimedSeat]) -> dict[int, list[ClaimedSeat]]:
         by_gpu: dict[int, list[ClaimedSeat]] = {}
@@ -165,6 +185,18 @@ class Granting:
             license=f"{below}/license" if licensed else "",
             validator=f"{below}/vgpuvalidator" if licensed else "",
         )
+
+    def make_folder(self, owner: PodOwner, config: Config) -> None:
+        """An empty directory for a container with shares. Raises HamiError."""
+        share_folders.make(self._paths, config, owner)
+
+    def ensure_folder(self, owner: PodOwner, config: Config) -> bool:
+        """The container's directories are there; True when one had to be made again. Raises HamiError."""
+        return share_folders.ensure(self._paths, config, owner)
+
+    def remove_folder(self, claim: Claim, config: Config) -> None:
+        """The directory that was made for a claim is gone. Raises HamiError."""
+        share_folders.remove(self._paths, config, claim)
 
     def hand_on(self, claim: Claim, identified: Identified, owner: PodOwner, config: Config) -> Grant | None:
         """The same instances or shares for the container that comes after an init container of its pod.

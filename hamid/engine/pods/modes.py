@@ -6,10 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 from hamid.core.claims.claim import Claim
 from hamid.core.config.config import Mode
-from hamid.core.hardware.gpu import Gpu, Health
-from hamid.core.planner.steps import switch_mode
-from hamid.engine.pods.node_parts import NodeParts
-from hamid.engine.steps.runs import messages_of, problems_of
+from hamid.core.hardware.gpu import Gpu
+from hamid.core.planner.eligibility import HasInstances, is_served, switch_obstacle
+from hamid.core.planner.plan import switch_mode
+from hamid.core.planner.reasons import ClientsRunning, NotMigCapable
+from hamid.engine.driver.conditions import ConditionsInForce, CurrentConfig
+from hamid.engine.driver.publisher import Publisher
+from hamid.engine.driver.readings import Readings
+from hamid.engine.driver.turns import Turns
+from hamid.engine.steps.run import Runs, messages_of, problems_of
+from hamid.node.ledger.ledger import Ledger
 
 _MOST_NAMED = 3
 
@@ -17,14 +23,24 @@ _MOST_NAMED = 3
 class ModeSetter:
     """Switches the MIG mode of GPUs."""
 
-    def __init__(self, parts: NodeParts) -> None:
-        self._config = parts.config
-        self._ledger = parts.ledger
-        self._readings = parts.readings
-        self._conditions = parts.conditions
-        self._publisher = parts.publisher
-        self._runs = parts.runs
-        self._turns = parts.turns
+    def __init__(
+        self,
+        *,
+        config: CurrentConfig,
+        ledger: Ledger,
+        readings: Readings,
+        conditions: ConditionsInForce,
+        publisher: Publisher,
+        runs: Runs,
+        turns: Turns,
+    ) -> None:
+        self._config = config
+        self._ledger = ledger
+        self._readings = readings
+        self._conditions = conditions
+        self._publisher = publisher
+        self._runs = runs
+        self._turns = turns
 
     def set_all(self) -> list[str]:
         """Bring idle GPUs to their configured mode, each on its own; what was done and what failed, in words.
@@ -53,7 +69,7 @@ class ModeSetter:
             problem = f"it is promised to {', '.join(claim.name for claim in holders[:_MOST_NAMED])}"
         messages: list[str] = []
         # A GPU that is not served is left as it is, unless a claim holds something on it.
-        if gpu.health is Health.OK and gpu.mig_enabled != wanted and (holders or served):
+        if is_served(gpu) and gpu.mig_enabled != wanted and (holders or served):
             messages, obstacle = self._switch(gpu, wanted=wanted)
             problem = problem or obstacle
         waits = f"MIG mode {'on' if configured else 'off'} waits: {problem}"
@@ -75,10 +91,12 @@ def _needs_mig(gpu: Gpu, holders: Sequence[Claim]) -> bool:
 
 
 def _obstacle(gpu: Gpu, *, wanted: bool) -> str:
-    if wanted and not gpu.mig_capable:
-        return "this GPU has no MIG"
-    if gpu.instances and not wanted:
-        return f"it has {len(gpu.instances)} instances; hamictl mig clear -i {gpu.index}"
-    if gpu.clients:
-        return f"it is used by {', '.join(map(str, gpu.clients[:_MOST_NAMED]))}"
-    return ""
+    match switch_obstacle(gpu, enabled=wanted):
+        case NotMigCapable():
+            return "this GPU has no MIG"
+        case HasInstances(count=count):
+            return f"it has {count} instances; hamictl mig clear -i {gpu.index}"
+        case ClientsRunning(clients=clients):
+            return f"it is used by {', '.join(map(str, clients[:_MOST_NAMED]))}"
+        case None:
+            return ""

@@ -1,37 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parts of a running node, each with one concern, and how they are wired together.
 
-What serves pods takes the parts that it needs in its constructor.
+What serves pods gets in its constructor the parts that it uses, and only this module knows all of them.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from msgspec import Struct
-from msgspec.structs import replace
 
+from hamid.core.claims.which_container import Identify
 from hamid.core.config.config import Config
 from hamid.core.errors import HamiError
-from hamid.core.view import Observation, View, build
-from hamid.engine.driver.conditions import ConditionsInForce
+from hamid.engine.driver.conditions import ConditionsInForce, CurrentConfig
 from hamid.engine.driver.counters import Counters
 from hamid.engine.driver.observer import Observer
 from hamid.engine.driver.publisher import Publisher
 from hamid.engine.driver.readings import Readings
 from hamid.engine.driver.session import DriverSession
 from hamid.engine.driver.turns import Turns
-from hamid.engine.steps.runs import Runs
-from hamid.node.driver import nvml
+from hamid.engine.pods.adopt import Adopter
+from hamid.engine.pods.allocate import Allocator, Decider
+from hamid.engine.pods.confirm import Confirmer
+from hamid.engine.pods.grant import Granting
+from hamid.engine.pods.kubelet_lists import HoldingsGate
+from hamid.engine.pods.modes import ModeSetter
+from hamid.engine.pods.prestart import Prestart
+from hamid.engine.pods.reconcile import Reconciler
+from hamid.engine.pods.reconcile_round import Questions
+from hamid.engine.pods.release import ClaimEnder, Releaser
+from hamid.engine.pods.start import Restorer
+from hamid.engine.pods.tasks import Tasks
+from hamid.engine.steps.run import Runs
+from hamid.node.driver.device_holders import DeviceHolders
 from hamid.node.ledger.ledger import Ledger
 from hamid.node.paths import Paths
-from hamid.node.ports import Logger
-
-
-class CurrentConfig:
-    """The configuration in force; a reload replaces its value."""
-
-    def __init__(self, value: Config) -> None:
-        self.value = value
+from hamid.node.ports import GrantRecords, HoldingSource, Logger, PodSource
 
 
 class NodeParts(Struct, frozen=True, kw_only=True):
@@ -85,7 +89,7 @@ def open_parts(paths: Paths, config: Config, *, counters: Counters, log: Logger)
     readings, conditions = Readings(), ConditionsInForce()
     session = DriverSession(paths, config.driver_timeout_seconds, ledger=ledger, on_read=readings.take)
     observer = Observer(paths, session, readings, conditions, counters=counters, log=log)
-    publisher = Publisher(_builder(current, ledger, readings, conditions, observer), View(config=config))
+    publisher = Publisher(config=current, ledger=ledger, readings=readings, conditions=conditions, observer=observer)
     return NodeParts(
         paths=paths,
         config=current,
@@ -102,21 +106,222 @@ def open_parts(paths: Paths, config: Config, *, counters: Counters, log: Logger)
     )
 
 
-def _builder(
-    config: CurrentConfig, ledger: Ledger, readings: Readings, conditions: ConditionsInForce, observer: Observer
-) -> Callable[[float, Mapping[str, str]], View]:
-    def make(observed_at: float, notes: Mapping[str, str]) -> View:
-        facts = ledger.facts()
-        observed = Observation(
-            gpus=readings.merged(facts),
-            loads=readings.loads(),
-            numa_nodes=observer.numa_nodes,
-            simulated=nvml.is_simulated(),
-            driver_version=observer.versions[0],
-            nvml_version=observer.versions[1],
-            observed_at=observed_at,
-        )
-        now = replace(conditions.now, sick=observer.sick())
-        return build(observed, facts, config.value, now, held_ids=readings.held_ids, notes=notes)
+class PodServices(Struct, frozen=True, kw_only=True):
+    """What serves pods on a node."""
 
-    return make
+    decider: Decider
+    allocator: Allocator
+    prestart: Prestart
+    adopter: Adopter
+    modes: ModeSetter
+    restorer: Restorer
+    reconciler: Reconciler
+    holdings: HoldingsGate
+
+
+class Sources(Struct, frozen=True, kw_only=True):
+    """What a node asks about pods and containers; by the `clock` pods are found absent."""
+
+    identify: Identify
+    pods: PodSource
+    holdings: HoldingSource
+    memory: GrantRecords
+    clock: Callable[[], float]
+
+
+def open_services(parts: NodeParts, sources: Sources) -> PodServices:
+    """Wire what serves pods."""
+    holdings = HoldingsGate(sources.holdings, lambda: parts.ledger.facts().claims)
+    granting = Granting(
+        paths=parts.paths, ledger=parts.ledger, session=parts.session, readings=parts.readings, log=parts.log
+    )
+    ender = ClaimEnder(
+        paths=parts.paths,
+        config=parts.config,
+        ledger=parts.ledger,
+        readings=parts.readings,
+        runs=parts.runs,
+        turns=parts.turns,
+    )
+    decider = _decider(parts, granting, sources.identify)
+    modes, device_holders = _modes(parts), DeviceHolders()
+    adopter, restorer = _adopter(parts, sources, device_holders), _restorer(parts, modes)
+    return PodServices(
+        decider=decider,
+        allocator=_allocator(parts, decider, granting, ender, pods=sources.pods, holdings=holdings),
+        prestart=_prestart(parts, granting),
+        adopter=adopter,
+        modes=modes,
+        restorer=restorer,
+        reconciler=_reconciler(
+            parts,
+            sources,
+            adopter=adopter,
+            restorer=restorer,
+            ender=ender,
+            holdings=holdings,
+            device_holders=device_holders,
+        ),
+        holdings=holdings,
+    )
+
+
+def _decider(parts: NodeParts, granting: Granting, identify: Identify) -> Decider:
+    return Decider(
+        config=parts.config,
+        ledger=parts.ledger,
+        readings=parts.readings,
+        conditions=parts.conditions,
+        observer=parts.observer,
+        publisher=parts.publisher,
+        runs=parts.runs,
+        granting=granting,
+        identify=identify,
+    )
+
+
+def _allocator(
+    parts: NodeParts,
+    decider: Decider,
+    granting: Granting,
+    ender: ClaimEnder,
+    *,
+    pods: PodSource,
+    holdings: HoldingsGate,
+) -> Allocator:
+    return Allocator(
+        decider=decider,
+        granting=granting,
+        ender=ender,
+        pods=pods,
+        holdings=holdings,
+        config=parts.config,
+        ledger=parts.ledger,
+        publisher=parts.publisher,
+        runs=parts.runs,
+        counters=parts.counters,
+        log=parts.log,
+    )
+
+
+def _prestart(parts: NodeParts, granting: Granting) -> Prestart:
+    return Prestart(
+        granting=granting,
+        config=parts.config,
+        ledger=parts.ledger,
+        readings=parts.readings,
+        conditions=parts.conditions,
+        publisher=parts.publisher,
+        runs=parts.runs,
+        turns=parts.turns,
+        counters=parts.counters,
+        log=parts.log,
+    )
+
+
+def _modes(parts: NodeParts) -> ModeSetter:
+    return ModeSetter(
+        config=parts.config,
+        ledger=parts.ledger,
+        readings=parts.readings,
+        conditions=parts.conditions,
+        publisher=parts.publisher,
+        runs=parts.runs,
+        turns=parts.turns,
+    )
+
+
+def _adopter(parts: NodeParts, sources: Sources, device_holders: DeviceHolders) -> Adopter:
+    return Adopter(
+        memory=sources.memory,
+        device_holders=device_holders,
+        paths=parts.paths,
+        config=parts.config,
+        ledger=parts.ledger,
+        readings=parts.readings,
+        conditions=parts.conditions,
+        publisher=parts.publisher,
+        log=parts.log,
+    )
+
+
+def _restorer(parts: NodeParts, modes: ModeSetter) -> Restorer:
+    return Restorer(
+        modes=modes,
+        paths=parts.paths,
+        config=parts.config,
+        ledger=parts.ledger,
+        session=parts.session,
+        readings=parts.readings,
+        conditions=parts.conditions,
+        publisher=parts.publisher,
+        runs=parts.runs,
+        observe=parts.observe,
+    )
+
+
+def _reconciler(
+    parts: NodeParts,
+    sources: Sources,
+    *,
+    adopter: Adopter,
+    restorer: Restorer,
+    ender: ClaimEnder,
+    holdings: HoldingsGate,
+    device_holders: DeviceHolders,
+) -> Reconciler:
+    tasks = Tasks(parts.counters, parts.log)
+    confirmer = Confirmer(
+        ledger=parts.ledger, turns=parts.turns, publisher=parts.publisher, log=parts.log, clock=sources.clock
+    )
+    questions = _questions(parts, sources, holdings, tasks)
+    return Reconciler(
+        adopter=adopter,
+        restorer=restorer,
+        ender=ender,
+        confirmer=confirmer,
+        releaser=_releaser(parts, sources, ender, tasks, device_holders),
+        tasks=tasks,
+        questions=questions,
+        ledger=parts.ledger,
+        readings=parts.readings,
+        conditions=parts.conditions,
+        observer=parts.observer,
+        publisher=parts.publisher,
+        runs=parts.runs,
+        counters=parts.counters,
+        log=parts.log,
+        observe=parts.observe,
+    )
+
+
+def _questions(parts: NodeParts, sources: Sources, holdings: HoldingSource, tasks: Tasks) -> Questions:
+    return Questions(
+        pods=sources.pods,
+        holdings=holdings,
+        memory=sources.memory,
+        tasks=tasks,
+        config=parts.config,
+        ledger=parts.ledger,
+        readings=parts.readings,
+        publisher=parts.publisher,
+        log=parts.log,
+    )
+
+
+def _releaser(
+    parts: NodeParts, sources: Sources, ender: ClaimEnder, tasks: Tasks, device_holders: DeviceHolders
+) -> Releaser:
+    return Releaser(
+        ender=ender,
+        tasks=tasks,
+        device_holders=device_holders,
+        paths=parts.paths,
+        config=parts.config,
+        ledger=parts.ledger,
+        readings=parts.readings,
+        publisher=parts.publisher,
+        counters=parts.counters,
+        log=parts.log,
+        clock=sources.clock,
+    )

@@ -10,21 +10,26 @@ from collections.abc import Iterable
 
 from hamid.core.claims.allocate import Choice
 from hamid.core.claims.claim import Claim
-from hamid.core.claims.failure import refusal_of
+from hamid.core.claims.failure import is_transient, refusal_of
 from hamid.core.claims.grant import DeviceNode
 from hamid.core.claims.mig_grant import visible_devices
 from hamid.core.claims.pod_text import for_pod
-from hamid.core.claims.restore import can_restore, missing_steps
+from hamid.core.claims.restore import missing_steps
 from hamid.core.claims.which_container import started_by
 from hamid.core.config.config import Mode
 from hamid.core.errors import HamiError, LibraryMissing
-from hamid.core.hardware.gpu import Health
+from hamid.core.planner.eligibility import can_restore
 from hamid.core.planner.refusal import GrantLost, NoClaim, Refusal
-from hamid.engine.pods import share_folders
-from hamid.engine.pods.allocate import is_transient
+from hamid.engine.driver.conditions import ConditionsInForce, CurrentConfig
+from hamid.engine.driver.counters import Counters
+from hamid.engine.driver.publisher import Publisher
+from hamid.engine.driver.readings import Readings
+from hamid.engine.driver.turns import Turns
 from hamid.engine.pods.grant import Granting
-from hamid.engine.pods.node_parts import NodeParts
+from hamid.engine.steps.run import Runs
 from hamid.node.driver.device_nodes import CAPABILITIES
+from hamid.node.ledger.ledger import Ledger
+from hamid.node.ports import Logger
 
 # Kubelet waits 30 s for the answer.
 SECONDS = 27.0
@@ -34,18 +39,29 @@ _PAUSE_SECONDS = 0.2
 class Prestart:
     """Verifies and restores; thread-safe."""
 
-    def __init__(self, parts: NodeParts, granting: Granting) -> None:
-        self._paths = parts.paths
-        self._config = parts.config
-        self._ledger = parts.ledger
-        self._session = parts.session
-        self._readings = parts.readings
-        self._conditions = parts.conditions
-        self._publisher = parts.publisher
-        self._runs = parts.runs
-        self._turns = parts.turns
-        self._counters = parts.counters
-        self._log = parts.log
+    def __init__(
+        self,
+        *,
+        granting: Granting,
+        config: CurrentConfig,
+        ledger: Ledger,
+        readings: Readings,
+        conditions: ConditionsInForce,
+        publisher: Publisher,
+        runs: Runs,
+        turns: Turns,
+        counters: Counters,
+        log: Logger,
+    ) -> None:
+        self._config = config
+        self._ledger = ledger
+        self._readings = readings
+        self._conditions = conditions
+        self._publisher = publisher
+        self._runs = runs
+        self._turns = turns
+        self._counters = counters
+        self._log = log
         self._granting = granting
 
     def check(self, device_ids: tuple[str, ...]) -> Refusal | None:
@@ -96,7 +112,7 @@ class Prestart:
                 return refusal_of(error), False
             # Kubelet hands out the nodes that it was told of at Allocate, also after a boot.
             tuple(self._granting.nodes_of_shares(claim.shares))
-            return None, share_folders.ensure(self._paths, self._config.value, claim.owner)
+            return None, self._granting.ensure_folder(claim.owner, self._config.value)
         # One start at a time restores a claim; the other ones then find it there.
         with self._turns.in_turn(f"claim {claim.id}"):
             return self._check_instances(claim, until)
@@ -117,8 +133,8 @@ class Prestart:
 
     def _bring_back(self, claim: Claim, until: float) -> bool:
         """Make what is missing of a claim; True when something was. Raises the first error."""
-        self._refresh(claim, until)
-        gpus = [gpu for gpu in self._readings.gpus() if gpu.health is Health.OK and can_restore(gpu)]
+        self._granting.refresh(claim, until)
+        gpus = [gpu for gpu in self._readings.gpus() if can_restore(gpu)]
         steps = tuple(missing_steps(gpus, (claim,)))
         if not steps:
             return False
@@ -126,14 +142,6 @@ class Prestart:
         if running.errors:
             raise running.errors[0]
         return True
-
-    def _refresh(self, claim: Claim, until: float) -> None:
-        """Read the claim's GPUs now: what was read last may be seconds old."""
-        session = self._session
-        indices = [session.index_of(uuid) for uuid in claim.gpu_uuids]
-        tasks = {index: session.reader(index) for index in indices if index is not None}
-        for outcome in session.workers.run(tasks, until=until).values():
-            outcome.get()
 
     def _told_otherwise(self, claim: Claim, until: float) -> Refusal | None:
         choice = Choice(mode=Mode.MIG, seats=claim.seats)

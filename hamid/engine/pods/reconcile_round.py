@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one reconciliation works with."""
+"""What one reconciliation works with: kubelet's answers."""
 
 from msgspec import Struct
 
 from hamid.core.claims.checkpoint import RememberedList
 from hamid.core.pods.pods import HoldingList, PodList
+from hamid.engine.driver.conditions import CurrentConfig
+from hamid.engine.driver.publisher import Publisher
+from hamid.engine.driver.readings import Readings
+from hamid.engine.pods.tasks import Tasks
+from hamid.node.ledger.ledger import Ledger
+from hamid.node.ports import GrantRecords, HoldingSource, Logger, PodSource
 
 NOT_ASKED = RememberedList(complete=False)
 
@@ -19,3 +25,57 @@ class Round(Struct, frozen=True, kw_only=True):
     holdings: HoldingList
     remembered: RememberedList
     claims: frozenset[int]
+
+
+class Questions:
+    """What kubelet is asked in each round; for one thread at a time."""
+
+    def __init__(
+        self,
+        *,
+        pods: PodSource,
+        holdings: HoldingSource,
+        memory: GrantRecords,
+        tasks: Tasks,
+        config: CurrentConfig,
+        ledger: Ledger,
+        readings: Readings,
+        publisher: Publisher,
+        log: Logger,
+    ) -> None:
+        self._pods = pods
+        self._holdings = holdings
+        self._memory = memory
+        self._tasks = tasks
+        self._config = config
+        self._ledger = ledger
+        self._readings = readings
+        self._publisher = publisher
+        self._log = log
+
+    def ask(self) -> Round:
+        """Ask for pods and holdings; the claims are read first, as Round says."""
+        claims = frozenset(
+            each.id for each in self._ledger.facts().claims if each.owner is not None and not each.pending
+        )
+        pods, holdings = self._pods.pods(), self._holdings.holdings()
+        self._note_pods(pods)
+        resource = self._config.value.resources.count
+        held = (each for holding in holdings.holdings if holding.resource == resource for each in holding.device_ids)
+        self._readings.take_held(held, complete=holdings.complete)
+        return Round(pods=pods, holdings=holdings, remembered=self._remembered(pods), claims=claims)
+
+    def _note_pods(self, pods: PodList) -> None:
+        """Without the list of pods little is granted and nothing released: say so before an Allocate fails."""
+        problem = "" if pods.complete or pods.silent else f"{pods.problem}; until then no claim ends by it"
+        self._publisher.annotate(pods=problem)
+        if self._tasks.is_news("pods", problem) and problem:
+            self._log.warning("pods_not_known", problem=pods.problem)
+
+    def _remembered(self, pods: PodList) -> RememberedList:
+        """Kubelet's checkpoint, where it is needed: for claims of which no list of pods tells."""
+        claims = self._ledger.facts().claims
+        owners = [claim.owner for claim in claims if claim.owner is not None]
+        if not owners or (not pods.silent and all(owner.known and owner.confirmed for owner in owners)):
+            return NOT_ASKED
+        return self._memory.remembered()

@@ -12,28 +12,45 @@ from msgspec.structs import replace
 
 from hamid.core.claims.claim import Claim, instance_at
 from hamid.core.claims.journal import Run
-from hamid.core.claims.release import EndReason, PodEvidence, Verdicts, judge
+from hamid.core.claims.release import EndReason, PodEvidence, PodVerdicts, judge
 from hamid.core.errors import NodeError
 from hamid.core.pods.pods import PodList
+from hamid.engine.driver.conditions import CurrentConfig
+from hamid.engine.driver.counters import Counters
+from hamid.engine.driver.publisher import Publisher
+from hamid.engine.driver.readings import Readings
+from hamid.engine.driver.turns import Turns
 from hamid.engine.pods import share_folders
-from hamid.engine.pods.node_parts import NodeParts
 from hamid.engine.pods.reconcile_round import Round
 from hamid.engine.pods.tasks import Tasks
+from hamid.engine.steps.run import Runs
 from hamid.node.driver import device_nodes
 from hamid.node.driver.device_holders import DeviceHolders
+from hamid.node.ledger.ledger import Ledger
+from hamid.node.paths import Paths
+from hamid.node.ports import Logger
 from hamid.node.system import cgroups
 
 
 class ClaimEnder:
     """Ends claims; thread-safe."""
 
-    def __init__(self, parts: NodeParts) -> None:
-        self._paths = parts.paths
-        self._config = parts.config
-        self._ledger = parts.ledger
-        self._readings = parts.readings
-        self._runs = parts.runs
-        self._turns = parts.turns
+    def __init__(
+        self,
+        *,
+        paths: Paths,
+        config: CurrentConfig,
+        ledger: Ledger,
+        readings: Readings,
+        runs: Runs,
+        turns: Turns,
+    ) -> None:
+        self._paths = paths
+        self._config = config
+        self._ledger = ledger
+        self._readings = readings
+        self._runs = runs
+        self._turns = turns
 
     def end(self, claim: Claim) -> list[Exception]:
         """Destroy what was made for a claim and take it off the ledger; the errors that prevented that.
@@ -63,25 +80,32 @@ class Releaser:
 
     def __init__(
         self,
-        parts: NodeParts,
+        *,
         ender: ClaimEnder,
         tasks: Tasks,
         device_holders: DeviceHolders,
+        paths: Paths,
+        config: CurrentConfig,
+        ledger: Ledger,
+        readings: Readings,
+        publisher: Publisher,
+        counters: Counters,
+        log: Logger,
         clock: Callable[[], float],
     ) -> None:
-        self._paths = parts.paths
-        self._config = parts.config
-        self._ledger = parts.ledger
-        self._readings = parts.readings
-        self._publisher = parts.publisher
-        self._counters = parts.counters
-        self._log = parts.log
+        self._paths = paths
+        self._config = config
+        self._ledger = ledger
+        self._readings = readings
+        self._publisher = publisher
+        self._counters = counters
+        self._log = log
         self._ender = ender
         self._tasks = tasks
         self._device_holders = device_holders
         self._clock = clock
-        self._cgroups = cgroups.PodCgroups(parts.paths)
-        self._verdicts = Verdicts()
+        self._cgroups = cgroups.PodCgroups(paths)
+        self._verdicts = PodVerdicts()
 
     def run(self, found: Round) -> None:
         """Judge every claim, and begin the release of those that are over."""

@@ -4,53 +4,77 @@
 An instance is created at its recorded placement or not at all, and each one independently of the others.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
-from hamid.core.claims.restore import can_restore, missing_steps
-from hamid.core.hardware.gpu import Health
+from hamid.core.claims.restore import missing_steps
+from hamid.core.planner.eligibility import can_restore
+from hamid.engine.driver.conditions import ConditionsInForce, CurrentConfig
+from hamid.engine.driver.publisher import Publisher
+from hamid.engine.driver.readings import Readings
+from hamid.engine.driver.session import DriverSession
 from hamid.engine.pods import share_folders
 from hamid.engine.pods.modes import ModeSetter
-from hamid.engine.pods.node_parts import NodeParts
 from hamid.engine.steps.recover import recover_in
-from hamid.engine.steps.runs import messages_of
+from hamid.engine.steps.run import Runs, messages_of
+from hamid.node.ledger.ledger import Ledger
+from hamid.node.paths import Paths
 
 
 class Restorer:
     """Restores what claims hold."""
 
-    def __init__(self, parts: NodeParts, modes: ModeSetter) -> None:
-        self._parts = parts
+    def __init__(
+        self,
+        *,
+        modes: ModeSetter,
+        paths: Paths,
+        config: CurrentConfig,
+        ledger: Ledger,
+        session: DriverSession,
+        readings: Readings,
+        conditions: ConditionsInForce,
+        publisher: Publisher,
+        runs: Runs,
+        observe: Callable[[], None],
+    ) -> None:
+        self._paths = paths
+        self._config = config
+        self._ledger = ledger
+        self._session = session
+        self._readings = readings
+        self._conditions = conditions
+        self._publisher = publisher
+        self._runs = runs
         self._modes = modes
+        self._observe = observe
 
     def restore_all(self, over: Collection[str] = ()) -> list[str]:
         """End what was interrupted, set modes, restore claims but those of pods (uids) that are `over`.
 
         What was done and what failed, in words. Raises HamiError when the ledger or the driver fails as a whole.
         """
-        parts = self._parts
-        for claim in parts.ledger.facts().claims:
+        for claim in self._ledger.facts().claims:
             if claim.pending:
-                share_folders.remove(parts.paths, parts.config.value, claim)
-        messages = recover_in(parts.session)
-        parts.observe()
+                share_folders.remove(self._paths, self._config.value, claim)
+        messages = recover_in(self._session)
+        self._observe()
         messages += self._modes.set_all()
-        parts.observe()
+        self._observe()
         messages += self.restore_missing(over)
-        parts.conditions.set_restored()
-        parts.publisher.publish()
+        self._conditions.set_restored()
+        self._publisher.publish()
         return messages
 
     def restore_missing(self, over: Collection[str] = ()) -> list[str]:
         """Create what claims hold and is missing, but for those of pods (uids) that are `over`; in words."""
-        parts = self._parts
-        gpus = [gpu for gpu in parts.readings.gpus() if gpu.health is Health.OK and can_restore(gpu)]
-        claims = [claim for claim in parts.ledger.facts().claims if not claim.pending]
+        gpus = [gpu for gpu in self._readings.gpus() if can_restore(gpu)]
+        claims = [claim for claim in self._ledger.facts().claims if not claim.pending]
         held = [claim for claim in claims if claim.owner is None or claim.owner.uid not in over]
         steps = tuple(missing_steps(gpus, held))
         if not steps:
             return []
-        messages = messages_of(parts.runs.carry_out(steps))
-        parts.observe()
+        messages = messages_of(self._runs.carry_out(steps))
+        self._observe()
         return messages
 
     def set_modes(self) -> list[str]:

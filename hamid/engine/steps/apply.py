@@ -14,7 +14,7 @@ from hamid.core.claims.journal import Goal, describe, newly_made, seat_of_step
 from hamid.core.errors import LedgerUntrusted, NodeError, StalePlan, UsageError
 from hamid.core.hardware.gpu import Gpu
 from hamid.core.hardware.snapshot import Snapshot
-from hamid.core.planner.steps import CreateInstance, SetMigMode, Step
+from hamid.core.planner.plan import CreateInstance, SetMigMode, Step
 from hamid.engine.driver.session import DriverSession
 from hamid.engine.driver.workers import TIMEOUT_SECONDS
 from hamid.engine.steps.recover import recover_in

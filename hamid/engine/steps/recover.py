@@ -12,9 +12,10 @@ from msgspec.structs import replace
 
 from hamid.core.claims.claim import ClaimedSeat, InstanceKey, LedgerFacts, instance_at, missing, seat_of, users
 from hamid.core.claims.journal import EntryState, Goal, Run, describe, newly_made
-from hamid.core.hardware.gpu import Gpu, Health, Instance
+from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.hardware.snapshot import Snapshot
-from hamid.core.planner.steps import CreateInstance, DestroyInstance, Step, destroy, recreate
+from hamid.core.planner.eligibility import is_served
+from hamid.core.planner.plan import CreateInstance, DestroyInstance, Step, destroy, recreate
 from hamid.engine.driver.session import DriverSession
 from hamid.engine.steps.run import Running, finish_each, pending_claim, roll_back
 from hamid.node.ledger import files
@@ -153,7 +154,7 @@ def _findings(snapshot: Snapshot, facts: LedgerFacts, reclaim: frozenset[str]) -
     found: list[tuple[Finding, _Cure]] = []
     for gpu in snapshot.gpus:
         found += [pair for each in gpu.instances for pair in _judge(gpu, each, facts, reclaim)]
-    healthy = [gpu for gpu in snapshot.gpus if gpu.health is Health.OK]
+    healthy = [gpu for gpu in snapshot.gpus if is_served(gpu)]
     known = {gpu.uuid: gpu.index for gpu in healthy}
     for own in missing(healthy, facts):
         if own.seat.gpu_uuid in known:

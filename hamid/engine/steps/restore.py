@@ -12,16 +12,17 @@ from msgspec import Struct
 from hamid.core.claims.claim import Claim, ClaimedSeat, InstanceKey, LedgerFacts, claimed, instance_at, seat_of
 from hamid.core.claims.restore import missing_steps
 from hamid.core.errors import NodeError, UsageError
-from hamid.core.hardware.gpu import Gpu, Health, Instance
+from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.hardware.snapshot import Snapshot
-from hamid.core.planner.steps import Step, destroy
+from hamid.core.planner.eligibility import is_served
+from hamid.core.planner.plan import Step, destroy
 from hamid.engine.driver.session import DriverSession
 from hamid.engine.steps.recover import carry_each, recover_in
 from hamid.node.ledger import files
 from hamid.node.paths import Paths
 
 
-class Restored(Struct, frozen=True, kw_only=True):
+class RestoredInstance(Struct, frozen=True, kw_only=True):
     """One claimed instance after a restore; `before` and `now` are its MIG UUIDs, `now` None where it is not back."""
 
     claim: str
@@ -40,7 +41,7 @@ class Restored(Struct, frozen=True, kw_only=True):
 class RestoreReport(Struct, frozen=True, kw_only=True):
     """Every claimed instance, and what was done in words."""
 
-    instances: tuple[Restored, ...]
+    instances: tuple[RestoredInstance, ...]
     messages: tuple[str, ...]
 
     @property
@@ -69,7 +70,7 @@ def preview(snapshot: Snapshot, claims: Iterable[Claim]) -> RestoreReport:
     return RestoreReport(instances=tuple(_restored(*each) for each in found), messages=())
 
 
-def _compare(session: DriverSession, snapshot: Snapshot, facts: LedgerFacts) -> Iterator[Restored]:
+def _compare(session: DriverSession, snapshot: Snapshot, facts: LedgerFacts) -> Iterator[RestoredInstance]:
     for name, each, instance in claimed(snapshot.gpus, facts.claims):
         restored = _restored(name, each, instance)
         if restored.changed:
@@ -77,8 +78,8 @@ def _compare(session: DriverSession, snapshot: Snapshot, facts: LedgerFacts) -> 
         yield restored
 
 
-def _restored(name: str, each: ClaimedSeat, instance: Instance | None) -> Restored:
-    return Restored(
+def _restored(name: str, each: ClaimedSeat, instance: Instance | None) -> RestoredInstance:
+    return RestoredInstance(
         claim=name,
         profile=each.profile,
         gpu_uuid=each.seat.gpu_uuid,
@@ -88,7 +89,7 @@ def _restored(name: str, each: ClaimedSeat, instance: Instance | None) -> Restor
     )
 
 
-def _told(each: Restored) -> str:
+def _told(each: RestoredInstance) -> str:
     return f"claim '{each.claim}': {each.profile}@{each.start} is now {each.now}, it was {each.before}"
 
 
@@ -114,7 +115,7 @@ def _ending(snapshot: Snapshot, claim: Claim) -> tuple[list[Step], list[str]]:
     for each in claim.seats:
         gpu = gpus.get(each.seat.gpu_uuid)
         instance = instance_at(gpu, each.seat) if gpu is not None else None
-        if gpu is None or gpu.health is not Health.OK:
+        if gpu is None or not is_served(gpu):
             kept.append(
                 f"{each.profile}@{each.seat.start}: its GPU {each.seat.gpu_uuid} does not answer; look at it later"
             )
@@ -165,7 +166,7 @@ def _find(snapshot: Snapshot, mig_uuid: str) -> tuple[Gpu, Instance]:
         for instance in gpu.instances:
             if instance.mig_uuid is not None and instance.mig_uuid == mig_uuid:
                 return gpu, instance
-    silent = [gpu.title for gpu in snapshot.gpus if gpu.health is not Health.OK]
+    silent = [gpu.title for gpu in snapshot.gpus if not is_served(gpu)]
     if silent:
         raise NodeError(f"'{mig_uuid}' was not found, and {', '.join(silent)} does not answer", "hamictl gpu list")
     raise UsageError(f"no instance here is called '{mig_uuid}'", "hamictl mig list shows the instances")

@@ -13,7 +13,7 @@ from hamid.core.claims.restore import is_promised
 from hamid.core.errors import ForeignInstance, InUse, ModePending, NodeError, StalePlan
 from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.hardware.profile import Placement
-from hamid.core.planner.steps import CreateInstance, DestroyInstance, SetMigMode, Step
+from hamid.core.planner.plan import CreateInstance, DestroyInstance, SetMigMode, Step
 from hamid.engine.driver.session import DriverSession
 from hamid.engine.driver.workers import Worker
 from hamid.node.driver import device_nodes, mutations

@@ -21,7 +21,7 @@ NAME = "kubelet_internal_checkpoint"
 _MAX_BYTES = 32 * 1024 * 1024
 
 
-class _Entry(Struct, rename="pascal"):
+class _DeviceEntryJson(Struct, rename="pascal"):
     pod_uid: str = msgspec.field(name="PodUID")
     container_name: str
     resource_name: str
@@ -29,12 +29,12 @@ class _Entry(Struct, rename="pascal"):
     alloc_resp: bytes | None = None
 
 
-class _Data(Struct, rename="pascal"):
-    pod_device_entries: list[_Entry] | None = None
+class _DataJson(Struct, rename="pascal"):
+    pod_device_entries: list[_DeviceEntryJson] | None = None
 
 
-class _File(Struct, rename="pascal"):
-    data: _Data
+class _FileJson(Struct, rename="pascal"):
+    data: _DataJson
 
 
 class Checkpoint:
@@ -64,7 +64,7 @@ def _read(path: str) -> bytes:
 
 
 def _entries(data: bytes) -> Iterator[Remembered]:
-    for each in msgspec.json.decode(data, type=_File).data.pod_device_entries or []:
+    for each in msgspec.json.decode(data, type=_FileJson).data.pod_device_entries or []:
         ids = each.device_ids or []
         lists = list(ids.values()) if isinstance(ids, dict) else [ids]
         yield Remembered(

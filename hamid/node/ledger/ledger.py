@@ -20,7 +20,7 @@ from hamid.core.claims.grant import Grant
 from hamid.core.claims.journal import EntryState, Goal, Prior, Run
 from hamid.core.claims.restore import ending_steps
 from hamid.core.errors import LedgerFailed
-from hamid.core.planner.steps import Step
+from hamid.core.planner.plan import Step
 from hamid.node.ledger import files, rows
 from hamid.node.ledger import lock as ledger_lock
 from hamid.node.ledger.cache import FactsCache

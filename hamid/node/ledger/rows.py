@@ -14,7 +14,7 @@ from hamid.core.claims.claim import Claim, ClaimedSeat, ClaimedShare, InstanceKe
 from hamid.core.claims.grant import Grant
 from hamid.core.claims.journal import Entry, EntryState, Goal, Prior, Run
 from hamid.core.errors import UsageError
-from hamid.core.planner.steps import CreateInstance, Step
+from hamid.core.planner.plan import CreateInstance, Step
 
 _STEPS = msgspec.json.Decoder(tuple[Step, ...])
 _SEATS = msgspec.json.Decoder(tuple[InstanceKey, ...])

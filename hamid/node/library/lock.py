@@ -103,9 +103,9 @@ class Lock:
             descriptor = self._calls(os.open, _LOCK, _OPEN, 0o644, dir_fd=self._store.descriptor)
             try:
                 self._await_flock(descriptor, deadline)
-                standing = self._store.status(_LOCK)
+                named = self._store.status(_LOCK)
                 # Who removes the lock file lets two in; the name decides.
-                if standing is not None and standing.st_ino == os.fstat(descriptor).st_ino:
+                if named is not None and named.st_ino == os.fstat(descriptor).st_ino:
                     return descriptor
             except BaseException:
                 os.close(descriptor)

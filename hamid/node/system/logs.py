@@ -6,12 +6,12 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Final
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from hamid.core.config.config import LogForm
 from hamid.node.ports import Logger
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
@@ -20,15 +20,6 @@ _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical
 _STDERR: Final = 2
 # A tuple: a value of a field may be a list, which no set can be asked for.
 _NOTHING: Final[tuple[object, ...]] = (None, "", [])
-
-
-class Form(StrEnum):
-    """How lines look; `auto` chooses by what stderr is."""
-
-    AUTO = "auto"
-    JOURNAL = "journal"
-    CONSOLE = "console"
-    JSON = "json"
 
 
 class _Threshold:
@@ -65,9 +56,9 @@ class _Forward(logging.Handler):
         logger.log(record.levelno, "library", logger=record.name, message=message, exc_info=record.exc_info)
 
 
-def setup(form: Form, level: str, environment: Mapping[str, str]) -> Logger:
+def setup(form: LogForm, level: str, environment: Mapping[str, str]) -> Logger:
     """Make every logger of this process write so; the logger of the daemon."""
-    chosen = _detect(environment) if form is Form.AUTO else form
+    chosen = _detect(environment) if form is LogForm.AUTO else form
     set_level(level)
     structlog.configure(
         processors=[_threshold, _shared, *_RENDERERS[chosen](environment)],
@@ -85,12 +76,12 @@ def set_level(level: str) -> None:
     _threshold.value = _LEVELS[level]
 
 
-def _detect(environment: Mapping[str, str]) -> Form:
+def _detect(environment: Mapping[str, str]) -> LogForm:
     """systemd.exec(5): JOURNAL_STREAM names the journal's own end of stderr."""
     status = os.fstat(_STDERR)
     if environment.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}":
-        return Form.JOURNAL
-    return Form.CONSOLE if sys.stderr.isatty() else Form.JSON
+        return LogForm.JOURNAL
+    return LogForm.CONSOLE if sys.stderr.isatty() else LogForm.JSON
 
 
 def _level(method: str) -> str:
@@ -129,4 +120,4 @@ def _console(environment: Mapping[str, str]) -> list[Processor]:
     return [stamp, structlog.dev.ConsoleRenderer(colors="NO_COLOR" not in environment)]
 
 
-_RENDERERS: Final = {Form.JOURNAL: _journal, Form.JSON: _json, Form.CONSOLE: _console}
+_RENDERERS: Final = {LogForm.JOURNAL: _journal, LogForm.JSON: _json, LogForm.CONSOLE: _console}

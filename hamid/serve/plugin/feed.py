@@ -3,7 +3,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
 
 from hamid.core.claims.device_ids import PluginDevice
 from hamid.node.kubelet.api import deviceplugin_pb2
@@ -17,7 +16,7 @@ class DeviceFeed:
         self._dirty = asyncio.Event()
         self._dirty.set()
         self._devices: tuple[PluginDevice, ...] | None = None
-        self._answer: Any = None
+        self._answer: deviceplugin_pb2.ListAndWatchResponse | None = None
         self._streams: set[asyncio.Event] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -47,7 +46,7 @@ class DeviceFeed:
         for event in self._streams:
             event.set()
 
-    async def follow(self, closing: asyncio.Event) -> AsyncIterator[Any]:
+    async def follow(self, closing: asyncio.Event) -> AsyncIterator[deviceplugin_pb2.ListAndWatchResponse]:
         """The list of now, then each new one, until `closing` is set and the feed woken."""
         event = asyncio.Event()
         self._streams.add(event)
@@ -55,7 +54,7 @@ class DeviceFeed:
         try:
             while not closing.is_set():
                 event.clear()
-                if self._answer is not sent:
+                if self._answer is not None and self._answer is not sent:
                     sent = self._answer
                     yield sent
                 else:
@@ -64,11 +63,11 @@ class DeviceFeed:
             self._streams.discard(event)
 
 
-def _message(devices: tuple[PluginDevice, ...]) -> Any:
+def _message(devices: tuple[PluginDevice, ...]) -> deviceplugin_pb2.ListAndWatchResponse:
     return deviceplugin_pb2.ListAndWatchResponse(devices=[_device(each) for each in devices])
 
 
-def _device(device: PluginDevice) -> Any:
+def _device(device: PluginDevice) -> deviceplugin_pb2.Device:
     topology = None
     if device.numa_node is not None and device.numa_node >= 0:
         topology = deviceplugin_pb2.TopologyInfo(nodes=[deviceplugin_pb2.NUMANode(ID=device.numa_node)])

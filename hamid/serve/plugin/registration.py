@@ -15,10 +15,11 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import grpc
 from msgspec import Struct
+from msgspec.structs import replace
 
 from hamid.core.errors import HamiError, KubeletFailed
 from hamid.node.kubelet.api import deviceplugin_pb2
@@ -54,7 +55,7 @@ class PluginState(Struct, frozen=True, kw_only=True):
 class _Server(Struct, frozen=True, kw_only=True):
     """One generation: what it bound, and the service whose streams it feeds."""
 
-    grpc: Any
+    grpc: grpc.aio.Server
     service: PluginService
     path: str
     identity: plugin_socket.Identity
@@ -126,7 +127,7 @@ class DevicePlugin:
         if self._ending:
             await asyncio.wait(self._ending, timeout=seconds + 1.0)
         self._calls.close()
-        self._set(registered=False, since=None)
+        self.state = replace(self.state, registered=False, since=None)
 
     async def _feed_forever(self) -> None:
         while True:
@@ -212,30 +213,28 @@ class DevicePlugin:
         if kubelet is None or not listens(self._kubelet):
             raise KubeletFailed(f"kubelet does not answer on '{self._kubelet}'")
         self._streams_seen = time.monotonic() + REGISTER_SECONDS
-        await _announce(self._kubelet, self._name, self._resource, options(self._calls.preferred_allocation))
+        await _announce(
+            self._kubelet, self._name, self._resource, options(preferred_allocation=self._calls.preferred_allocation)
+        )
         self._streams_seen = time.monotonic()
         self._registered_with = kubelet
         self._pause = 0.0
         registrations = self.state.registrations + 1
-        self._set(registered=True, since=time.time(), problem="", registrations=registrations)
+        self.state = replace(self.state, registered=True, since=time.time(), problem="", registrations=registrations)
         self._log.info("registered", resource=self._resource, socket=self._name, registrations=registrations)
 
     def _lost(self, problem: str) -> None:
         if problem != self.state.problem:
             self._log.warning("not_registered", problem=problem)
-        self._set(registered=False, since=None, problem=problem)
-
-    def _set(self, **changes: Any) -> None:
-        known = {name: getattr(self.state, name) for name in self.state.__struct_fields__}
-        self.state = PluginState(**{**known, **changes})
+        self.state = replace(self.state, registered=False, since=None, problem=problem)
 
 
-async def _stop(server: Any, seconds: float) -> None:
+async def _stop(server: grpc.aio.Server, seconds: float) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await server.stop(seconds)
 
 
-async def _announce(kubelet: str, endpoint: str, resource: str, ours: Any) -> None:
+async def _announce(kubelet: str, endpoint: str, resource: str, ours: deviceplugin_pb2.DevicePluginOptions) -> None:
     """Tells kubelet of us. Raises KubeletFailed."""
     request = deviceplugin_pb2.RegisterRequest(
         version=PLUGIN_VERSION, endpoint=endpoint, resource_name=resource, options=ours

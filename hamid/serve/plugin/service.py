@@ -7,9 +7,9 @@ gets the grants or they are undone, decided once.
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sized
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, NoReturn, Protocol, TypeVar, TypeVarTuple
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -19,11 +19,13 @@ from hamid.core.claims.grant import Grant
 from hamid.core.errors import HamiError
 from hamid.core.planner.refusal import Refusal
 from hamid.node.kubelet.api import deviceplugin_pb2
+from hamid.node.kubelet.grpc import Message
 from hamid.node.ports import Logger
 from hamid.serve import grpc_status
 from hamid.serve.plugin.feed import DeviceFeed
 
 Result = TypeVar("Result")
+Values = TypeVarTuple("Values")
 
 # Kubelet admits one pod at a time; whoever else asks waits in line instead of taking a thread.
 ALLOCATE_THREADS: Final = 64
@@ -85,6 +87,18 @@ class _Delivery:
             return self._grants
 
 
+class CallContext(Protocol):
+    """The call that gRPC is answering."""
+
+    async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
+        """End the call with a status."""
+        ...
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the caller's deadline; None when it has none."""
+        ...
+
+
 class PluginCalls:
     """The engine behind the methods: threads, deadlines, undo; shared by all generations of servers."""
 
@@ -96,7 +110,7 @@ class PluginCalls:
         self._allocations = ThreadPoolExecutor(ALLOCATE_THREADS, "allocate")
         self._others = ThreadPoolExecutor(OTHER_THREADS, "kubelet")
 
-    async def run(self, call: Callable[..., Result], *values: Any) -> Result:
+    async def run(self, call: Callable[[*Values], Result], *values: *Values) -> Result:
         """A blocking call of the engine, on a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._others, call, *values)
 
@@ -161,16 +175,22 @@ class PluginService:
         self._feed = feed
         self.closing = asyncio.Event()
 
-    async def GetDevicePluginOptions(self, request: Any, context: Any) -> Any:  # noqa: ARG002  # gRPC's names
+    async def GetDevicePluginOptions(
+        self, request: deviceplugin_pb2.Empty, context: CallContext
+    ) -> deviceplugin_pb2.DevicePluginOptions:
         """PreStartContainer is always wanted, GetPreferredAllocation as configured."""
-        return options(self._calls.preferred_allocation)
+        return options(preferred_allocation=self._calls.preferred_allocation)
 
-    async def ListAndWatch(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ARG002
+    async def ListAndWatch(
+        self, request: deviceplugin_pb2.Empty, context: CallContext
+    ) -> AsyncIterator[deviceplugin_pb2.ListAndWatchResponse]:
         """The devices at once, and again with every change."""
         async for answer in self._feed.follow(self.closing):
             yield answer
 
-    async def GetPreferredAllocation(self, request: Any, context: Any) -> Any:
+    async def GetPreferredAllocation(
+        self, request: deviceplugin_pb2.PreferredAllocationRequest, context: CallContext
+    ) -> deviceplugin_pb2.PreferredAllocationResponse:
         """For each container the ids that the planner would take."""
         containers = request.container_requests
         await _check_count(context, containers)
@@ -178,22 +198,22 @@ class PluginService:
             await _check_ids(context, each.available_deviceIDs)
             await _check_ids(context, each.must_include_deviceIDs)
             if not len(each.must_include_deviceIDs) <= each.allocation_size <= len(each.available_deviceIDs):
-                await context.abort(
-                    grpc_status.Status.INVALID_ARGUMENT, "allocation_size is not within what is available"
-                )
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "allocation_size is not within what is available")
         chosen = [await self._engine(context, self._prefer, each) for each in containers]
         answer = deviceplugin_pb2.ContainerPreferredAllocationResponse
         return deviceplugin_pb2.PreferredAllocationResponse(
             container_responses=[answer(deviceIDs=list(ids)) for ids in chosen]
         )
 
-    async def Allocate(self, request: Any, context: Any) -> Any:
+    async def Allocate(
+        self, request: deviceplugin_pb2.AllocateRequest, context: CallContext
+    ) -> deviceplugin_pb2.AllocateResponse:
         """Grants for every container of the request, or a refusal that says what to do."""
         await _check_count(context, request.container_requests)
         for each in request.container_requests:
             await _check_ids(context, each.devices_ids)
             if not each.devices_ids:
-                await context.abort(grpc_status.Status.INVALID_ARGUMENT, "a container request names no device")
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a container request names no device")
         requests = [tuple(each.devices_ids) for each in request.container_requests]
         left = context.time_remaining()
         seconds = self._calls.deadline_seconds if left is None else min(left, self._calls.deadline_seconds)
@@ -202,7 +222,9 @@ class PluginService:
             await context.abort(*grpc_status.of_refusal(outcome))
         return grpc_status.of_grants(outcome)
 
-    async def PreStartContainer(self, request: Any, context: Any) -> Any:
+    async def PreStartContainer(
+        self, request: deviceplugin_pb2.PreStartContainerRequest, context: CallContext
+    ) -> deviceplugin_pb2.PreStartContainerResponse:
         """What the ids stand for is there, or the start is refused."""
         await _check_ids(context, request.devices_ids)
         refusal = await self._engine(context, self._calls.node.prestart, tuple(request.devices_ids))
@@ -210,72 +232,69 @@ class PluginService:
             await context.abort(*grpc_status.of_refusal(refusal))
         return deviceplugin_pb2.PreStartContainerResponse()
 
-    def _prefer(self, request: Any) -> tuple[str, ...]:
+    def _prefer(self, request: deviceplugin_pb2.ContainerPreferredAllocationRequest) -> tuple[str, ...]:
         available, needed = tuple(request.available_deviceIDs), tuple(request.must_include_deviceIDs)
         return self._calls.node.prefer(available, needed, request.allocation_size)
 
-    async def _engine(self, context: Any, call: Callable[..., Result], *values: Any) -> Result:
+    async def _engine(self, context: CallContext, call: Callable[[*Values], Result], *values: *Values) -> Result:
         work = asyncio.wait_for(self._calls.run(call, *values), PRESTART_SECONDS)
-        outcome: Result = await self._guarded(context, work)
-        return outcome
+        return await self._guarded(context, work)
 
-    async def _guarded(self, context: Any, work: Any) -> Any:
+    async def _guarded(self, context: CallContext, work: Awaitable[Result]) -> Result:
         """The outcome, or the call ends with a status: errors of ours by the table, others as INTERNAL and logged."""
         try:
             return await work
         except HamiError as error:
             await context.abort(*grpc_status.of_error(error))
         except TimeoutError:
-            await context.abort(
-                grpc_status.Status.DEADLINE_EXCEEDED, "the node did not answer in time; see hamid's log"
-            )
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the node did not answer in time; see hamid's log")
         except Exception as error:  # the border: kubelet must get an answer, the log the whole story
             self._calls.log.exception("call_failed")
             await context.abort(
-                grpc_status.Status.INTERNAL, f"hamid met an unexpected {type(error).__name__}; see its log"
+                grpc.StatusCode.INTERNAL, f"hamid met an unexpected {type(error).__name__}; see its log"
             )
 
 
-def options(preferred_allocation: bool) -> Any:  # noqa: FBT001  # one flag of the message
+def options(*, preferred_allocation: bool) -> deviceplugin_pb2.DevicePluginOptions:
     """Our DevicePluginOptions, the same in Register and in GetDevicePluginOptions."""
     return deviceplugin_pb2.DevicePluginOptions(
         pre_start_required=True, get_preferred_allocation_available=preferred_allocation
     )
 
 
-async def _check_count(context: Any, containers: Any) -> None:
+async def _check_count(context: CallContext, containers: Sized) -> None:
     """Ends the call when it is for more containers than any kubelet would ask for at once."""
     if len(containers) > _MAX_CONTAINERS:
-        await context.abort(
-            grpc_status.Status.INVALID_ARGUMENT, f"more than {_MAX_CONTAINERS} containers in one request"
-        )
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"more than {_MAX_CONTAINERS} containers in one request")
 
 
-async def _check_ids(context: Any, ids: Any) -> None:
+async def _check_ids(context: CallContext, ids: Collection[str]) -> None:
     """Ends the call when it names more devices than a node has, or such as cannot be ours."""
     if len(ids) > _MAX_IDS:
-        await context.abort(grpc_status.Status.INVALID_ARGUMENT, f"more than {_MAX_IDS} devices for one container")
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"more than {_MAX_IDS} devices for one container")
     if any(len(each) > _MAX_ID_BYTES for each in ids):
-        await context.abort(grpc_status.Status.INVALID_ARGUMENT, "a device id is longer than any of ours")
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a device id is longer than any of ours")
 
 
-def _parsed(method: Callable[[Any, Any], Any], message: Any) -> Callable[[bytes, Any], Any]:
+def _parsed(
+    method: Callable[[Message, CallContext], Awaitable[Message]], message: Message
+) -> Callable[[bytes, CallContext], Awaitable[Message]]:
     """The method over the bytes of its request; what is no such message is the caller's fault and said to be."""
 
-    async def call(data: bytes, context: Any) -> Any:
+    async def call(data: bytes, context: CallContext) -> Message:
         try:
             request = message.FromString(data)
         except DecodeError as error:
-            await context.abort(grpc_status.Status.INVALID_ARGUMENT, f"no {message.DESCRIPTOR.name}: {error}")
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"no {message.DESCRIPTOR.name}: {error}")
         return await method(request, context)
 
     return call
 
 
-def handlers(service: PluginService) -> Any:
+def handlers(service: PluginService) -> grpc.GenericRpcHandler:
     """The service as gRPC serves it."""
     messages = deviceplugin_pb2
-    unary: dict[str, tuple[Any, Any]] = {
+    unary: dict[str, tuple[Message, Message]] = {
         "GetDevicePluginOptions": (messages.Empty, messages.DevicePluginOptions),
         "GetPreferredAllocation": (messages.PreferredAllocationRequest, messages.PreferredAllocationResponse),
         "Allocate": (messages.AllocateRequest, messages.AllocateResponse),

@@ -8,7 +8,7 @@ from hamid.core.claims.claim import Claim, ClaimedSeat, InstanceKey, LedgerFacts
 from hamid.core.claims.journal import Decision, Entry, EntryState, Prior, Undo, own_after, undo_of
 from hamid.core.hardware.gpu import Holder, Instance
 from hamid.core.hardware.profile import Placement
-from hamid.core.planner.steps import CreateInstance, DestroyInstance, SetMigMode
+from hamid.core.planner.plan import CreateInstance, DestroyInstance, SetMigMode
 from hamid.testing.boards import gpu_of
 
 EMPTY = gpu_of("A30-24GB")

@@ -33,7 +33,7 @@ REASONS = [
     reasons.NotServed(Health.LOST, "it fell off the bus"),
     reasons.Unavailable("it failed a moment ago"),
     reasons.NotMigCapable(),
-    reasons.ModePending(enabled=True),
+    reasons.AwaitsReset(enabled=True),
     reasons.ModeLags(enabled=False),
     reasons.WrongMode("mig", "hami-core"),
     reasons.ClientsRunning((Holder(7, "python3"),)),

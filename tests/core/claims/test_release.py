@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from hamid.core.claims.checkpoint import RememberedList
 from hamid.core.claims.claim import Claim, PodOwner
 from hamid.core.claims.container_request import ContainerRequest
-from hamid.core.claims.release import EndReason, PodEvidence, Verdicts, confirmed, judge
+from hamid.core.claims.release import EndReason, PodEvidence, PodVerdicts, confirmed, judge
 from hamid.core.pods.pods import Container, Holding, HoldingList, Pod, PodList
 
 RESOURCE = "nvidia.com/gpu"
@@ -20,7 +20,7 @@ OWNER = PodOwner(
     container="main",
     resource=RESOURCE,
     device_ids=("GPU-1-0",),
-    asked=ContainerRequest(count=1),
+    request=ContainerRequest(count=1),
     confirmed=True,
     granted_at=0.0,
     boot_id="boot",
@@ -33,7 +33,11 @@ EVENTS = st.lists(
 )
 
 
-def over(pods, holdings=HoldingList(complete=True), before=Verdicts(), *, now=0.0, claims=(CLAIM,)):  # noqa: B008
+NOTHING_HELD = HoldingList(complete=True)
+NO_VERDICTS = PodVerdicts()
+
+
+def over(pods, holdings=NOTHING_HELD, before=NO_VERDICTS, *, now=0.0, claims=(CLAIM,)):
     seen = PodEvidence(pods=pods, holdings=holdings, remembered=NOTHING)
     return judge(claims, seen, before, now=now, absent_seconds=30.0)
 
@@ -41,7 +45,7 @@ def over(pods, holdings=HoldingList(complete=True), before=Verdicts(), *, now=0.
 @given(EVENTS)
 def test_absence_takes_two_complete_lists_and_none_between_that_has_the_pod(events):
     """Whatever lists come: a claim is absent exactly when complete ones lacked its pod for 30 s."""
-    before, now, since = Verdicts(), 0.0, None
+    before, now, since = PodVerdicts(), 0.0, None
     for complete, present, held, passed in events:
         now += passed
         pods = PodList(pods=(POD,) if present else (), complete=complete)
@@ -86,7 +90,7 @@ def test_operators_and_pending_claims_are_nobodys_to_judge():
     """Neither an operator's claim nor one that is being made ends by lists of pods."""
     gone = PodList(complete=True)
     for claim in (Claim(id=1, operator_name="training"), replace(CLAIM, pending=True)):
-        assert over(gone, claims=(claim,), before=Verdicts(missing={claim.id: -100.0})) == over(gone, claims=())
+        assert over(gone, claims=(claim,), before=PodVerdicts(missing={claim.id: -100.0})) == over(gone, claims=())
 
 
 @given(st.lists(st.sampled_from(["job", "twin", "third"]), unique=True), st.booleans())
@@ -128,7 +132,7 @@ LISTS = st.builds(
 @given(st.lists(LISTS, min_size=1, max_size=6), st.booleans())
 def test_a_pod_ends_before_its_absence_is_proven_only_when_kubelet_has_freed_its_ids(lists, confirmed):
     """Within 30 s, whatever is seen: only where pods, holdings and cgroup all allow it, and the identity is known."""
-    before = Verdicts()
+    before = PodVerdicts()
     claim = replace(CLAIM, owner=replace(OWNER, confirmed=confirmed, sure=False))
     deleted = False
     for seen in lists:

@@ -27,7 +27,7 @@ from hamid.core.library.plan import (
 )
 from hamid.core.library.users import (
     FileMarks,
-    Mapping,
+    MappedFile,
     maps_file,
     mentions,
     parse_checkpoint,
@@ -128,12 +128,12 @@ def test_mappings_are_recognised_by_inode_and_by_path():
         "7f04-7f05 rw-p 00000000 00:00 0 [heap]\n"
     )
     found = list(parse_maps(text))
-    assert found == [Mapping("fe:00", 42, "/usr/local/vgpu/libvgpu.so.v1"), Mapping("00:1f", 7, "/opt/a b\nc")]
+    assert found == [MappedFile("fe:00", 42, "/usr/local/vgpu/libvgpu.so.v1"), MappedFile("00:1f", 7, "/opt/a b\nc")]
     file = FileMarks("libvgpu.so.v1", "/usr/local/vgpu/libvgpu.so.v1", 7, {"fe:00"})
     assert maps_file(found[0], file)
     assert not maps_file(found[1], file)
-    assert maps_file(Mapping("00:1f", 7, "/usr/local/vgpu/libvgpu.so"), file)
-    assert maps_file(Mapping("fe:00", 7, "/elsewhere"), file)
+    assert maps_file(MappedFile("00:1f", 7, "/usr/local/vgpu/libvgpu.so"), file)
+    assert maps_file(MappedFile("fe:00", 7, "/elsewhere"), file)
 
 
 def test_mount_sources_are_recognised_through_the_mounts_above():

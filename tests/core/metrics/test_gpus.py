@@ -15,13 +15,13 @@ from hamid.core.hardware.gpu import Gpu
 from hamid.core.hardware.snapshot import Snapshot
 from hamid.core.library.region import ContainerUse, Use
 from hamid.core.metrics.counters import COUNTED, SECONDS, Tally
-from hamid.core.metrics.daemon import Facts
+from hamid.core.metrics.daemon import DaemonFacts
 from hamid.core.metrics.gpus import families
 from hamid.core.view import GpuView, View
 from hamid.serve.web import metrics
 
 TOP = REPOSITORY
-FACTS = Facts(now=1000.0, version="1.2", node="n")
+FACTS = DaemonFacts(now=1000.0, version="1.2", node="n")
 
 
 def test_every_metric_is_on_the_page_with_its_type_and_labels():
@@ -100,7 +100,7 @@ def container(name, index, *shares):
         index=index,
         resource="nvidia.com/gpu",
         device_ids=("a",),
-        asked=ContainerRequest(count=len(shares)),
+        request=ContainerRequest(count=len(shares)),
         granted_at=1.0,
         boot_id="boot",
     )
@@ -132,7 +132,7 @@ def test_cores_are_told_where_hami_core_tells_them_alone():
     view = View(claims=(container("main", 0, ("GPU-0", 100, 10)),))
     for tells, last, names in ((True, 990, {"99", "10.0"}), (False, 0, set())):
         use = ContainerUse(devices=(Use(total_bytes=5, sm_percent=99),), tells_cores=tells, last_kernel_at=last)
-        answer = metrics(families(view, (), Facts(now=1000.0, version="1", node="n", uses={1: use})))
+        answer = metrics(families(view, (), DaemonFacts(now=1000.0, version="1", node="n", uses={1: use})))
         wanted = ("hami_container_device_utilization_ratio{", "hami_container_last_kernel_elapsed_seconds{")
         lines = [line for line in answer.body.decode().splitlines() if line.startswith(wanted)]
         assert {f"{float(line.split()[-1]):g}" for line in lines} == {f"{float(each):g}" for each in names}

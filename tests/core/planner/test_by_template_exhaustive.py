@@ -5,6 +5,7 @@ from functools import cache
 
 import pytest
 from msgspec.structs import replace
+from support.narrow import present
 from support.placement_model import Model
 
 from hamid.core.hardware.gpu import Instance
@@ -87,7 +88,7 @@ def remaining(template, live, granted, ids):
 def check_board(board):
     """Every grant keeps the rest of its template creatable, and a refusal comes only when no template holds it."""
     gpu, rules = gpu_of(board), Rules(board)
-    entry = TABLE.lookup(gpu.name)
+    entry = present(TABLE.lookup(gpu.name))
     ids = {profile.name: profile.profile_id for profile in gpu.profiles}
     used = {ids[name] for template in entry.templates for name in template.geometry if name in ids}
     cases = 0

@@ -14,12 +14,11 @@ from hamid.core.hardware.profile import Placement
 from hamid.core.hardware.snapshot import Snapshot
 from hamid.core.planner.decide import decide
 from hamid.core.planner.offer import seats_of
-from hamid.core.planner.plan import Action, Plan
+from hamid.core.planner.plan import Action, CreateInstance, DestroyInstance, Plan, SetMigMode
 from hamid.core.planner.reasons import ReasonCode
 from hamid.core.planner.refusal import Refusal
 from hamid.core.planner.refusal_text import hint, message
 from hamid.core.planner.request import make_request
-from hamid.core.planner.steps import CreateInstance, DestroyInstance, SetMigMode
 from hamid.core.planner.what_if import assume_occupied
 from hamid.core.units import parse_memory
 from hamid.node.config.files import builtin_templates

@@ -1,54 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
+"""What a GPU can be used for, by its health, its MIG mode, its instances and its clients."""
+
 import pytest
-from msgspec.structs import replace
 
-from hamid.core.config.config import Mode
-from hamid.core.hardware.gpu import Health
-from hamid.core.planner.eligibility import MIG_MODE, Selection, container_obstacle
-from hamid.core.planner.reasons import (
-    Avoided,
-    FilteredOut,
-    ModeLags,
-    NotServed,
-    OtherType,
-    OtherUuid,
-    Unavailable,
-    WrongMode,
-)
-from hamid.testing.boards import gpu_of
+from hamid.core.hardware.gpu import Gpu, Health, Holder, Instance
+from hamid.core.hardware.profile import Placement
+from hamid.core.planner.eligibility import HasInstances, can_restore, switch_obstacle
+from hamid.core.planner.reasons import ClientsRunning, NotMigCapable
 
-GPU = gpu_of("A100-40GB")
+CLIENT = Holder(7, "python")
+INSTANCE = Instance(profile="1g.5gb", profile_id=19, memory_mib=4864, placement=Placement(0, 1), gi_id=1)
 
 
-def obstacle(gpu=GPU, *, mode=Mode.MIG, served=True, problem="", wanted=Mode.MIG, **selection):
-    return container_obstacle(gpu, Selection(mode=wanted, **selection), mode=mode, served=served, problem=problem)
-
-
-def test_the_planner_knows_the_configurations_name_of_mig():
-    """The planner lies below the configuration, and yet both mean the same mode."""
-    assert Mode.MIG.value == MIG_MODE
+def gpu(**state):
+    return Gpu(index=0, uuid="GPU-0", **{"mig_capable": True, **state})
 
 
 @pytest.mark.parametrize(
-    ("given", "facts"),
+    ("state", "can"),
     [
-        ({}, None),
-        ({"served": False}, FilteredOut()),
-        ({"problem": "sick"}, Unavailable("sick")),
-        ({"gpu": replace(GPU, health=Health.LOST, note="gone")}, NotServed(Health.LOST, "gone")),
-        ({"wanted": Mode.HAMI_CORE}, WrongMode(Mode.MIG, Mode.HAMI_CORE)),
-        ({"gpu": replace(GPU, mig_enabled=False, mig_pending=False)}, ModeLags(enabled=False)),
-        ({"gpu": replace(GPU, mig_pending=False)}, ModeLags(enabled=False)),
-        ({"mode": Mode.HAMI_CORE, "wanted": Mode.MPS}, ModeLags(enabled=True)),
-        ({"use_uuids": ("GPU-other",)}, OtherUuid()),
-        ({"use_uuids": (GPU.uuid,)}, None),
-        ({"avoid_uuids": (GPU.uuid,)}, Avoided("uuid")),
-        ({"use_types": ("H100", "A30")}, OtherType(("H100", "A30"))),
-        ({"use_types": ("a100",)}, None),
-        ({"avoid_types": ("a100",)}, Avoided("type")),
+        ({"mig_enabled": True, "mig_pending": True}, True),
+        ({"mig_enabled": True, "mig_pending": True, "clients": (CLIENT,)}, True),
+        ({"mig_enabled": True, "mig_pending": False}, True),
+        ({}, True),
+        ({"mig_capable": False}, False),
+        ({"mig_pending": True}, False),
+        ({"clients": (CLIENT,)}, False),
+        ({"health": Health.LOST, "mig_enabled": True, "mig_pending": True}, False),
+        ({"health": Health.UNREADABLE}, False),
     ],
 )
-def test_why_a_gpu_is_out_for_a_container(given, facts):
-    """One check says why a GPU may not serve a container: configuration, health, mode, then the pod's own wishes."""
-    found = obstacle(**given)
-    assert (found and found.facts) == facts
+def test_where_instances_are_restored(state, can):
+    """Instances come back on a GPU that the driver serves, in MIG mode or where nothing keeps the mode from it."""
+    assert can_restore(gpu(**state)) is can
+
+
+@pytest.mark.parametrize(
+    ("state", "enabled", "obstacle"),
+    [
+        ({"clients": (CLIENT,), "mig_capable": False}, True, NotMigCapable()),
+        ({"mig_capable": False}, False, None),
+        ({"instances": (INSTANCE,), "clients": (CLIENT,)}, False, HasInstances(1)),
+        ({"instances": (INSTANCE,)}, True, None),
+        ({"clients": (CLIENT,)}, True, ClientsRunning((CLIENT,))),
+        ({"clients": (CLIENT,)}, False, ClientsRunning((CLIENT,))),
+        ({}, True, None),
+    ],
+)
+def test_what_keeps_the_mode(state, enabled, obstacle):
+    """MIG mode is switched only on a GPU that has MIG, and never while an instance or a client would suffer."""
+    assert switch_obstacle(gpu(**state), enabled=enabled) == obstacle

@@ -55,7 +55,7 @@ def owner(name, container="main", *, ids=("a",), confirmed=True):
         container=container,
         resource=RESOURCE,
         device_ids=ids,
-        asked=ContainerRequest(count=len(ids)),
+        request=ContainerRequest(count=len(ids)),
         confirmed=confirmed,
         granted_at=1.0,
         boot_id="boot",

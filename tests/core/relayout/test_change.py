@@ -12,9 +12,8 @@ from hamid.core.hardware.board import board_of
 from hamid.core.hardware.geometry import LayoutItem, Seat
 from hamid.core.hardware.gpu import Instance
 from hamid.core.hardware.snapshot import Snapshot
-from hamid.core.planner.plan import Action
+from hamid.core.planner.plan import Action, CreateInstance, DestroyInstance, SetMigMode
 from hamid.core.planner.seating import cost
-from hamid.core.planner.steps import CreateInstance, DestroyInstance, SetMigMode
 from hamid.core.relayout.change import GpuTarget, differs, plan_change
 from hamid.testing.boards import gpu_of, known_boards, profiles_of
 

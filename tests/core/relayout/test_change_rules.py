@@ -8,8 +8,7 @@ from hamid.core.hardware.board import board_of
 from hamid.core.hardware.geometry import LayoutItem, Seat, parse_layout
 from hamid.core.hardware.gpu import Health, Holder, Instance
 from hamid.core.hardware.snapshot import Snapshot
-from hamid.core.planner.plan import Action
-from hamid.core.planner.steps import CreateInstance, SetMigMode
+from hamid.core.planner.plan import Action, CreateInstance, SetMigMode
 from hamid.core.relayout.change import Change, GpuTarget, differs, plan_change
 from hamid.testing.boards import gpu_of, known_boards
 

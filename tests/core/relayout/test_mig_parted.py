@@ -375,12 +375,15 @@ def test_what_is_exported_applies_back_without_a_change(tmp_path_factory, snapsh
         assert all(target.mig_enabled is gpu.mig_enabled for target, gpu in zip(made, snapshot.gpus, strict=True))
 
 
+def entries(document, name="current"):
+    return document["mig-configs"][name]
+
+
 def test_export_is_short_where_gpus_are_alike():
     """Alike GPUs share an entry, several boards get filters, one entry for all needs neither list nor filter."""
-    assert export(node("A100-40GB", "A100-40GB"))["mig-configs"]["current"] == [
-        {"devices": "all", "mig-enabled": True, "mig-devices": {}}
-    ]
-    assert export(node("A100-40GB", "A30-24GB", "A100-40GB"), name="x")["mig-configs"]["x"] == [
+    all_alike = entries(export(node("A100-40GB", "A100-40GB")))
+    assert all_alike == [{"devices": "all", "mig-enabled": True, "mig-devices": {}}]
+    assert entries(export(node("A100-40GB", "A30-24GB", "A100-40GB"), name="x"), "x") == [
         {"device-filter": "0x20B010DE", "devices": [0, 2], "mig-enabled": True, "mig-devices": {}},
         {"device-filter": "0x20B710DE", "devices": [1], "mig-enabled": True, "mig-devices": {}},
     ]
@@ -394,4 +397,4 @@ def test_export_leaves_out_what_is_not_whole():
         profile=profile.name, profile_id=profile.profile_id, memory_mib=1, placement=profile.placements[0], gi_id=1
     )
     snapshot = Snapshot(gpus=(replace(whole, instances=(half_made,)), replace(lost, health=Health.LOST)))
-    assert export(snapshot)["mig-configs"]["current"] == [{"devices": [0], "mig-enabled": True, "mig-devices": {}}]
+    assert entries(export(snapshot)) == [{"devices": [0], "mig-enabled": True, "mig-devices": {}}]

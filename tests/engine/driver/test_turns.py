@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turns: one thread at a time works on a claim or a run."""
 
+import inspect
 import threading
 
 import pytest
@@ -24,7 +25,7 @@ def test_a_turn_ends_with_an_exception_too():
     """A thread that fails leaves the name to the next one."""
     turns = Turns()
     with pytest.raises(KeyError), turns.alone("claim 1"):
-        {}["missing"]
+        raise KeyError("missing")
     with turns.alone("claim 1") as again:
         assert again
 
@@ -41,7 +42,7 @@ def test_threads_that_wait_for_a_name_work_one_after_the_other():
     free = threading.Thread(target=work, args=["claim 2"])
     with turns.in_turn("claim 1"):
         waiting.start()
-        until(lambda: inside(Turns.in_turn.__wrapped__, "lock"))
+        until(lambda: inside(inspect.unwrap(Turns.in_turn), "lock"))
         free.start()
         free.join(60)
         assert seen == ["claim 2"]

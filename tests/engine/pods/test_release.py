@@ -10,7 +10,7 @@ from support.nodes import World, grant, ids, install_library, names
 from hamid.core.claims.grant import Grant
 from hamid.core.config.config import Mode
 from hamid.core.errors import InUse
-from hamid.core.planner.steps import SetMigMode
+from hamid.core.planner.plan import SetMigMode
 
 
 def test_a_pod_that_is_over_gives_its_instance_back_and_neighbours_keep_theirs(make_node):

@@ -17,7 +17,7 @@ from hamid.core.claims.journal import Goal
 from hamid.core.errors import DriverHung, GpuLost, InUse, ModePending, NodeError, NotPermitted, NvmlFailed, UsageError
 from hamid.core.hardware.geometry import parse_layout
 from hamid.core.hardware.gpu import Health
-from hamid.core.planner.steps import switch_mode
+from hamid.core.planner.plan import switch_mode
 from hamid.core.relayout.change import GpuTarget, plan_change
 from hamid.engine.steps.apply import apply
 from hamid.engine.steps.recover import recover

@@ -92,7 +92,7 @@ def test_a_claim_that_ends_while_its_instance_is_being_made_leaves_none(make_nod
     steps, (claim,) = lost(node), node.view.claims
     assert [each.made for each in claim.seats] == [made]
     ledger, uuids = node.parts.ledger, {gpu.uuid: gpu.index for gpu in node.scene.observe().gpus}
-    begun = []
+    begun: list[int | None] = []
 
     def end(gpu):
         if gpu.instances and not begun:

@@ -7,7 +7,7 @@ from support.scene import at_call, in_child
 
 from hamid.core.errors import NodeError
 from hamid.core.hardware.geometry import parse_layout
-from hamid.core.planner.steps import switch_mode
+from hamid.core.planner.plan import switch_mode
 from hamid.core.relayout.change import GpuTarget, plan_change
 from hamid.engine.driver.session import DriverSession
 from hamid.engine.steps.apply import apply

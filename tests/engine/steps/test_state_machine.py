@@ -13,7 +13,7 @@ from support.scene import MUTATIONS, PLACE, Scene, at_call, in_child, under
 
 from hamid.core.errors import HamiError
 from hamid.core.hardware.geometry import LayoutItem
-from hamid.core.planner.steps import CreateInstance
+from hamid.core.planner.plan import CreateInstance
 from hamid.core.relayout.change import GpuTarget, plan_change
 from hamid.engine.steps.apply import apply
 from hamid.engine.steps.recover import recover

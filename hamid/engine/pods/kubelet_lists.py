@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What kubelet holds, asked for at moments that do it no harm.
+"""What kubelet lists, as an Allocate may use it: the devices that are held, and the pods.
 
 While kubelet waits for our answer, its device manager has let go of its lock. A List of pod-resources frees what ended
 pods held, and with it what is being given at that moment: kubelet panics, in GetPreferredAllocation (Kubernetes issue
 119560, up to 1.28) or when a container takes over an init container's ids (112936, up to 1.25). Both were seen on
 a real 1.20. So nobody who answers kubelet lists; what was listed before tells of everybody who has no claim of ours.
+
+Kubelet never asks again for a pod that was refused, and yet lists it as one that waits until its own verdict has come
+back to it from the API server, which takes longer than the next pod takes to ask.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from msgspec.structs import replace
 
 from hamid.core.claims.claim import Claim
-from hamid.core.pods.pods import HoldingList
-from hamid.node.ports import HoldingSource
+from hamid.core.claims.which_container import Identified
+from hamid.core.pods.pods import HoldingList, PodList
+from hamid.node.ports import HoldingSource, PodSource
 
 # A kubelet that always waits for some answer is asked all the same.
 _PATIENCE_SECONDS = 0.5
@@ -73,3 +78,35 @@ class HoldingsGate:
 
     def _claimed(self) -> set[str]:
         return {each for claim in self._claims() if claim.owner is not None for each in claim.owner.device_ids}
+
+
+# A kubelet that restarts asks once more for a pod whose refusal it could not tell anybody.
+_KEPT_SECONDS = 60.0
+
+
+class RefusedPods:
+    """A source of pods that marks those that were refused; thread-safe."""
+
+    def __init__(self, source: PodSource, clock: Callable[[], float] = time.monotonic) -> None:
+        self._source = source
+        self._clock = clock
+        self._guard = threading.Lock()
+        self._refused: dict[str, float] = {}
+
+    def pods(self) -> PodList:
+        """The source's pods of now."""
+        found = self._source.pods()
+        with self._guard:
+            now = self._clock()
+            self._refused = {uid: since for uid, since in self._refused.items() if now - since < _KEPT_SECONDS}
+            refused = frozenset(self._refused)
+        return replace(found, refused=refused) if refused else found
+
+    def note(self, who: Identified | None, *, granted: bool) -> None:
+        """Somebody has his answer."""
+        if who is None or who.pod is None or not who.sure:
+            return
+        with self._guard:
+            self._refused.pop(who.pod.uid, None)
+            if not granted:
+                self._refused[who.pod.uid] = self._clock()

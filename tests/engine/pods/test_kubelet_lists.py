@@ -12,7 +12,7 @@ from hamid.core.claims.claim import Claim, PodOwner
 from hamid.core.claims.container_request import ContainerRequest
 from hamid.core.claims.grant import Grant
 from hamid.core.pods.pods import Holding, HoldingList
-from hamid.engine.pods.holdings_gate import HoldingsGate
+from hamid.engine.pods.kubelet_lists import HoldingsGate
 
 LISTED = HoldingList(
     holdings=(Holding(namespace="ns", pod="job", container="main", resource="nvidia.com/gpu", device_ids=("a",)),),
@@ -83,7 +83,7 @@ def test_what_others_gave_is_known_and_what_we_gave_is_not_taken_for_it(source):
         uid="u",
         resource="nvidia.com/gpu",
         device_ids=("a",),
-        asked=ContainerRequest(count=1),
+        request=ContainerRequest(count=1),
         granted_at=1.0,
         boot_id="boot",
     )
