@@ -12,6 +12,7 @@ import pytest
 from support import hami
 from support.narrow import exactly
 from support.sharing import MIB, close
+from support.waiting import is_blocked_in, until
 
 from hamid.core.claims.claim import Claim, ClaimedShare, PodOwner
 from hamid.core.claims.container_request import ContainerRequest
@@ -43,6 +44,7 @@ def beside(container):
 
 def shown(client):
     """What the client sees used, once dead ones were looked for."""
+    # libvgpu looks at most every 20 ms.
     time.sleep(0.03)
     left, total = client("d.info()")
     return (total - left) // MIB
@@ -230,7 +232,7 @@ def test_hami_core_finds_semaphores_that_it_can_take(container, offset):
         waiting = os.fork()
         if waiting == 0:
             os._exit(0 if libc.sem_wait(semaphore) == 0 else 1)
-        time.sleep(0.1)
+        until(lambda: is_blocked_in("futex", waiting))
         assert libc.sem_post(semaphore) == 0
         assert os.waitstatus_to_exitcode(os.waitpid(waiting, 0)[1]) == 0
         del semaphore

@@ -5,11 +5,11 @@ import os
 import subprocess
 import sys
 import threading
-import time
 
 import pynvml
 import pytest
 from support import migtools
+from support.waiting import is_blocked_in, until
 
 from hamid.node.paths import native_file
 from hamid.node.simulation import control
@@ -59,12 +59,19 @@ def test_changes_of_instances_are_events(watched):
 def test_waiting_ends_with_an_event_of_another_process(watched):
     """A waiting process wakes when another process posts an Xid, and holds nobody up meanwhile."""
     device, events = watched
-    code = f"import ctypes, time; time.sleep(0.3); l = ctypes.CDLL({LIBRARY!r})\n"
+    code = f"import ctypes; l = ctypes.CDLL({LIBRARY!r})\n"
     code += f"exit(l.hami_sim_xid({os.environ['HAMI_SIM_STATE'].encode()!r}, "
     code += f"{pynvml.nvmlDeviceGetUUID(device).encode()!r}, 79, None, 0))"
-    with subprocess.Popen([sys.executable, "-c", code]) as other:
-        assert wait(events, 60_000)[:2] == (XID, 79)
-        assert other.wait() == 0
+    main = threading.get_native_id()
+
+    def post():
+        until(lambda: is_blocked_in("futex", thread=main))
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+    other = threading.Thread(target=post)
+    other.start()
+    assert wait(events, 60_000)[:2] == (XID, 79)
+    other.join()
 
 
 def test_waiting_holds_no_lock(watched):
@@ -73,7 +80,7 @@ def test_waiting_holds_no_lock(watched):
     found = []
     waiter = threading.Thread(target=lambda: found.append(wait(events, 5000)))
     waiter.start()
-    time.sleep(0.05)
+    until(lambda: is_blocked_in("futex", thread=waiter.native_id))
     for _ in range(100):
         pynvml.nvmlDeviceGetMigMode(device)
     control.post_xid(pynvml.nvmlDeviceGetUUID(device), 31)

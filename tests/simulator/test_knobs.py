@@ -6,13 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pynvml
 import pytest
 from support import migtools
 from support.narrow import present
-from support.waiting import inside, until
+from support.waiting import is_blocked_in, until
 
 from hamid.core.errors import UsageError
 from hamid.node.paths import native_file
@@ -58,18 +57,16 @@ def test_a_fault_is_meant_for_one_gpu(mig_gpu):
 
 
 def test_latency_holds_nobody_else_up(mig_gpu):
-    """While one call has not returned, calls of another thread do."""
+    """While one call has not returned, calls of another thread do, and it returns with its effect."""
     device = mig_gpu(A100)
     control.add_fault("nvmlDeviceCreateGpuInstance=latency:1500")
     slow = threading.Thread(target=migtools.create, args=(device, 19))
-    started = time.monotonic()
     slow.start()
-    until(lambda: inside(migtools.create, "device"))
-    for _ in range(100):
-        pynvml.nvmlDeviceGetMigMode(device)
-    assert slow.is_alive()
+    until(lambda: is_blocked_in("clock_nanosleep", thread=slow.native_id))
+    pynvml.nvmlDeviceGetMigMode(device)
+    assert is_blocked_in("clock_nanosleep", thread=slow.native_id)
     slow.join()
-    assert time.monotonic() - started >= 1.5
+    assert len(migtools.all_instances(device)) == 1
 
 
 def test_a_hang_holds_nobody_else_up(mig_gpu):
@@ -80,8 +77,7 @@ def test_a_hang_holds_nobody_else_up(mig_gpu):
     code += "l.nvmlSystemGetNVMLVersion(ctypes.create_string_buffer(99), 99)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         present(process.stdout).readline()
-        time.sleep(0.1)
-        assert process.poll() is None
+        until(lambda: is_blocked_in("pause", process.pid))
         pynvml.nvmlGpuInstanceDestroy(migtools.create(device, 19))
         process.kill()
 

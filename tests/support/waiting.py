@@ -1,11 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Waiting for events: a test waits for what it needs, and a limit only ends one that would wait for ever."""
 
+import platform
 import sys
 import threading
 import time
+from pathlib import Path
 
 LIMIT_SECONDS = 60.0
+# Their numbers, from the kernel's tables, as /proc/PID/syscall shows them.
+SYSTEM_CALLS = {
+    "futex": {"x86_64": "202", "aarch64": "98"},
+    "clock_nanosleep": {"x86_64": "230", "aarch64": "115"},
+    "pause": {"x86_64": "34", "aarch64": "73"},
+}
 
 
 def until(condition, seconds=LIMIT_SECONDS):
@@ -30,6 +38,12 @@ def inside(function, variable):
         any(each.f_code is function.__code__ and variable in each.f_locals for each in _stack(frame))
         for frame in sys._current_frames().values()
     )
+
+
+def is_blocked_in(call, pid="self", thread="*"):
+    """True while a thread of the process, or this one, is in a system call of that name."""
+    number = SYSTEM_CALLS[call][platform.machine()]
+    return any(path.read_text().split()[0] == number for path in Path("/proc").glob(f"{pid}/task/{thread}/syscall"))
 
 
 def _stack(frame):
