@@ -12,8 +12,10 @@ Exit code 0 when every mutant was caught, 1 when one survived or its tests could
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -31,6 +33,7 @@ BESIDE_NATIVE = ("hamid", "pyproject.toml", "systemd")
 PYTHON = ROOT / "build" / "wheel-env" / "bin" / "python"
 PACKAGES = ("hamid", "hamictl")
 LIMIT_SECONDS = 300
+UNCHANGED_SECONDS = 1800
 # pytest: tests ran and some failed. Every other code but 0 says that they did not run.
 FAILED = 1
 
@@ -150,8 +153,11 @@ def compile_native() -> Path:
     return installed
 
 
-def run_tests(tests: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run these tests on the tree; the current directory is what Python imports first, here and in its children."""
+def run_tests(tests: list[str], *more: str, seconds: float = LIMIT_SECONDS) -> tuple[int, str]:
+    """Exit code and output of these tests on the tree; raises TimeoutExpired when they do not end.
+
+    The current directory is what Python imports first, in this process and, by PYTHONPATH, in its children.
+    """
     nodes = [str(ROOT / each) for each in tests]
     words = [
         PYTHON,
@@ -169,15 +175,23 @@ def run_tests(tests: list[str]) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(TREE), "PYTHONDONTWRITEBYTECODE": "1", "CI": "true"}
     if (SOURCES / "native").exists():
         environment["HAMI_TEST_NATIVE"] = str(SOURCES / "native")
-    return subprocess.run(
-        [*map(str, words), "--rootdir", str(ROOT), *nodes],
+    command = [*map(str, words), *more, "--rootdir", str(ROOT), *nodes]
+    with subprocess.Popen(
+        command,
         cwd=TREE,
         env=environment,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        check=False,
-        timeout=LIMIT_SECONDS,
-    )
+        start_new_session=True,
+    ) as running:
+        try:
+            output, _ = running.communicate(timeout=seconds)
+        finally:
+            # What a mutant left behind, too.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+    return running.returncode, output
 
 
 def try_mutant(mutant: Mutant) -> str:
@@ -187,15 +201,17 @@ def try_mutant(mutant: Mutant) -> str:
     try:
         if mutant.native:
             put_native(compile_native())
-        done = run_tests(list(mutant.tests))
+        code, output = run_tests(list(mutant.tests))
+    except subprocess.TimeoutExpired:
+        return f"{mutant.tests[0]}: did not end in {LIMIT_SECONDS} s"
     finally:
         shutil.copyfile(ROOT / mutant.file, target)  # with a new time, so that ninja compiles it again
         if mutant.native:
             put_native(installed_native())
-    if done.returncode not in {0, FAILED}:
-        raise WrongListError(f"{mutant.name}: its tests did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED ")]
-    return failed[0].split()[1] if failed else ""
+    if code not in {0, FAILED}:
+        raise WrongListError(f"{mutant.name}: its tests did not run:\n{output[-4000:]}")
+    failed = [line for line in output.splitlines() if line.startswith("FAILED ")]
+    return failed[0].removeprefix("FAILED ").partition(" - ")[0] if failed else ""
 
 
 def try_all(mutants: list[Mutant]) -> int:
@@ -214,10 +230,10 @@ def try_all(mutants: list[Mutant]) -> int:
 def check_unchanged(mutants: list[Mutant]) -> None:
     """Raises WrongListError unless the tests pass on the product as it is."""
     tests = sorted({test for mutant in mutants for test in mutant.tests})
-    done = run_tests(tests)
-    if done.returncode:
-        raise WrongListError(f"these tests fail without any mutant:\n{done.stdout[-3000:]}{done.stderr[-2000:]}")
-    print(f"{len(tests)} tests or files of tests pass without a mutant: {done.stdout.splitlines()[-1]}", flush=True)
+    code, output = run_tests(tests, "-n", "2", seconds=UNCHANGED_SECONDS)
+    if code:
+        raise WrongListError(f"these tests fail without any mutant:\n{output[-4000:]}")
+    print(f"{len(tests)} tests or files of tests pass without a mutant: {output.splitlines()[-1]}", flush=True)
 
 
 def main() -> int:
