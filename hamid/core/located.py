@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration before it is believed: a tree of plain values that remembers the line of each, and its problems."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from msgspec import Struct
 
@@ -11,6 +12,15 @@ Plain = None | bool | int | float | str
 _SHOWN = 60
 # Python refuses to write out integers of more than 4300 digits; nobody reads one of more than a few.
 _MOST_BITS = 128
+_KINDS: Final[Mapping[type, str]] = {
+    dict: "a mapping",
+    tuple: "a list",
+    str: "text",
+    bool: "true or false",
+    int: "a number",
+    float: "a decimal number",
+    type(None): "nothing",
+}
 
 
 class Located(Struct, frozen=True):
@@ -22,8 +32,7 @@ class Located(Struct, frozen=True):
     @property
     def kind(self) -> str:
         """The value's type in the words of the format."""
-        names = {dict: "a mapping", tuple: "a list", str: "text", bool: "true or false", int: "a number"}
-        return "nothing" if self.value is None else names.get(type(self.value), type(self.value).__name__)
+        return _KINDS[type(self.value)]
 
 
 class Problem(Struct, frozen=True):

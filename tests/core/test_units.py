@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hamid.core.errors import UsageError
-from hamid.core.units import MAX_MEMORY_MIB, Memory, parse_memory
+from hamid.core.units import MAX_MEMORY_MIB, Memory, format_mib, parse_memory
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,15 @@ def test_a_percentage_is_at_least_that_share(percent, total):
     """A percentage of a GPU is rounded up to the next MiB, so a share never comes out smaller than asked."""
     share = parse_memory(f"{percent}%").of(total)
     assert share * 100 >= total * percent > (share - 1) * 100
+
+
+@pytest.mark.parametrize(("memory", "text"), [(Memory(mib=8000), "8000 MiB"), (Memory(percent=50), "50%")])
+def test_an_amount_is_shown_with_its_unit(memory, text):
+    """People read MiB or percent, as it was asked."""
+    assert str(memory) == text
+
+
+@pytest.mark.parametrize(("mib", "text"), [(9856, "9856 MiB"), (0, "0 MiB"), (None, "unknown")])
+def test_a_size_is_shown_or_is_unknown(mib, text):
+    """No memory and memory that the driver does not tell are different things."""
+    assert format_mib(mib) == text

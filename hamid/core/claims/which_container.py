@@ -121,10 +121,10 @@ def waiting(
         if pod.deleted or ending(pod) is not None:
             continue
         container = _next(pod, held, owners, set(device_ids), config)
-        if container is not None and device_count(container, config) == len(device_ids):
-            request = read_request(pod, container, config)
-            if request is not None:
-                yield Waiting(pod=pod, container=container, request=request)
+        if container is None or device_count(container, config) != len(device_ids):
+            continue
+        if (request := read_request(pod, container, config)) is not None:  # pragma: no branch: it has a count
+            yield Waiting(pod=pod, container=container, request=request)
 
 
 def _next(

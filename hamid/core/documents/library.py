@@ -53,7 +53,7 @@ def _step(step: LibraryStep) -> Document:
             return {"name": shown_path(step.path), "action": "folder", "reason": "missing"}
         case SetFileMode():
             return {"name": shown_path(step.path), "action": "mode", "reason": f"{step.mode:04o}"}
-        case WritePreload():
+        case WritePreload():  # pragma: no branch: mypy knows that no kind is left
             return {"name": PRELOAD, "action": "preload", "reason": "different"}
 
 

@@ -84,13 +84,3 @@ def shown_path(path: str) -> str:
         else c.encode("utf-8", "surrogateescape").decode("latin-1").encode("unicode_escape").decode()
         for c in path
     )
-
-
-def summary(record: Record) -> dict[str, object]:
-    """The entry for a document."""
-    return {
-        "size": record.size,
-        "sha256": record.sha256,
-        "source": shown_path(record.source),
-        "installedAt": record.installed_at,
-    }

@@ -174,7 +174,7 @@ def _sizes(board: Board, template: Template, request: Request, gpu_memory_mib: i
     sizes: list[Size] = []
     for slot in template.slots:
         profile = board.named(slot.name)
-        if profile is None:
+        if profile is None:  # pragma: no cover: a template with an unknown profile was passed over before
             continue
         own = nvml_size(profile, board.multiprocessors)
         memory_mib = slot.memory_mib if request.memory_match is MemoryMatch.TEMPLATE else own.memory_mib

@@ -69,7 +69,7 @@ def _exclusion(facts: reasons.Exclusion) -> str:
             return "its uuid is not among those asked for"
         case reasons.OtherType():
             return f"it is no {' or '.join(facts.types)}"
-        case reasons.Avoided():
+        case reasons.Avoided():  # pragma: no branch: mypy knows that no kind is left
             return f"its {facts.attribute} is among those to avoid"
 
 
@@ -91,7 +91,7 @@ def _state(facts: reasons.State) -> str:
             return f"MIG is off and cannot be switched on while {', '.join(map(str, facts.clients))} use the GPU"
         case reasons.MigDisabled():
             return "MIG is off and --no-enable was given"
-        case reasons.MemoryUnknown():
+        case reasons.MemoryUnknown():  # pragma: no branch: mypy knows that no kind is left
             return "its total memory is unknown, so a percentage means nothing"
 
 
@@ -113,7 +113,7 @@ def _shortage(facts: reasons.Shortage) -> str:
         case reasons.NoFreeSlots():
             room = room_text(facts.free, facts.count, facts.used)
             return f"{facts.wanted}: template {format_geometry(facts.template)} {room}"
-        case reasons.TemplateInUse():
+        case reasons.TemplateInUse():  # pragma: no branch: mypy knows that no kind is left
             needed = " or ".join(map(format_geometry, facts.needed))
             return f"{list_instances(facts.used)} in use freeze its template; {facts.wanted} would need {needed}"
 
@@ -131,7 +131,7 @@ def _full_share(facts: reasons.FullShare) -> str:
             return f"{cores} are free, {facts.wanted_percent}% were asked"
         case reasons.CoresShared():
             return "all of its cores were asked, and other containers share it"
-        case reasons.CoresPromised():
+        case reasons.CoresPromised():  # pragma: no branch: mypy knows that no kind is left
             return "all of its cores are promised"
 
 

@@ -5,7 +5,19 @@ import pytest
 from msgspec.structs import replace
 
 from hamid.core.claims.claim import Claim, ClaimedSeat, InstanceKey, LedgerFacts, OwnInstance
-from hamid.core.claims.journal import Decision, Entry, EntryState, Prior, Undo, own_after, undo_of
+from hamid.core.claims.journal import (
+    Decision,
+    Entry,
+    EntryState,
+    Goal,
+    Prior,
+    Run,
+    Undo,
+    describe,
+    newly_made,
+    own_after,
+    undo_of,
+)
 from hamid.core.hardware.gpu import Holder, Instance
 from hamid.core.hardware.profile import Placement
 from hamid.core.planner.plan import CreateInstance, DestroyInstance, SetMigMode
@@ -135,3 +147,54 @@ def test_a_mode_leaves_nothing_of_ours():
     step = SetMigMode(gpu_uuid=EMPTY.uuid, gpu_index=0, enabled=True)
     assert own_after(entry(step), Undo.MODE, EMPTY) is None
     assert undo_of(entry(step), EMPTY, NO_FACTS) == Decision(Undo.MODE)
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (SetMigMode(gpu_uuid=EMPTY.uuid, gpu_index=0, enabled=True), "MIG mode on on GPU 0"),
+        (SetMigMode(gpu_uuid=EMPTY.uuid, gpu_index=2, enabled=False), "MIG mode off on GPU 2"),
+        (CREATE, "create 1g.6gb@0 on GPU 0"),
+        (DESTROY, "destroy 1g.6gb@0 on GPU 0"),
+    ],
+)
+def test_a_step_is_said_in_words(step, words):
+    """Messages about a run name what was done, to which instance, on which GPU."""
+    assert describe(step) == words
+
+
+def run_of(*entries, steps=(CREATE, DESTROY)):
+    return Run(
+        run=1,
+        boot_id="boot",
+        goal=Goal.ALL,
+        claim=1,
+        operator_name="",
+        claim_seats=(SEAT,),
+        pid=7,
+        command="hamid",
+        steps=steps,
+        entries=entries,
+    )
+
+
+@pytest.mark.parametrize(
+    ("states", "complete"),
+    [
+        ((), False),
+        ((EntryState.DONE,), False),
+        ((EntryState.DONE, EntryState.BEGIN), False),
+        ((EntryState.DONE, EntryState.OVER), False),
+        ((EntryState.DONE, EntryState.DONE), True),
+    ],
+)
+def test_a_run_is_complete_when_every_step_is_done(states, complete):
+    """A step that was not begun, not ended, or taken back leaves the run incomplete."""
+    entries = [entry(step, state=state) for step, state in zip((CREATE, DESTROY), states, strict=False)]
+    assert run_of(*entries).complete is complete
+
+
+def test_a_run_made_what_was_not_there_before():
+    """Only creations on a seat where nothing lay count, not those of what existed, and no other steps."""
+    assert newly_made(run_of(entry(CREATE), entry(DESTROY))) == {SEAT}
+    assert newly_made(run_of(entry(CREATE, EXISTED), entry(DESTROY))) == frozenset()

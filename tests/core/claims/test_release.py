@@ -1,14 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """The evidence that releases a claim, over any sequence of lists."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from hamid.core.claims.checkpoint import RememberedList
+from hamid.core.claims.checkpoint import Remembered, RememberedList
 from hamid.core.claims.claim import Claim, PodOwner
 from hamid.core.claims.container_request import ContainerRequest
-from hamid.core.claims.release import EndReason, PodEvidence, PodVerdicts, confirmed, judge
+from hamid.core.claims.grant import Grant
+from hamid.core.claims.release import (
+    EndReason,
+    PodEvidence,
+    PodVerdicts,
+    confirmed,
+    is_leaving,
+    is_over,
+    judge,
+    newest_of,
+)
 from hamid.core.pods.pods import Container, Holding, HoldingList, Pod, PodList
 
 RESOURCE = "nvidia.com/gpu"
@@ -145,3 +156,136 @@ def test_a_pod_ends_before_its_absence_is_proven_only_when_kubelet_has_freed_its
         else:
             expected = freed and listed.deleted and seen.cgroup_gone.get("u", not listed.containers[0].running)
         assert dict(before.over) == ({claim.id: EndReason.DELETED} if expected else {})
+
+
+TWIN = replace(OWNER, uid="t", name="twin", confirmed=False, sure=False)
+ENDED_POD = replace(POD, phase="Failed")
+
+
+@pytest.mark.parametrize(
+    ("others", "listed", "complete", "ends"),
+    [
+        ((), (), True, True),
+        ((TWIN,), (replace(POD, uid="t", name="twin"),), True, False),
+        ((TWIN,), (replace(ENDED_POD, uid="t", name="twin"),), True, True),
+        ((TWIN,), (), True, True),
+        ((TWIN,), (), False, False),
+        ((replace(TWIN, confirmed=True),), (replace(POD, uid="t", name="twin"),), True, True),
+        ((replace(TWIN, request=ContainerRequest(count=2)),), (replace(POD, uid="t", name="twin"),), True, True),
+    ],
+)
+def test_an_ended_pod_may_not_be_the_holder_while_its_twin_goes_on(others, listed, complete, ends):
+    """Without kubelet's account a claim that may be another container's ends only when no such container runs."""
+    mine = Claim(id=1, owner=replace(OWNER, confirmed=False, sure=False))
+    claims = (mine, *(Claim(id=n, owner=other) for n, other in enumerate(others, start=2)), Claim(id=9))
+    pods = PodList(pods=(ENDED_POD, *listed), complete=complete)
+    unread = HoldingList(complete=False)
+    assert (over(pods, unread, claims=claims).over.get(1) is EndReason.TERMINAL) is ends
+    sure = (replace(mine, owner=replace(OWNER, confirmed=False, sure=True)), *claims[1:])
+    assert over(pods, unread, claims=sure).over[1] is EndReason.TERMINAL
+
+
+SILENT = PodList(complete=True, silent=True)
+ANSWER = Remembered(
+    pod_uid="u", container="main", resource=RESOURCE, device_ids=OWNER.device_ids, granted=Grant(claim=0)
+)
+
+
+@pytest.mark.parametrize(
+    ("owner", "kept", "holdings", "counts"),
+    [
+        (OWNER, (), True, True),
+        (OWNER, None, True, True),
+        (replace(OWNER, confirmed=False), None, True, False),
+        (OWNER, (), False, False),
+        (OWNER, (ANSWER,), True, False),
+        (OWNER, (replace(ANSWER, pod_uid="other"),), True, True),
+        (replace(OWNER, uid="", name=""), (replace(ANSWER, pod_uid="other"),), True, False),
+        (replace(OWNER, uid="", name=""), (), True, True),
+    ],
+)
+def test_without_a_source_of_pods_kubelets_own_records_prove_absence(owner, kept, holdings, counts):
+    """Complete holdings and a checkpoint without the ids start the wait; without a checkpoint a confirmation does."""
+    remembered = NOTHING if kept is None else RememberedList(entries=kept, complete=True)
+    seen = PodEvidence(pods=SILENT, holdings=HoldingList(complete=holdings), remembered=remembered)
+    claim = Claim(id=1, owner=owner)
+    found = judge((claim,), seen, PodVerdicts(), now=7.0, absent_seconds=30.0)
+    assert dict(found.missing) == ({1: 7.0} if counts else {})
+    later = judge((claim,), seen, PodVerdicts(missing={1: 7.0}), now=37.0, absent_seconds=30.0)
+    assert dict(later.over) == ({1: EndReason.ABSENT} if counts else {})
+    assert dict(later.missing) == ({} if counts else {1: 7.0})
+
+
+@pytest.mark.parametrize(
+    ("claim", "pods", "ended", "leaving"),
+    [
+        (Claim(id=1), PodList(complete=True), False, False),
+        (Claim(id=1, owner=replace(OWNER, uid="", name="")), PodList(complete=True), False, False),
+        (CLAIM, PodList(pods=(POD,), complete=True), False, False),
+        (CLAIM, PodList(pods=(ENDED_POD,), complete=True), True, False),
+        (CLAIM, PodList(pods=(replace(POD, deleted=True),), complete=True), False, False),
+        (
+            CLAIM,
+            PodList(
+                pods=(replace(POD, deleted=True, containers=(Container(name="main", terminated=True),)),), complete=True
+            ),
+            True,
+            True,
+        ),
+        (CLAIM, PodList(complete=True), False, True),
+        (CLAIM, PodList(complete=False), False, False),
+        (CLAIM, SILENT, False, False),
+    ],
+)
+def test_whether_a_claims_pod_is_over_or_about_to_be(claim, pods, ended, leaving):
+    """Over is what the list says; leaving is also a pod that a complete list lacks, and never an unknown one's."""
+    assert is_over(claim, pods) is ended
+    assert is_leaving(claim, pods) is leaving
+
+
+UNKNOWN = replace(OWNER, uid="", namespace="", name="", container="", confirmed=False, sure=False)
+
+
+@pytest.mark.parametrize(
+    ("owner", "entries", "pods", "expected"),
+    [
+        (UNKNOWN, (ANSWER,), (POD,), ("u", "ns", "job", "main", 0)),
+        (UNKNOWN, (ANSWER,), (), ("u", "", "", "main", None)),
+        (UNKNOWN, (replace(ANSWER, container="init"), ANSWER), (POD,), ("u", "ns", "job", "main", 0)),
+        (UNKNOWN, (ANSWER, replace(ANSWER, pod_uid="other")), (POD,), None),
+        (UNKNOWN, (replace(ANSWER, device_ids=("GPU-1-0", "GPU-1-1")),), (POD,), None),
+        (UNKNOWN, (), (POD,), None),
+        (OWNER, (replace(ANSWER, pod_uid="other"),), (POD,), None),
+        (replace(OWNER, confirmed=False), (ANSWER,), (POD,), None),
+        (TWIN, (ANSWER,), (POD,), ("u", "ns", "job", "main", 0)),
+    ],
+)
+def test_the_checkpoint_names_the_owner_of_a_claim_that_is_not_sure(owner, entries, pods, expected):
+    """One pod with exactly these ids becomes the owner; a sure or confirmed owner stays."""
+    found = confirmed(owner, PodList(pods=pods, complete=True), (), RememberedList(entries=entries, complete=True))
+    shown = found and (found.uid, found.namespace, found.name, found.container, found.index)
+    assert shown == expected
+    assert found is None or found.confirmed
+
+
+def test_without_a_source_of_pods_a_holder_is_confirmed_by_name():
+    """The names come from kubelet's account; the uid and the container's place stay unknown."""
+    found = confirmed(UNKNOWN, SILENT, [HOLDING], NOTHING)
+    assert found is not None
+    assert (found.uid, found.namespace, found.name, found.container, found.index) == ("", "ns", "job", "main", None)
+
+
+def test_of_pods_with_one_name_the_live_one_holds_the_ids():
+    """A pod that ended and its successor may have the same name; two live ones tell nothing."""
+    old, new = replace(POD, uid="old", phase="Failed"), replace(POD, uid="new")
+    found = confirmed(UNKNOWN, PodList(pods=(old, new), complete=True), [HOLDING], NOTHING)
+    assert found is not None
+    assert found.uid == "new"
+    assert confirmed(UNKNOWN, PodList(pods=(POD, new), complete=True), [HOLDING], NOTHING) is None
+
+
+def test_an_id_speaks_for_the_claim_that_got_it_last():
+    """Kubelet may hand out an id again before the older claim is released; operators' claims have no ids."""
+    newer = Claim(id=5, owner=replace(OWNER, device_ids=("GPU-1-0", "GPU-1-1")))
+    older = Claim(id=2, owner=replace(OWNER, device_ids=("GPU-1-0", "GPU-1-2")))
+    assert newest_of([newer, Claim(id=7), older]) == {"GPU-1-0": 5, "GPU-1-1": 5, "GPU-1-2": 2}

@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import astuple, fields
+from support.located import source
 
 from hamid.core.config.config import BY_NAME, RESOURCE_KEYS, SETTINGS, Config, Mode, PodsSource
 from hamid.core.config.difference import compare, document, within_reach
+from hamid.core.config.parse import parse
 from hamid.core.config.setting import TakesEffect
 from hamid.core.located import ConfigError
+from hamid.core.planner.templates import TemplateTable
 from hamid.node.config.files import read_config, signature
 from hamid.node.paths import Paths
 
@@ -248,3 +251,86 @@ def outcome(read):
         return read().config, ()
     except ConfigError as error:
         return None, error.problems
+
+
+NO_TEMPLATES = TemplateTable(entries=(), aliases={}, source="none")
+
+
+def parsed(own=(), device_config=None, node_config=None):
+    """What values as of files give, without any file."""
+    return parse(
+        own=[source(each) for each in own],
+        device_config=device_config and source(device_config, "device-config.yaml"),
+        node_config=node_config and source(node_config, "config.json"),
+        templates=NO_TEMPLATES,
+        node_name="n1",
+    )
+
+
+def entries(*fields):
+    return {"nodeconfig": [{"name": "n1", **each} for each in fields]}
+
+
+@pytest.mark.parametrize(
+    ("given_files", "notes"),
+    [
+        ({"node_config": entries({})}, ()),
+        ({"node_config": {"nodeconfig": [{"name": "n2"}]}}, ("config.json: no entry is named 'n1'",)),
+        ({"node_config": {"nodeconfig": []}}, ("config.json: no entry is named 'n1'",)),
+        ({"node_config": {"other": 1}}, ("config.json: no entry is named 'n1'",)),
+        ({"node_config": entries({"migstrategy": "none"})}, ()),
+        (
+            {"node_config": entries({"colour": "red"})},
+            ("config.json:1: nodeconfig[0].colour is no key that hamid knows",),
+        ),
+        ({"node_config": entries({"filterdevices": {"uuid": [], "colour": 1}})}, ()),
+        (
+            {"device_config": {"nvidia": {"runtimeClassName": "x"}}},
+            ("device-config.yaml:1: nvidia.runtimeClassName is for HAMi's scheduler",),
+        ),
+        (
+            {"device_config": {"nvidia": {"colour": 1}}},
+            ("device-config.yaml:1: nvidia.colour is no key that hamid knows",),
+        ),
+        ({"device_config": {"other": {"colour": 1}}}, ()),
+    ],
+)
+def test_what_is_ignored_is_noted_unless_it_is_known_to_be_without_use(given_files, notes):
+    """A key that hamid does not know, or an entry that is missing, is a note and no problem."""
+    assert parsed(**given_files).notes == notes
+
+
+def test_filters_of_a_nodes_entry_are_read():
+    """HAMi's filterdevices holds uuids and indexes, which are two settings here."""
+    found = parsed(node_config=entries({"filterdevices": {"uuid": ["GPU-a"], "index": [2]}}))
+    assert (found.config.filter_uuids, found.config.filter_indexes) == (("GPU-a",), (2,))
+    assert str(found.origins["filter_uuids"]) == "config.json:1"
+
+
+@pytest.mark.parametrize(
+    ("own", "key", "message"),
+    [
+        ({"kubelet_client_key_file": "/k"}, "kubelet_client_key_file", "stands without its certificate"),
+        ({"gpu_modes": 3}, "gpu_modes", "is a number, not a mapping"),
+        ({"resources": 3}, "resources", "is a number, not a mapping"),
+        ({"health_checks": 1}, "health_checks", "is a number (1)"),
+    ],
+)
+def test_a_value_of_another_kind_is_a_problem(own, key, message):
+    """The problem names the key and what was found there."""
+    with pytest.raises(ConfigError) as caught:
+        parsed(own=[own])
+    assert [(each.key, each.message) for each in caught.value.problems] == [(key, message)]
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_true_and_false_are_read(value):
+    """A setting that is a switch takes the format's own words."""
+    assert parsed(own=[{"health_checks": value}]).config.health_checks is value
+
+
+def test_a_certificate_comes_with_its_key_or_alone():
+    """Only a key without a certificate is useless: the certificate's file may hold the key too."""
+    pair = {"kubelet_client_cert_file": "/c", "kubelet_client_key_file": "/k"}
+    assert parsed(own=[pair]).config.kubelet_client_key_file == "/k"
+    assert parsed(own=[{"kubelet_client_cert_file": "/c"}]).config.kubelet_client_cert_file == "/c"

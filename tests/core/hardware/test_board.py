@@ -4,10 +4,12 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from support.narrow import present
 
 from hamid.core.hardware.board import board_of
 from hamid.core.hardware.geometry import Seat
+from hamid.core.hardware.profile import Placement
 from hamid.testing.boards import known_boards, profiles_of
 
 BOARDS = st.sampled_from(known_boards())
@@ -89,3 +91,35 @@ def test_media_profiles_exclude_each_other():
     small, large = present(board.named("1g.6gb+me")), present(board.named("2g.12gb+me"))
     occupancy = board.add(board.empty, Seat(small, small.placements[0]))
     assert not board.free_placements(occupancy, large)
+
+
+@pytest.mark.parametrize("name", known_boards())
+@given(data=st.data())
+def test_what_can_be_created_is_what_fits_one_after_the_other(name, data):
+    """For each profile alone the number of instances is found by trying, and so is the freedom that remains."""
+    board = board_of(profiles_of(name))
+    occupancy = board.empty
+    for profile in data.draw(st.lists(st.sampled_from(board.profiles), max_size=3)):
+        places = board.free_placements(occupancy, profile)
+        if places:
+            occupancy = board.add(occupancy, Seat(profile, places[-1]))
+    capacity = board.creatable(occupancy)
+    for profile in board.profiles:
+        most = 0
+        while board.can_seat(occupancy, [profile] * (most + 1)):
+            most += 1
+        # Lowest first, as NVML counts, may leave a gap that another order would use.
+        assert (capacity[profile.name] == 0) is (most == 0)
+        assert capacity[profile.name] <= most
+    assert board.later_choices(occupancy) == sum(
+        board.fits(occupancy, Seat(profile, place)) for profile in board.profiles for place in profile.placements
+    )
+
+
+def test_an_instance_of_an_unlisted_profile_takes_its_slices_alone():
+    """A profile that the driver no longer lists has no budget of its own, and is in the way all the same."""
+    board = board_of(profiles_of("A30-24GB"))
+    unlisted = replace(board.profiles[0], name="9g.9gb", profile_id=99, compute_slices=2)
+    occupancy = board.occupy([Seat(unlisted, Placement(start=1, size=2))])
+    assert occupancy == board.empty._replace(mask=0b110, compute_slices=2)
+    assert board.named("9g.9gb") is None

@@ -63,3 +63,10 @@ def test_a_pci_address_may_be_written_as_nvml_or_lspci_prints_it(selector):
     """The eight-digit domain of NVML, the four-digit one of lspci, and none, all name the same device."""
     found = node(pci_bus_id="00000000:07:00.0")
     assert select_gpus(found, (selector,)) == found.gpus
+
+
+def test_without_a_selector_every_gpu_is_meant():
+    """A command without -i is about the whole node, and selectors give each GPU once, in the node's order."""
+    found = node_of("A30-24GB", "A30-24GB", "A30-24GB")
+    assert select_gpus(found, ()) == found.gpus
+    assert select_gpus(found, ("2", "0", found.gpus[2].uuid)) == (found.gpus[0], found.gpus[2])

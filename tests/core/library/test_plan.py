@@ -1,42 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pure rules of the library store: names, versions, references, ELF files, paths in the manifest."""
-
-import base64
-import json
-import os
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hamid.core.errors import UnsafePath
-from hamid.core.library.elf import library_problem
-from hamid.core.library.gc import pod_of
-from hamid.core.library.manifest import Manifest, decode_path, encode_path, format_manifest, parse_manifest, shown_path
 from hamid.core.library.plan import (
     Bundle,
     Digest,
     Install,
     InstalledFile,
+    MakeFolder,
+    SetFileMode,
+    Skip,
     SourceFile,
+    StepReason,
+    WriteFile,
+    WritePreload,
+    changes,
     installed_mode,
     library_version,
     plan_sync,
     resolve_library,
     version_order,
 )
-from hamid.core.library.users import (
-    FileMarks,
-    MappedFile,
-    maps_file,
-    mentions,
-    parse_checkpoint,
-    parse_maps,
-    parse_mount_roots,
-    roots_of,
-)
-
-MACHINE = os.uname().machine
 
 
 def test_versions_are_ordered_as_people_count():
@@ -95,90 +80,106 @@ def test_md5_decides_where_it_is_known_and_sha256_elsewhere():
     assert Digest("", "x").is_same(Digest("b", "x"))
 
 
-@given(st.text(st.characters(codec="utf-8"), min_size=1) | st.binary(min_size=1).map(os.fsdecode))
-def test_every_file_name_survives_the_manifest(name):
-    """Encoding is reversible and valid Unicode, and what is shown cannot move a terminal's cursor."""
-    assert decode_path(encode_path(name)) == name
-    encode_path(name).encode()
-    assert shown_path(name).isprintable()
-    assert parse_manifest(format_manifest(Manifest(pinned=encode_path(name)))) is not None
+LIBRARY_FILE = SourceFile("libvgpu.so", 5, 0o644, Digest("m", "s"))
+V1, V2 = (SourceFile(f"libvgpu.so.{name}", 5, 0o644, Digest(name, name)) for name in ("v1", "v2"))
+SAME = InstalledFile("libvgpu.so", size=5, mode=0o644, digest=Digest("m", "s"))
+LINE = "/d/libvgpu.so\n"
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"apiVersion": "hami.io/v2", "kind": "LibraryManifest"}'])
-def test_a_manifest_of_another_kind_is_none(data):
-    """Half a file, another document, or a newer version is not guessed at."""
-    assert parse_manifest(data) is None
+def planned(bundle, *installed, preload=LINE, **fields):
+    """The steps beside those of the preload file, which the destination has already."""
+    return plan_sync(bundle, Install("/d", {each.path: each for each in installed}, preload=preload), **fields)
 
 
-def test_a_name_is_mentioned_only_as_a_whole():
-    """v1 is not mentioned by v10 or v1.2, but by v1 before a quote, a blank, a control byte or the end."""
-    name = "libvgpu.so.v1"
-    for data in (b"libvgpu.so.v10", b"libvgpu.so.v1.2", b"libvgpu.so.v1-rc", b"libvgpu.so.v", b"libvgpu.so"):
-        assert not mentions(data, name)
-    for data in (b'"/x/libvgpu.so.v1"', b"libvgpu.so.v1\x18\x01", b"libvgpu.so.v1", b"libvgpu.so.v1. "):
-        assert mentions(b"libvgpu.so.v10 " + data, name)
-    assert not mentions(b"/usr/local/vgpu/libvgpu.so.v1", "libvgpu.so")
+@pytest.mark.parametrize(
+    ("names", "version"),
+    [((), ""), (("libvgpu.so", "license"), ""), (("libvgpu.so.v2", "a/libvgpu.so.v10", "libvgpu.so.v9"), "v10")],
+)
+def test_a_bundle_has_the_newest_version_that_it_carries(names, version):
+    """A bundle with an unversioned library, or with none, has no version."""
+    assert Bundle("/s", tuple(SourceFile(name, 1, 0o644) for name in names)).version == version
 
 
-def test_mappings_are_recognised_by_inode_and_by_path():
-    """Deleted ones under their old path, blanks as the kernel escapes line ends, other devices by the name."""
-    text = (
-        "7f00-7f01 r-xp 00000000 fe:00 42 /usr/local/vgpu/libvgpu.so.v1 (deleted)\n"
-        "7f02-7f03 r--p 00000000 00:1f 7 /opt/a b\\012c\n"
-        "7f04-7f05 rw-p 00000000 00:00 0 [heap]\n"
+@pytest.mark.parametrize(
+    ("found", "steps"),
+    [
+        (None, [WriteFile("libvgpu.so", "libvgpu.so", 0o644, StepReason.MISSING)]),
+        (SAME, [Skip("libvgpu.so", StepReason.SAME)]),
+        (replace(SAME, mode=0o600), [Skip("libvgpu.so", StepReason.SAME), SetFileMode("libvgpu.so", 0o644)]),
+        (replace(SAME, mode=0o600, links=2), [WriteFile("libvgpu.so", "libvgpu.so", 0o644, StepReason.UNSAFE)]),
+        (replace(SAME, links=2), [Skip("libvgpu.so", StepReason.SAME)]),
+        (replace(SAME, trusted=False), [WriteFile("libvgpu.so", "libvgpu.so", 0o644, StepReason.UNSAFE)]),
+        (replace(SAME, kind="link"), [WriteFile("libvgpu.so", "libvgpu.so", 0o644, StepReason.UNSAFE)]),
+        (replace(SAME, size=6), [WriteFile("libvgpu.so", "libvgpu.so", 0o644, StepReason.DIFFERENT)]),
+        (replace(SAME, digest=Digest("x", "s")), [WriteFile("libvgpu.so", "libvgpu.so", 0o644, StepReason.DIFFERENT)]),
+        (replace(SAME, digest=None), [WriteFile("libvgpu.so", "libvgpu.so", 0o644, StepReason.DIFFERENT)]),
+    ],
+)
+def test_what_becomes_of_a_file_of_the_bundle(found, steps):
+    """An equal file is left alone, a mode is set only on a file of ours alone, and everything else is replaced."""
+    bundle = Bundle("/s", (LIBRARY_FILE,))
+    assert planned(bundle, *([] if found is None else [found])) == tuple(steps)
+    assert changes(steps) == tuple(step for step in steps if not isinstance(step, Skip))
+
+
+def test_the_unversioned_library_comes_after_the_versions_and_the_preload_file_last():
+    """Whoever dies between two steps leaves no name that leads to a file which is not there yet."""
+    bundle = Bundle(
+        "/s",
+        (LIBRARY_FILE, SourceFile("license", 1, 0o644), V2, SourceFile("ld.so.preload", 1, 0o644), V1),
+        folders=("lib", ".hami", "there"),
+        others=("socket", "pipe"),
     )
-    found = list(parse_maps(text))
-    assert found == [MappedFile("fe:00", 42, "/usr/local/vgpu/libvgpu.so.v1"), MappedFile("00:1f", 7, "/opt/a b\nc")]
-    file = FileMarks("libvgpu.so.v1", "/usr/local/vgpu/libvgpu.so.v1", 7, {"fe:00"})
-    assert maps_file(found[0], file)
-    assert not maps_file(found[1], file)
-    assert maps_file(MappedFile("00:1f", 7, "/usr/local/vgpu/libvgpu.so"), file)
-    assert maps_file(MappedFile("fe:00", 7, "/elsewhere"), file)
-
-
-def test_mount_sources_are_recognised_through_the_mounts_above():
-    """A store on a file system or subvolume of its own has another path in mountinfo."""
-    text = (
-        "30 1 0:27 /@sub /usr/local rw - btrfs /dev/sda rw\n"
-        "31 30 0:27 /@sub/vgpu/libvgpu.so.v1//deleted /x\\040y ro shared:1 - btrfs /dev/sda rw\n"
+    steps = plan_sync(bundle, Install("/d", {}, folders={"there"}))
+    assert steps == (
+        MakeFolder("lib"),
+        Skip("pipe", StepReason.IRREGULAR),
+        Skip("socket", StepReason.IRREGULAR),
+        WriteFile("libvgpu.so.v1", "libvgpu.so.v1", 0o644, StepReason.MISSING),
+        WriteFile("libvgpu.so.v2", "libvgpu.so.v2", 0o644, StepReason.MISSING),
+        Skip("ld.so.preload", StepReason.MANAGED),
+        WriteFile("license", "license", 0o644, StepReason.MISSING),
+        WriteFile("libvgpu.so", "libvgpu.so", 0o644, StepReason.MISSING),
+        WritePreload(LINE),
     )
-    mounts = list(parse_mount_roots(text))
-    assert mounts[1] == ("/@sub/vgpu/libvgpu.so.v1", "/x y")
-    assert mounts[1][0] in roots_of("/usr/local/vgpu/libvgpu.so.v1", mounts)
 
 
-def test_kubelets_checkpoint_gives_pods_and_answers():
-    """Go writes bytes as base64, and no entries as null."""
-    entry = {"PodUID": "u", "ContainerName": "c", "AllocResp": base64.b64encode(b"answer").decode()}
-    found = parse_checkpoint(json.dumps({"Data": {"PodDeviceEntries": [entry]}}).encode())
-    assert [(e.pod_uid, e.container, e.answer) for e in found] == [("u", "c", b"answer")]
-    assert parse_checkpoint(b'{"Data": {"PodDeviceEntries": null}}') == ()
-    with pytest.raises(ValueError, match="not understood"):
-        parse_checkpoint(b'{"Data": {"PodDeviceEntries": [{"PodUID": "u", "ContainerName": "c", "AllocResp": "!"}]}}')
+@pytest.mark.parametrize(
+    ("bundle", "standing", "steps"),
+    [
+        (
+            Bundle("/s", (V1, LIBRARY_FILE)),
+            None,
+            [
+                WriteFile("libvgpu.so.v1", "libvgpu.so.v1", 0o644, StepReason.MISSING),
+                Skip("libvgpu.so", StepReason.PINNED),
+                WriteFile("libvgpu.so", "libvgpu.so.v1", 0o644, StepReason.DIFFERENT),
+            ],
+        ),
+        (
+            Bundle("/s"),
+            V1,
+            [WriteFile("libvgpu.so", "libvgpu.so.v1", 0o644, StepReason.DIFFERENT, installed=True)],
+        ),
+        (Bundle("/s"), replace(LIBRARY_FILE, path="libvgpu.so.v1"), [Skip("libvgpu.so", StepReason.SAME)]),
+        (
+            Bundle("/s", (LIBRARY_FILE,)),
+            replace(LIBRARY_FILE, path="libvgpu.so.v1"),
+            [Skip("libvgpu.so", StepReason.PINNED)],
+        ),
+        (Bundle("/s"), None, []),
+    ],
+)
+def test_a_pin_decides_what_the_unversioned_library_is(bundle, standing, steps):
+    """It becomes the pinned version, from the bundle or as it is installed; without that version it stays."""
+    assert planned(bundle, SAME, pinned="v1", pinned_file=standing) == tuple(steps)
 
 
-def test_a_containers_directory_names_its_pod():
-    """`<uid>_<container>`; anything else names none."""
-    assert [pod_of(name) for name in ("a-b_main", "_x", "x_", "x")] == ["a-b", "", "", ""]
-
-
-def test_a_real_library_is_one(libraries):
-    """The compiler's shared object passes on this machine, and on no other."""
-    assert library_problem(libraries.one, MACHINE) == ""
-    assert "another machine" in library_problem(libraries.one, "s390x")
-
-
-def test_a_library_that_is_cut_off_is_none(libraries):
-    """At every length but the whole: this is the half-written file that processes crashed on."""
-    for length in range(0, len(libraries.one), 97):
-        assert library_problem(libraries.one[:length], MACHINE)
-
-
-@given(st.data())
-def test_no_damage_makes_the_reader_of_elf_files_fail(libraries, data):
-    """Whatever bytes are changed, the answer is a text, never an exception or an endless loop."""
-    damaged = bytearray(libraries.one)
-    headers = 4096
-    for position, byte in data.draw(st.lists(st.tuples(st.integers(0, headers), st.integers(0, 255)), max_size=20)):
-        damaged[position] = byte
-    assert isinstance(library_problem(bytes(damaged), MACHINE), str)
+@pytest.mark.parametrize(
+    ("preload", "libraries", "written"),
+    [(LINE, ("libvgpu.so",), False), (None, ("libvgpu.so",), True), (None, (), False)],
+)
+def test_the_preload_file_is_written_where_there_is_a_library(preload, libraries, written):
+    """It holds one line, and is left alone where it has that line or where no library is installed."""
+    steps = plan_sync(Bundle("/s"), Install("/d", {}, libraries=libraries, preload=preload))
+    assert steps == ((WritePreload(LINE),) if written else ())

@@ -4,6 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from support.narrow import present
+from support.values import gpu as value_gpu
+from support.values import instance as value_instance
 
 from hamid.core.documents.plans import plan_document
 from hamid.core.errors import UsageError
@@ -17,8 +19,8 @@ from hamid.core.planner.offer import seats_of
 from hamid.core.planner.plan import Action, CreateInstance, DestroyInstance, Plan, SetMigMode
 from hamid.core.planner.reasons import ReasonCode
 from hamid.core.planner.refusal import Refusal
-from hamid.core.planner.refusal_text import hint, message
-from hamid.core.planner.request import make_request
+from hamid.core.planner.refusal_text import hint, message, verdict
+from hamid.core.planner.request import Policy, make_request
 from hamid.core.planner.what_if import assume_occupied
 from hamid.core.units import parse_memory
 from hamid.node.config.files import builtin_templates
@@ -231,3 +233,56 @@ def test_the_templates_rest_stays_creatable(node, memory):
 def test_planning_is_deterministic(node, memory, count):
     """The same request over the same node gives the same document."""
     assert plan_document(ask(node, str(memory), count)) == plan_document(ask(node, str(memory), count))
+
+
+def explained(*gpus, **request):
+    """The outcome with everything that was considered, by the packed policy."""
+    wanted = make_request(**{"count": 1, "memory": parse_memory("4000"), "policy": Policy.PACKED, **request})
+    return decide(wanted, Snapshot(gpus=gpus), TABLE, explain=True, warnings=["w", "w"])
+
+
+def verdicts(outcome):
+    """What became of each GPU as a whole."""
+    return [(each.gpu, each.code, verdict(each)) for each in outcome.considered if each.whole_gpu]
+
+
+def test_every_gpu_that_could_serve_says_whether_it_was_chosen():
+    """The GPU in use is chosen, the idle one comes after it, and a GPU without MIG says so."""
+    busy = value_gpu()
+    busy = replace(busy, instances=(value_instance(busy, "1g.5gb", 0, used=True),))
+    found = explained(busy, value_gpu(index=1), value_gpu(index=2, mig_capable=False))
+    assert verdicts(found) == [
+        (0, None, "chosen"),
+        (1, None, "could serve; another GPU comes first"),
+        (2, ReasonCode.NOT_MIG_CAPABLE, "this GPU has no MIG"),
+    ]
+    assert found.warnings == ("w",)
+
+
+def test_a_gpu_that_holds_a_part_of_the_request_says_so():
+    """Neither GPU holds all eight instances, and both together do."""
+    found = explained(value_gpu(), value_gpu(index=1), count=8)
+    assert isinstance(found, Plan)
+    assert verdicts(found) == [(0, None, "holds a part of the request"), (1, None, "holds a part of the request")]
+    assert [len(serving_on.instances) for serving_on in found.gpus] == [7, 1]
+
+
+def test_instances_whose_end_makes_no_room_are_no_blockers():
+    """Where even an empty GPU is too small for the request, no used instance is named as in the way."""
+    busy = value_gpu()
+    busy = replace(busy, instances=(value_instance(busy, "1g.5gb", 0, used=True),))
+    (reason,) = explained(busy, count=8).reasons
+    assert (reason.code, reason.blockers) == (ReasonCode.NO_FREE_PLACEMENT, ())
+
+
+def test_a_profile_that_the_gpu_lacks_is_told_with_those_that_it_has():
+    """The packed policy names the profile, and its hint the legal ones."""
+    (reason,) = explained(value_gpu(board="A30-24GB"), memory=None, profile="2g.10gb").reasons
+    assert reason.code is ReasonCode.UNKNOWN_PROFILE
+    assert message(reason.facts) == "this GPU has no profile 2g.10gb"
+    assert hint(reason).startswith("it has 1g.6gb, ")
+
+
+def test_same_gpu_never_splits_a_request():
+    """Two GPUs that hold it together are refused where one alone is wanted."""
+    assert isinstance(explained(value_gpu(), value_gpu(index=1), count=8, same_gpu=True), Refusal)

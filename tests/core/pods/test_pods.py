@@ -302,3 +302,9 @@ def test_a_kubelet_without_pods_says_null():
 def test_any_json_is_read_or_refused(items):
     """No shape of a pod raises."""
     assert len(decode_pods(listed(*items)).pods) <= len(items)
+
+
+def test_a_containers_place_counts_app_containers_alone():
+    """HAMi numbers the containers of a pod without its init containers, which have no place."""
+    found = pod("job", container("init", init=True), container("a"), container("b"))
+    assert [found.index_of(name) for name in ("init", "a", "b", "c")] == [None, 0, 1, None]

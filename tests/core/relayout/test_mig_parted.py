@@ -266,7 +266,7 @@ HOSTILE = [
     (entry(f"{{{HEAD}, mig-devices: 7}}"), "mig-devices: is a number"),
     (entry(f'{{{HEAD}, mig-devices: {{"1g.5gb": -1}}}}'), "1g.5gb: is -1"),
     (entry(f'{{{HEAD}, mig-devices: {{"1g.5gb": 1000000000}}}}'), "1g.5gb: is 1000000000"),
-    (entry(f'{{{HEAD}, mig-devices: {{"1g.5gb": 1.5}}}}'), "1g.5gb: is float"),
+    (entry(f'{{{HEAD}, mig-devices: {{"1g.5gb": 1.5}}}}'), "1g.5gb: is a decimal number"),
     (entry(f'{{{HEAD}, mig-devices: {{"1g.5gb": 0}}}}'), "counts nothing but 0"),
     (entry(f'{{{HEAD}, mig-devices: {{"1g.5gb": 64, "2g.10gb": 1}}}}'), "more than 64 instances"),
     (entry(f'{{{HEAD}, mig-devices: {{"1g.5gb@0": 1}}}}'), "'1g.5gb@0' is no profile name"),
