@@ -30,7 +30,7 @@ from typing import Any
 
 import pynvml
 
-from hamid.node.ledger.ledger import read_facts
+from hamid.node.ledger.reader import read_facts
 from hamid.node.paths import Paths
 from hamid.node.simulation import control, lifecycle
 from hamid.testing.kubelet import ContainerSpec, Kubelet, PodSpec

@@ -152,7 +152,7 @@ def apply(
 
 def claims(paths: Paths) -> "tuple[Claim, ...]":
     """The claims in the ledger, by name."""
-    from hamid.node.ledger.ledger import read_facts
+    from hamid.node.ledger.reader import read_facts
 
     return read_facts(paths).claims
 

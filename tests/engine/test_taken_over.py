@@ -11,7 +11,7 @@ from hamid.core.hardware.gpu import Gpu
 from hamid.core.pods.pods import Container, Pod
 from hamid.engine.steps.recover import repair_plan
 from hamid.node.driver import mutations, nvml
-from hamid.node.ledger.ledger import read_facts
+from hamid.node.ledger.reader import read_facts
 
 SPEC = "3xA100-SXM4-40GB,1xA30"
 SHARED = {"gpu_modes": {"2": Mode.HAMI_CORE}}

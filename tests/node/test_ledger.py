@@ -23,7 +23,8 @@ from hamid.core.errors import HamiError, LedgerBusy, LedgerFailed, NotPermitted,
 from hamid.core.hardware.profile import Placement
 from hamid.core.planner.plan import CreateInstance
 from hamid.node.ledger import files, schema
-from hamid.node.ledger.ledger import Ledger, read_facts
+from hamid.node.ledger.ledger import Ledger
+from hamid.node.ledger.reader import read_facts
 from hamid.node.paths import Paths
 
 SEAT = ClaimedSeat(seat=InstanceKey("GPU-a", 14, 2), profile="2g.10gb", size=2, made=True, mig_uuid="MIG-x")

@@ -15,7 +15,8 @@ from hamid.core.claims.journal import EntryState, Goal, Prior
 from hamid.core.errors import UsageError
 from hamid.core.hardware.profile import Placement
 from hamid.core.planner.plan import CreateInstance
-from hamid.node.ledger.ledger import Ledger, read_facts
+from hamid.node.ledger.ledger import Ledger
+from hamid.node.ledger.reader import read_facts
 from hamid.node.paths import Paths
 
 

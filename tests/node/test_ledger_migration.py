@@ -18,7 +18,8 @@ from support.scene import in_child
 from hamid.core.claims.journal import Goal
 from hamid.core.errors import LedgerFailed
 from hamid.node.ledger import schema
-from hamid.node.ledger.ledger import Ledger, read_facts
+from hamid.node.ledger.ledger import Ledger
+from hamid.node.ledger.reader import read_facts
 from hamid.node.paths import Paths
 
 KEPT = ("* FROM meta WHERE key <> 'opens_from'", "* FROM instances", "* FROM unexplained", "* FROM journal")

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 from hamid.engine.driver.observe import observe
-from hamid.node.ledger.ledger import read_facts
+from hamid.node.ledger.reader import read_facts
 from hamid.node.paths import Paths
 from hamid.node.simulation import control, lifecycle
 from hamid.testing.kubelet import ContainerSpec, Kubelet, PodSpec

@@ -22,7 +22,8 @@ from hamid.engine.driver.observe import observe
 from hamid.engine.pods import share_folders
 from hamid.engine.steps.recover import repair_plan
 from hamid.node.driver import device_nodes
-from hamid.node.ledger.ledger import Ledger, read_facts
+from hamid.node.ledger.ledger import Ledger
+from hamid.node.ledger.reader import read_facts
 from hamid.node.paths import Paths
 from hamid.node.simulation import control, lifecycle
 

@@ -26,7 +26,7 @@ def observe(paths: Paths | None = None, timeout_seconds: float = TIMEOUT_SECONDS
         snapshot = _read(workers)
     if paths is None:
         return snapshot
-    from hamid.node.ledger.ledger import read_facts  # noqa: PLC0415  # sqlite costs start-up
+    from hamid.node.ledger.reader import read_facts  # noqa: PLC0415  # sqlite costs start-up
 
     return merge(snapshot, read_facts(paths))
 

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 from hamid.core.claims.claim import Claim
 from hamid.core.claims.release import confirmed, newest_of
 from hamid.engine.driver.publisher import Publisher
-from hamid.engine.driver.turns import Turns
 from hamid.engine.pods.reconcile_round import NOT_ASKED, Round
 from hamid.node.ledger.ledger import Ledger
 from hamid.node.ports import Logger
@@ -24,13 +23,11 @@ class Confirmer:
         self,
         *,
         ledger: Ledger,
-        turns: Turns,
         publisher: Publisher,
         log: Logger,
         clock: Callable[[], float],
     ) -> None:
         self._ledger = ledger
-        self._turns = turns
         self._publisher = publisher
         self._log = log
         self._clock = clock
@@ -51,20 +48,15 @@ class Confirmer:
             return False
         remembered = found.remembered if settled else NOT_ASKED
         owner = confirmed(claim.owner, found.pods, found.holdings.holdings, remembered)
-        granted = self._ledger.granted(claim.id) if owner is not None else None
-        if owner is None or granted is None:
+        if owner is None or not self._ledger.confirm(claim, owner):
             return False
-        with self._turns.alone(f"claim {claim.id}") as mine:
-            if mine:
-                uuids = {each.seat: each.mig_uuid for each in claim.seats}
-                self._ledger.regrant(claim.id, owner, granted, uuids)
-                name = replace(claim, owner=owner).name
-                self._log.info("claim_confirmed", claim=name, was=claim.name, pod_uid=owner.uid)
-        return mine
+        name = replace(claim, owner=owner).name
+        self._log.info("claim_confirmed", claim=name, was=claim.name, pod_uid=owner.uid)
+        return True
 
 
 def _may_confirm(claim: Claim, found: Round, newest: Mapping[str, int]) -> bool:
     """What kubelet says of ids that were granted again is about the newer claim."""
-    if claim.owner is None or claim.id not in found.claims:
+    if claim.owner is None or not found.covers(claim):
         return False
     return all(newest[each] == claim.id for each in claim.owner.device_ids)

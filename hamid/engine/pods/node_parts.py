@@ -271,9 +271,7 @@ def _reconciler(
     device_holders: DeviceHolders,
 ) -> Reconciler:
     tasks = Tasks(parts.counters, parts.log)
-    confirmer = Confirmer(
-        ledger=parts.ledger, turns=parts.turns, publisher=parts.publisher, log=parts.log, clock=sources.clock
-    )
+    confirmer = Confirmer(ledger=parts.ledger, publisher=parts.publisher, log=parts.log, clock=sources.clock)
     questions = _questions(parts, sources, holdings, tasks)
     return Reconciler(
         adopter=adopter,

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one reconciliation works with: kubelet's answers."""
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from hamid.core.claims.checkpoint import RememberedList
+from hamid.core.claims.claim import Claim
 from hamid.core.pods.pods import HoldingList, PodList
 from hamid.engine.driver.conditions import CurrentConfig
 from hamid.engine.driver.publisher import Publisher
@@ -16,15 +19,16 @@ NOT_ASKED = RememberedList(complete=False)
 
 
 class Round(Struct, frozen=True, kw_only=True):
-    """The answers of one round, and the ids of the claims that were granted before anything was asked.
-
-    An answer says nothing about a claim that was granted while it was on its way.
-    """
+    """The answers of one round, and when each claim (by id) of that time had been granted (Unix time)."""
 
     pods: PodList
     holdings: HoldingList
     remembered: RememberedList
-    claims: frozenset[int]
+    claims: Mapping[int, float]
+
+    def covers(self, claim: Claim) -> bool:
+        """True when the answers can tell of this claim: it was granted to its owner before anything was asked."""
+        return claim.owner is not None and self.claims.get(claim.id) == claim.owner.granted_at
 
 
 class Questions:
@@ -55,9 +59,8 @@ class Questions:
 
     def ask(self) -> Round:
         """Ask for pods and holdings; the claims are read first, as Round says."""
-        claims = frozenset(
-            each.id for each in self._ledger.facts().claims if each.owner is not None and not each.pending
-        )
+        granted = [claim for claim in self._ledger.facts().claims if not claim.pending]
+        claims = {claim.id: claim.owner.granted_at for claim in granted if claim.owner is not None}
         pods, holdings = self._pods.pods(), self._holdings.holdings()
         self._note_pods(pods)
         resource = self._config.value.resources.count

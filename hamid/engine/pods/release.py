@@ -125,7 +125,7 @@ class Releaser:
         self._verdicts = replace(verdicts, missing=dict(verdicts.missing) | absent)
         for each, why in verdicts.over.items():
             claim = facts.claim(each)
-            if claim is not None and each in found.claims:
+            if claim is not None and found.covers(claim):
                 self._tasks.begin(claim.name, partial(self._release, claim, why))
 
     def _cgroup_gone(self, claims: Iterable[Claim], pods: PodList) -> dict[str, bool]:

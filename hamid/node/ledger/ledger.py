@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Self
 
 import msgspec
@@ -24,6 +24,7 @@ from hamid.core.planner.plan import Step
 from hamid.node.ledger import files, rows
 from hamid.node.ledger import lock as ledger_lock
 from hamid.node.ledger.cache import FactsCache
+from hamid.node.ledger.reader import anew
 from hamid.node.paths import Paths
 from hamid.node.system.boot import boot_id
 
@@ -31,27 +32,6 @@ from hamid.node.system.boot import boot_id
 _KEPT_RUNS = 100
 # Of runs: the open ones that end a claim, each its own.
 _ENDING = f"ended IS NULL AND goal = '{Goal.EACH.value}' AND claim IS NOT NULL"
-_UNREADABLE = "the ledger '{path}' {why}: every instance counts as used"
-
-
-def read_facts(paths: Paths) -> LedgerFacts:
-    """What the ledger says, for a reader; never raises: a ledger that cannot be read makes everything used."""
-    try:
-        state = files.state_of(paths.ledger)
-        if state == "none":
-            return LedgerFacts()
-        if state == "lost":
-            return _untrusted(paths, "was lost")
-        with closing(files.connect_reader(paths.ledger)) as connection:
-            # One moment for all tables, whatever is written meanwhile.
-            connection.execute("BEGIN")
-            return rows.facts(connection, boot_id(paths), _anew(paths))
-    except files.Unusable as error:
-        return _untrusted(paths, f"is {error}")
-    except OSError as error:
-        return _untrusted(paths, f"cannot be read ({error.strerror})")
-    except (sqlite3.Error, msgspec.MsgspecError, UnicodeError) as error:
-        return _untrusted(paths, f"cannot be read ({error})")
 
 
 class Ledger:
@@ -100,7 +80,7 @@ class Ledger:
     def facts(self) -> LedgerFacts:
         """Claims, instances and doubts."""
         with self._reading() as connection:
-            return self._cache.read(connection, self.boot, _anew(self._paths))
+            return self._cache.read(connection, self.boot, anew(self._paths))
 
     # -- claims --
 
@@ -296,6 +276,15 @@ class Ledger:
             rows.set_owner(connection, claim, owner)
             rows.set_granted(connection, claim, granted, uuids)
 
+    def confirm(self, claim: Claim, owner: PodOwner) -> bool:
+        """The claim's owner is this one, as kubelet says; False when the claim was handed on or ended meanwhile."""
+        with self._changing() as connection:
+            found = rows.claims(connection, (claim.id,)).get(claim.id)
+            if found is None or found.owner != claim.owner:
+                return False
+            rows.set_owner(connection, claim.id, owner)
+            return True
+
     def granted(self, claim: int) -> Grant | None:
         """What the container of a claim received; None for one that is pending, an operator's or unknown."""
         with self._reading() as connection:
@@ -389,11 +378,3 @@ def _own(each: ClaimedSeat, generation: int) -> OwnInstance:
     return OwnInstance(
         seat=each.seat, profile=each.profile, size=each.size, generation=generation, mig_uuid=each.mig_uuid
     )
-
-
-def _anew(paths: Paths) -> str:
-    return _UNREADABLE.format(path=paths.ledger.replace("{", "{{").replace("}", "}}"), why="was made anew ({why})")
-
-
-def _untrusted(paths: Paths, why: str) -> LedgerFacts:
-    return LedgerFacts(trusted=False, warnings=(_UNREADABLE.format(path=paths.ledger, why=why),))

@@ -250,7 +250,7 @@ def claimed_libraries(paths: Paths) -> frozenset[str]:
     except OSError as error:
         raise UnreadableError(f"{paths.ledger}: {(error.strerror or '').lower()}") from error
     # Late, because sqlite costs start-up and most stores have no ledger beside them.
-    from hamid.node.ledger.ledger import read_facts
+    from hamid.node.ledger.reader import read_facts
 
     facts = read_facts(paths)
     if not facts.trusted:
