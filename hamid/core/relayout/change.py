@@ -164,7 +164,7 @@ def _problem(gpu: Gpu, target: GpuTarget) -> str:
         case AwaitsReset(enabled=on):
             pending = "on" if on else "off"
             return f"{gpu.title} waits for a reset that switches MIG mode {pending}; nothing is changed before"
-        case None:
+        case None:  # pragma: no branch: mypy knows that no kind is left
             return _mode_problem(gpu, target)
 
 

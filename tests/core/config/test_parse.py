@@ -293,6 +293,7 @@ def entries(*fields):
             ("device-config.yaml:1: nvidia.colour is no key that hamid knows",),
         ),
         ({"device_config": {"other": {"colour": 1}}}, ()),
+        ({"device_config": {"nvidia": {"knownMigGeometries": []}}}, ()),
     ],
 )
 def test_what_is_ignored_is_noted_unless_it_is_known_to_be_without_use(given_files, notes):
