@@ -127,7 +127,7 @@ def pytest_terminal_summary(terminalreporter):
     deaths = _recorded(terminalreporter, "deaths")
     if deaths:
         terminalreporter.write_line(
-            f"libvgpu: {sum(deaths)} deaths in {len(deaths)} proofs, of which nobody else noticed anything"
+            f"libvgpu: {sum(deaths)} deaths in {len(deaths)} proofs, none of which any other process noticed"
         )
 
 

@@ -132,7 +132,7 @@ def test_a_directory_is_checked_as_etc_hami(config, tmp_path):
 
 
 def test_diff_without_a_hamid_is_exit_code_5(config, etc):
-    """Nothing is in force, which is another answer than no difference."""
+    """Nothing is in force, which differs from no difference."""
     assert config("diff", code=5)["code"] == "DaemonMissing"
 
 

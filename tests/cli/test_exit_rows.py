@@ -101,7 +101,7 @@ def partial(hamictl, a30, tmp_path):
     ids=lambda value: value.__name__ if callable(value) else str(int(value)),
 )
 def test_each_row_has_a_command_that_ends_with_it(hamictl, a30, tmp_path, command, code):
-    """The exit code is the row's, and whoever reads stderr or stdout learns why."""
+    """The exit code is the row's, and stderr or stdout says why."""
     result = command(hamictl, a30, tmp_path)
     assert result.exit_code == code, result.output
     assert result.output.strip()

@@ -109,7 +109,7 @@ def test_an_unknown_field_is_named(a30, saved, tmp_path):
 
 
 def test_a_huge_file_is_refused_unread(a30, tmp_path):
-    """Memory stays bounded, whatever somebody calls a plan."""
+    """Memory stays bounded for a file of any content."""
     path = tmp_path / "huge.json"
     with path.open("wb") as file:
         file.truncate(1 << 34)
@@ -120,7 +120,7 @@ def test_a_huge_file_is_refused_unread(a30, tmp_path):
 
 @pytest.mark.parametrize("kind", ["directory", "fifo", "missing"])
 def test_what_is_no_file_is_refused(a30, tmp_path, kind):
-    """A directory, a pipe that nobody writes to, nothing at all: exit code 2 at once."""
+    """A directory, a pipe without a writer, a missing file: exit code 2 at once."""
     path = tmp_path / "plan.json"
     if kind == "directory":
         path.mkdir()
@@ -142,7 +142,7 @@ def test_a_plan_of_another_node_is_stale(hamictl, node, saved, tmp_path):
 
 
 def test_a_plan_cannot_take_what_a_claim_holds(a30, saved, tmp_path):
-    """Steps that somebody wrote by hand, with the node's true fingerprint, never destroy a held instance."""
+    """Steps written by hand with the node's true fingerprint never destroy a held instance."""
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(saved))
     assert a30.run("mig", "apply", path, "--yes").exit_code == 0

@@ -212,7 +212,7 @@ def test_the_manager_is_told(hamid, tmp_path):
 
 
 def test_its_end_takes_its_socket_with_it(hamid):
-    """Kubelet finds nothing where nobody serves."""
+    """Kubelet finds no socket of a daemon that has stopped."""
     node = hamid().start()
     node.kubelet.wait_for(20)
     assert node.stop() == 0
@@ -240,7 +240,7 @@ def figure_of_gpu(node, name, number):
 
 
 def test_metrics_tell_how_busy_whole_gpus_are(hamid):
-    """By NVML, whoever uses them; what NVML does not tell in MIG mode is no series."""
+    """Usage is NVML's, for every process; a figure that NVML does not tell in MIG mode has no series."""
     node = hamid()
     node.configure(gpu_modes={"1": "hami-core"})
     node.start()
@@ -255,7 +255,7 @@ def test_metrics_tell_how_busy_whole_gpus_are(hamid):
 
 
 def test_seven_neighbours_fifty_exits_and_a_refill(hamid):
-    """An eighth is refused; fifty exits and a neighbour's end change no UUID; the free place is given anew."""
+    """An eighth is refused; fifty exits and a neighbour's end change no UUID; the free placement is granted again."""
     node = hamid("1xA100-SXM4-40GB").start()
     node.kubelet.wait_for(10)
     uids = [node.add(f"p{number}") for number in range(7)]

@@ -70,7 +70,7 @@ class Churn:
         try:
             environment = self.node.kubelet.start_container(uid, "main")
         except AdmissionError:
-            return  # nobody answered; kubelet would try again
+            return  # no answer; kubelet would try again
         assert environment["NVIDIA_VISIBLE_DEVICES"].split(",") == self.pods[uid]
 
 
@@ -117,7 +117,7 @@ def killed(make, cycles, seed):
         assert not churn.quiet.wait(choose.uniform(0, LATEST_SECONDS))
         node.process.send_signal(signal.SIGKILL)
         node.process.wait()
-        # Whatever was given and not given back is there, also with nobody to look after it.
+        # Every grant that was not returned is still there, also while no hamid runs.
         living = list(churn.pods.items())
         there = set(node.instances())
         missing = {name: uuids for name, uuids in living if not set(uuids) <= there and name in churn.pods}

@@ -39,14 +39,14 @@ def test_a_lost_ledger_is_found_again_in_kubelets_own_files(hamid):
 
 
 def refusal(plugin, device):
-    """What hamid says to whoever asks for a device now; fails when it gives one."""
+    """The refusal of an Allocate at this moment; fails when it is granted."""
     with pytest.raises(grpc.RpcError) as error:
         plugin.allocate([device])
     return error.value.details()
 
 
 def test_a_lost_ledger_without_kubelets_account_grants_nothing(hamid):
-    """Kubelet is down, its checkpoint gone: nothing is destroyed, and whoever asks is refused with the reason."""
+    """Kubelet is down and its checkpoint gone: nothing is destroyed, and each Allocate is refused with the reason."""
     node = hamid().start()
     node.kubelet.wait_for(20)
     uid = node.add("one")

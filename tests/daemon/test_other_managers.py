@@ -56,7 +56,7 @@ def test_a_takeover_serves_beside_another_master(hamid):
 
 
 def test_a_mig_manager_and_what_only_looks_like_a_master(tmp_path):
-    """Found by the name of its process; a dead socket, our own one and other processes are nobody."""
+    """Found by the name of its process; a dead socket, our own socket and other processes do not count."""
     for pid, name in (("1", "systemd"), ("77", "nvidia-mig-mana")):
         (tmp_path / "proc" / pid).mkdir(parents=True)
         (tmp_path / "proc" / pid / "comm").write_text(f"{name}\n")

@@ -38,7 +38,7 @@ def test_kubelet_restart_wipes_the_folder(place, plain, serve, old):
 
 @pytest.mark.parametrize("old", [False, True])
 def test_our_socket_deleted(place, plain, serve, old):
-    """A removed socket is served anew and registered, and the new stream carries the changes that follow."""
+    """A removed socket is served again and registered, and the new stream carries later changes."""
     with Kubelet(place, old=old) as kubelet:
         running = serve(plain)
         kubelet.wait_for(14)

@@ -19,7 +19,7 @@ BIN = Path(sys.executable).parent
 # The overlay shows one file system alone, and its /tmp is empty: what runs there may lie elsewhere.
 VISIBLE = " ".join(dict.fromkeys((sys.prefix, sys.base_prefix, *filter(os.path.isdir, sys.path))))
 LEGACY = "systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1"
-# Run in fresh namespaces: a root over the machine's own that nobody else sees, with its own /run, /tmp and cgroups.
+# Run in fresh namespaces: a private root over the machine's own, with its own /run, /tmp and cgroups.
 BOOT = """
 mount -t overlay overlay -o lowerdir=/,upperdir={place}/up,workdir={place}/work {place}/root || exit 9
 cd {place}/root
@@ -122,7 +122,7 @@ def machine():
 
 
 def test_the_unit_lives_under_a_real_systemd(machine):
-    """Start, STATUS, a late driver, kubelet's folder made anew, reload, watchdog, another user's maps, stop."""
+    """Start, STATUS, a late driver, kubelet's directory recreated, reload, watchdog, another user's maps, stop."""
     machine.run(
         "sh", "-c", "setpriv --reuid 65534 --clear-groups sleep 1000 >/dev/null 2>&1 & echo $! > /run/other.pid"
     )

@@ -72,7 +72,7 @@ def test_a_wrong_guess_is_put_right_before_anything_goes(hamid):
     told = node.root / "pods.json"
 
     def tell(status):
-        """The pods, and first one that was never admitted: whoever asks may be that one."""
+        """The pods, after one that was never admitted: the caller may be that one."""
         limits = {"containers": [{"name": "main", "resources": {"limits": ASKS}}]}
         ghost = {"metadata": {"uid": "ghost", "name": "ghost", "annotations": {"nvidia.com/gpumem": "4000"}}}
         pods = json.loads(node.kubelet.pods_file.read_text())

@@ -181,7 +181,7 @@ def test_closing_ends_what_is_on_its_way_and_leaves_nothing(make_node):
 
 
 def test_a_change_beside_hamid_is_refused_with_its_pid(make_node):
-    """Hamictl finds the ledger held, and says by whom; reading goes on."""
+    """The command line finds the ledger locked, and names the holder; reading goes on."""
     node = make_node("1xA30")
     with pytest.raises(LedgerBusy, match=str(os.getpid())):
         release(node.scene.paths, "job")

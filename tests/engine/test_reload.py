@@ -52,7 +52,7 @@ def test_reading_a_configuration_claims_nothing(paths, reloader):
 
 
 def test_what_a_dead_process_left_is_not_in_force(paths, reloader):
-    """After kill -9 the file stays; its pid may belong to somebody else by now."""
+    """After kill -9 the file stays; its pid may belong to another process by now."""
     reloader.publish()
     file = Path(running_file(paths))
     file.write_text(file.read_text().replace('"started": "', '"started": "1'))
@@ -69,7 +69,7 @@ def test_a_damaged_record_is_an_error_in_words(paths, reloader, text):
 
 
 def test_a_bad_file_keeps_what_is_in_force(paths, file, reloader):
-    """Reported until it is mended; also a change back to the text of before is one."""
+    """Reported until it is repaired; a change back to the earlier text counts too."""
     file.write_text("split_count: 4\n")
     assert reloader.changed()
     assert [each.name for each in reloader.reload().changed] == ["split_count"]

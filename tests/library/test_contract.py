@@ -134,7 +134,7 @@ def test_a_false_library_is_refused_before_anything_is_written(install, store, c
 
 
 def test_a_library_without_the_exports_is_refused(install, store, tmp_path):
-    """A shared object for this machine that does not name dlsym and cuInit is somebody else's."""
+    """A shared object for this machine that does not name dlsym and cuInit is not libvgpu."""
     out = store.first / "libvgpu.so.none"
     code = "int other(void) { return 0; }"
     subprocess.run(["gcc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(out)], input=code, text=True, check=True)

@@ -206,7 +206,7 @@ def test_a_directory_that_a_process_maps_stays(node):
 
 
 def test_a_directory_of_any_depth_goes(node):
-    """Containers write there what they like; thousands of nested folders stop nobody."""
+    """Containers can write there; thousands of nested directories do not stop the removal."""
     folders(node, "gone_main")
     (node.root / "var/lib/kubelet/pods").mkdir(parents=True)
     here = os.open(node.dest / "containers/gone_main", os.O_RDONLY)

@@ -72,7 +72,7 @@ def test_the_slot_of_a_dead_process_is_free(beside):
     assert shown(client) == 30
     writer.write(hami.PROCESSES + hami.SEQUENCE, struct.pack("<Q", 7))
     peer.process.kill()
-    os.waitid(os.P_PID, peer.pid, os.WEXITED | os.WNOWAIT)  # nobody has asked how it ended
+    os.waitid(os.P_PID, peer.pid, os.WEXITED | os.WNOWAIT)  # a zombie: its status was not read
     assert client(f"d.fill({MIB})") == 100
     assert writer.slot(0) == bytes(hami.SLOT_SIZE)
     assert listed(place) == {client.pid: 100}
@@ -90,7 +90,7 @@ def test_what_a_process_left_at_its_exit_no_longer_counts(beside):
 
 
 def test_the_slots_of_a_former_container_are_free(beside):
-    """Whoever has its pid now does not map the region, and so is another process."""
+    """The process that has its pid now does not map the region, and so counts as a different one."""
     place, writer, peer = beside()
     peer.kill()
     writer.put(0, hami.slot_of(os.getpid(), 30 * MIB))

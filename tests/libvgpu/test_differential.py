@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Under a limit that nobody reaches, a program cannot tell libvgpu from the driver alone."""
+"""Under a limit that is never reached, a program cannot tell libvgpu from the driver alone."""
 
 import random
 

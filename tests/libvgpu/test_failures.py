@@ -33,7 +33,7 @@ def run(program, place, fault):
 
 
 def calls(program, place):
-    """How many calls of the driver there are: at a later one nobody dies."""
+    """How many calls of the driver there are: with a fault at a later one no process dies."""
     low, high = 1, 2
     while run(program, place, f"cu*#{high}=kill") is None:
         low, high = high, high * 2

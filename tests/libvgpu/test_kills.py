@@ -14,7 +14,7 @@ MOST = 400
 
 
 def after_a_dead_peer(place, start):
-    """A peer died with all of the limit in its slot; whoever comes next cleans up after it."""
+    """A peer died with all of the limit in its slot; the next process cleans up."""
     peer = start(place, "fill", 1, MIB)
     assert peer.stdout.readline() == f"{LIMIT}\n"
     peer.kill()

@@ -167,7 +167,7 @@ def is_stopped(process):
 
 @pytest.mark.parametrize("label", ["locked", "named", "taken", "added", "subtracted"])
 def test_a_stopped_process_holds_up_nobody(container, crashing, start, label):
-    """A peer that is stopped while it takes its slot or counts is waited for by nobody, and goes on afterwards."""
+    """A peer that is stopped while it takes its slot or counts blocks no process, and goes on afterwards."""
     place = container(100)
     close(place.client())  # the region is there
     stopped = start(place, "mix", 1, 100, MIB, LD_PRELOAD=crashing, VGPU_STOP_AT=f"{label}:1")

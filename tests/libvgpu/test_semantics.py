@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looking names up: whoever asks, however, and whoever else is preloaded."""
+"""Symbol lookup, by every way and with other preloaded libraries."""
 
 import subprocess
 import sys

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The device nodes of a GPU, which on a node that has just booted nobody has made yet."""
+"""The device nodes of a GPU, which are missing on a node that has just booted."""
 
 import os
 import shutil

@@ -56,7 +56,7 @@ def aside(paths):
 
 
 def reopened(paths):
-    """Whether the ledger that a writer finds now says that it was made anew."""
+    """Whether the ledger that a writer opens now says that it was rebuilt."""
     with closing(Ledger.open(paths)) as ledger:
         facts = ledger.facts()
         return not facts.trusted
@@ -77,7 +77,7 @@ def test_what_was_written_is_there_after_a_restart(filled):
 
 
 def test_a_lost_ledger_is_not_an_empty_one(filled):
-    """With its file gone every instance counts as used, for readers and for the writer that makes it anew."""
+    """With its file gone every instance counts as used, for readers and for the writer that rebuilds it."""
     for tail in ("", "-wal", "-shm"):
         if Path(filled.ledger + tail).exists():
             Path(filled.ledger + tail).unlink()
@@ -210,7 +210,7 @@ def test_the_second_writer_is_told_who_holds_the_lock(filled):
 
 
 def test_a_full_disk_loses_nothing(filled):
-    """A write that does not fit fails as a whole and says so; what was there stays, and with room it goes on."""
+    """A write that does not fit fails as a whole; the old content stays, and with free space writing works again."""
     with closing(Ledger.open(filled)) as ledger:
         ledger._connection.execute("PRAGMA max_page_count = 1")
         pages = ledger._connection.execute("PRAGMA max_page_count").fetchone()[0]
@@ -367,7 +367,7 @@ def test_a_link_in_the_ledgers_place_is_not_followed(paths, tmp_path):
 
 
 def test_a_run_is_in_the_journal_before_its_first_step(filled):
-    """The plan, who began it and its boot are there for whoever comes after a kill."""
+    """The plan, the process that began it and its boot are there after a kill."""
     child = os.fork()
     if child == 0:
         ledger = Ledger.open(filled)

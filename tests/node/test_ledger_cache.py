@@ -130,6 +130,6 @@ def test_what_is_remembered_is_what_is_written(tmp_path_factory, operations):
     with closing(Ledger.open(paths)) as ledger:
         writer = Writer(Checked(ledger, paths))
         for name, number in operations:
-            # A seat or a name that somebody has is refused.
+            # A seat or a name that is taken is refused.
             with suppress(UsageError):
                 getattr(writer, name)(number)

@@ -70,7 +70,7 @@ def asked(url, *, seconds=4.0, **settings):
 
 @pytest.mark.parametrize("kind", ["folder", "fifo", "socket", "nothing", "too long a name", "device"])
 def test_what_is_no_file_is_told_and_leaves_nothing_open(tmp_path, monkeypatch, kind):
-    """No descriptor stays open and nobody waits for a writer."""
+    """No descriptor stays open and no call waits for a writer."""
     path = tmp_path / "pods.json"
     if kind == "folder":
         path.mkdir()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that nobody vouches for."""
+"""Files with hostile content."""
 
 import contextlib
 import os

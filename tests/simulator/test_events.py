@@ -57,7 +57,7 @@ def test_changes_of_instances_are_events(watched):
 
 
 def test_waiting_ends_with_an_event_of_another_process(watched):
-    """A waiting process wakes when another process posts an Xid, and holds nobody up meanwhile."""
+    """A waiting process wakes when another process posts an Xid, and blocks no other process."""
     device, events = watched
     code = f"import ctypes; l = ctypes.CDLL({LIBRARY!r})\n"
     code += f"exit(l.hami_sim_xid({os.environ['HAMI_SIM_STATE'].encode()!r}, "
@@ -89,7 +89,7 @@ def test_waiting_holds_no_lock(watched):
 
 
 def test_a_set_gets_what_it_asked_for(mig_gpu):
-    """Types and GPUs that nobody registered for are passed over, and what is not supported is refused."""
+    """Events of unregistered types and GPUs are skipped, and an unsupported registration is refused."""
     device = mig_gpu(A100, count=2)
     other = pynvml.nvmlDeviceGetHandleByIndex(1)
     events = pynvml.nvmlEventSetCreate()

@@ -201,7 +201,7 @@ def test_activation_can_be_forced(node):
 def test_changes_can_need_root(make_state, clean_environment):
     """With root_only a caller that is not root may look at devices but not change or list instances."""
     if os.geteuid() != 0:
-        pytest.skip("only root can become somebody else")
+        pytest.skip("only root can become another user")
     clean_environment.delenv("HAMI_SIM_STATE", raising=False)
     code = """
 import os

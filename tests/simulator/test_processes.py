@@ -96,7 +96,7 @@ def test_a_process_occupies_its_instance(mig_gpu, sleeper):
 
 
 def test_a_zombie_is_dead(mig_gpu, sleeper):
-    """A killed process that nobody has reaped holds nothing any more."""
+    """A killed process that was not reaped yet holds nothing."""
     device = mig_gpu(A100)
     instance, compute = migtools.whole(device, 14, 1)
     process = sleeper()

@@ -194,7 +194,7 @@ def opens_at_once(path):
 
 
 def test_stale_owners_of_the_lock_are_forgotten(make_state, tmp_path):
-    """After a reboot and in a copy the lock is made anew; in the same file of the same boot it is respected."""
+    """After a reboot and in a copy the lock is reinitialised; in the same file of the same boot it is respected."""
     state = make_state("1xA30")
     held = held_by_nobody(state.read_bytes())
     (tmp_path / "copy").write_bytes(held)

@@ -100,7 +100,7 @@ def test_uuids_of_a_node_repeat(make_state):
 
 
 def test_a_private_node_comes_from_the_environment(clean_environment):
-    """HAMI_SIM_NODE alone describes a node in memory; nvmlInit reads it anew each time."""
+    """HAMI_SIM_NODE alone describes a node in memory; each nvmlInit reads it again."""
     for spec, count in (("3xA30", 3), ("1xH200", 1)):
         clean_environment.setenv("HAMI_SIM_NODE", spec)
         pynvml.nvmlInit()

@@ -109,7 +109,7 @@ def let_go_one(profile):
 
 
 def reboot(scene):
-    """The node starts anew."""
+    """The node reboots."""
     scene.reboot()
 
 

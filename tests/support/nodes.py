@@ -167,7 +167,7 @@ def install_library(scene):
 
 
 def foreign(layout):
-    """Prepares instances on the first GPU that somebody else made."""
+    """Prepares foreign instances on the first GPU."""
 
     def prepare(scene):
         reach({0: layout})(scene)
@@ -180,7 +180,7 @@ def foreign(layout):
 
 
 def destroy_all(scene):
-    """Somebody else destroys every instance of the first GPU."""
+    """Another program destroys every instance of the first GPU."""
     gpu = scene.observe().gpus[0]
     mutations.start_driver()
     for each in gpu.instances:

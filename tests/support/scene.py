@@ -97,7 +97,7 @@ class Scene:
         return digest.digest()
 
     def _ledger_rows(self) -> list[tuple[object, ...]]:
-        """Read from a copy, since whoever opens a ledger may tidy it up."""
+        """Read from a copy, since opening a ledger may tidy it up."""
         with tempfile.TemporaryDirectory(dir=self.root.parent) as folder:
             for path in self.root.glob("var/lib/hami/ledger.db*"):
                 shutil.copyfile(path, Path(folder) / path.name)
@@ -110,7 +110,7 @@ class Scene:
                 ]
 
     def reboot(self) -> None:
-        """The node starts anew."""
+        """The node reboots."""
         lifecycle.reboot(self.state)
 
     def use(self, uuid: str) -> subprocess.Popen[bytes]:
@@ -162,7 +162,7 @@ class Look:
         self.instances = sorted(
             (gpu.index, each.profile, each.placement.start, each.compute_instances) for gpu, each in self._found
         )
-        # The used instances as nobody may ever alter them: what NVML calls them, and their processes.
+        # The used instances, which no change may alter: their UUIDs and their processes.
         self.used = [
             (gpu.uuid, each.gi_id, each.mig_uuid, each.placement, tuple(holder.pid for holder in each.holders))
             for gpu, each in self._found

@@ -97,7 +97,7 @@ def test_an_idle_instance_of_others_is_used_as_configured(foreign, reused):
 
 
 def test_reclaiming_destroys_idle_instances_of_others():
-    """Only with `reclaim` an instance that somebody else made gives way."""
+    """Only with `reclaim` is a foreign instance destroyed to make room."""
     reserved = Reserved(gpus=(gpu(("7g.40gb", 0)),), facts=LedgerFacts())
     two = replace(SMALL, count=2)
     assert refused(reserved, MIG, two).code == "no-fit"

@@ -90,7 +90,7 @@ def gpu(*instances, **fields):
     ],
 )
 def test_what_takes_an_instance_step_back(begun, now, facts, undo):
-    """Only what this step made, whole or half and used by nobody, is destroyed; only what it took comes back."""
+    """Only an unused instance that this step created is destroyed, whole or half; only what it destroyed comes back."""
     decision = undo_of(begun, now, facts)
     assert decision.undo is undo
     assert bool(decision.why) == (undo is Undo.KEEP)
@@ -138,7 +138,7 @@ def own(generation, mig_uuid="MIG-a"):
     ],
 )
 def test_what_is_ours_once_a_step_was_taken_back(begun, undo, now, left):
-    """What was ours stays so with its generation, what was made anew gets this run's, what others made is theirs."""
+    """Our instance keeps its generation, a recreated one gets this run's, and a foreign one stays foreign."""
     assert own_after(begun, undo, now) == left
 
 

@@ -78,7 +78,7 @@ def test_absence_takes_two_complete_lists_and_none_between_that_has_the_pod(even
     st.lists(st.sampled_from([True, False, None]), max_size=3),
 )
 def test_a_listed_pod_is_over_when_terminal_or_deleted_with_all_ended(phase, deleted, ended):
-    """Exactly then, by complete lists and by others; a container whose state nobody tells has not ended."""
+    """Exactly then, by complete lists and by others; a container of unknown state has not ended."""
     containers = tuple(Container(name=str(number), terminated=each) for number, each in enumerate(ended))
     pod = replace(POD, phase=phase, deleted=deleted, containers=containers)
     expected = phase in {"Succeeded", "Failed"} or (deleted and bool(ended) and all(ended))
@@ -106,7 +106,7 @@ def test_operators_and_pending_claims_are_nobodys_to_judge():
 
 @given(st.lists(st.sampled_from(["job", "twin", "third"]), unique=True), st.booleans())
 def test_confirmation_names_the_holder_or_nobody(listed, own):
-    """The owner becomes whoever kubelet says holds exactly these ids, once his pod is known; never anybody else."""
+    """The owner becomes the container that kubelet names for exactly these ids, once its pod is known."""
     pods = PodList(pods=tuple(replace(POD, uid=f"u-{name}", name=name) for name in listed), complete=True)
     holder = "job" if own else "twin"
     owner = replace(OWNER, uid="u-job", confirmed=False)

@@ -145,7 +145,7 @@ def test_the_unversioned_library_comes_after_the_versions_and_the_preload_file_l
 
 
 @pytest.mark.parametrize(
-    ("bundle", "standing", "steps"),
+    ("bundle", "pinned_file", "steps"),
     [
         (
             Bundle("/s", (V1, LIBRARY_FILE)),
@@ -170,9 +170,9 @@ def test_the_unversioned_library_comes_after_the_versions_and_the_preload_file_l
         (Bundle("/s"), None, []),
     ],
 )
-def test_a_pin_decides_what_the_unversioned_library_is(bundle, standing, steps):
+def test_a_pin_decides_what_the_unversioned_library_is(bundle, pinned_file, steps):
     """It becomes the pinned version, from the bundle or as it is installed; without that version it stays."""
-    assert planned(bundle, SAME, pinned="v1", pinned_file=standing) == tuple(steps)
+    assert planned(bundle, SAME, pinned="v1", pinned_file=pinned_file) == tuple(steps)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hamid.core.planner import seating
 from hamid.core.planner.seating import best_seats, cost
 from hamid.testing.boards import known_boards, profiles_of
 
-# A board nobody sells: five slices, overlapping odd sizes, scarce engines, slices that no small instance reaches.
+# No real board: five slices, overlapping odd sizes, scarce engines, slices that no small instance reaches.
 STRANGE = Board(
     [
         Profile(

@@ -102,7 +102,7 @@ def test_every_malformed_document_is_refused_with_its_key(document, said):
 
 
 def test_all_problems_are_told_at_once():
-    """Who mends a file wants to see everything that is wrong in it."""
+    """One check reports every problem of a file."""
     document = {"knownMigGeometries": [{"models": ["A30"], "allowedGeometries": [[slot("x", 0), slot("y", -1)]]}]}
     with pytest.raises(ConfigError) as caught:
         parse_geometries(marked(document), "f.yaml")

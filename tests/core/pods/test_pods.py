@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What containers ask, which of them waits, and lists of pods that nobody vouches for."""
+"""What containers request, which of them waits, and lists of pods that may be wrong."""
 
 import json
 from contextlib import suppress
@@ -23,7 +23,7 @@ from hamid.core.pods.quantity import parse, whole
 
 RESOURCE = "nvidia.com/gpu"
 CONFIG = Config()
-NOBODY = HoldingList(complete=True)
+NO_HOLDINGS = HoldingList(complete=True)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
@@ -76,7 +76,7 @@ def who(*pods, ids=("a",), claims=(), holdings=(), complete=True, refused=(), **
 
 
 def test_who_was_refused_stands_in_nobodys_way_and_is_meant_when_nobody_else_waits():
-    """Kubelet lists a refused pod as waiting for a while, and asks for it anew only after its own restart."""
+    """Kubelet lists a refused pod as waiting for a while, and repeats the call only after its own restart."""
     first, second = pod("first", container(memory="8000")), pod("second", container(memory="4000"), created=1.0)
     assert who(first, second) == RefusalCode.AMBIGUOUS
     assert who(first, second, refused=("first",)) == ("second", "main")
@@ -203,7 +203,7 @@ def test_an_init_containers_ids_again_are_for_the_next_container_that_asks_for_a
 
 
 def test_equal_pods_are_interchangeable_and_different_ones_are_not_guessed():
-    """Those that ask for the same: the oldest, until kubelet tells. Those that do not: nobody, unless configured."""
+    """Among equal requests the oldest is taken until kubelet tells; among different ones none, unless configured."""
     first, second = pod("a", created=2.0), pod("b", created=1.0)
     assert who(first, second) == ("b", "main")
     larger = pod("c", container(memory="100"), created=0.5)
@@ -233,13 +233,13 @@ def test_the_same_ids_again_are_the_same_container_until_confirmed():
 
 def test_without_any_list_nobody_is_identified():
     """A source that does not answer is named in the refusal."""
-    found = identify(PodList(complete=False, problem="kubelet answered 403"), NOBODY, (), ("a",), CONFIG)
+    found = identify(PodList(complete=False, problem="kubelet answered 403"), NO_HOLDINGS, (), ("a",), CONFIG)
     assert isinstance(found, Refusal)
     assert "403" in for_pod(found).message
 
 
 def test_a_lone_bad_request_is_refused_as_such():
-    """The pod's own mistake is told, not that nobody was found."""
+    """The refusal names the pod's own mistake, not a missing pod."""
     assert who(pod("a", container(memory="x"))) is RefusalCode.BAD_REQUEST
 
 
@@ -278,7 +278,7 @@ def test_a_list_of_pods_is_read():
 
 @pytest.mark.parametrize("data", [b"", b"{", b"{}", b"[1", b"\xff", b'"pods"', b"[" * 100_000, b'{"items": 3}'])
 def test_what_is_no_list_says_so(data):
-    """Nothing of it is believed, and nobody is gone by it."""
+    """The list is not used, and no pod counts as gone."""
     found = decode_pods(data)
     assert not found.complete
     assert found.pods == ()

@@ -23,7 +23,7 @@ RANDOM_USED = 1500
 
 
 def legal(profiles, seats):
-    """The rules of a board, written anew: nothing here is shared with hamid.core.hardware.board."""
+    """The rules of a board, written independently of hamid.core.hardware.board."""
     axis = max(place.end for profile in profiles for place in profile.placements)
     whole = [profile for profile in profiles if profile.placements[0].size == axis]
     slices = [unit for seat in seats for unit in range(seat.placement.start, seat.placement.end)]

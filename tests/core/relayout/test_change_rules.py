@@ -128,7 +128,7 @@ def test_the_used_instance_that_the_target_contains_is_the_one_that_serves_it():
 
 
 def test_half_made_instances_never_serve_a_target():
-    """An idle GPU instance without a compute instance is destroyed and made anew, and a warning says so."""
+    """An idle GPU instance without a compute instance is destroyed and recreated, with a warning."""
     made = change(existing(gpu(), "2g.10gb@0", compute_instances=0), "2g.10gb@0")
     assert words(made.steps) == ["- 2g.10gb@0", "+ 2g.10gb@0"]
     assert made.warnings == ("2g.10gb@0 on GPU 0 (NVIDIA A100-SXM4-40GB) has no compute instance and is removed",)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading the node: a GPU that does not answer is marked, the others are shown, and nobody waits for ever."""
+"""Reading the node: a GPU that does not answer is marked, the others are shown, and no reader blocks."""
 
 import pytest
 from support.scene import apart
@@ -11,7 +11,7 @@ from hamid.node.simulation import control
 
 
 def test_a_gpu_that_hangs_is_marked_and_the_others_are_read(make_scene):
-    """One sick GPU is one sick GPU, for whoever only looks, too."""
+    """A sick GPU does not affect the reading of the others."""
     scene = make_scene("3xA30")
     control.add_fault("nvmlDeviceGetName@1=hang", state=scene.state)
 

@@ -31,7 +31,7 @@ def test_a_turn_ends_with_an_exception_too():
 
 
 def test_threads_that_wait_for_a_name_work_one_after_the_other():
-    """The second thread is inside only when the first has left; another name waits for nobody."""
+    """The second thread is inside only when the first has left; another name is free."""
     turns, seen = Turns(), []
 
     def work(name):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Workers: who is let go when, and that nobody waits for the slow."""
+"""Workers: when a task may start, and that a slow GPU delays no other."""
 
 import threading
 import time

@@ -249,7 +249,7 @@ def test_without_a_ledger_to_write_grants_go_on_and_new_ones_are_refused(make_no
     grant(node, world, "a")
     grant(node, world, "b")
     node.reconcile()
-    mend = fail(node)
+    repair = fail(node)
     try:
         world.add("c")
         outcome = node.allocate(ids(node))
@@ -259,7 +259,7 @@ def test_without_a_ledger_to_write_grants_go_on_and_new_ones_are_refused(make_no
         kept = names(node)
         instances = node.scene.instances()
     finally:
-        mend()
+        repair()
     assert isinstance(outcome, Refusal)
     assert outcome.code is RefusalCode.LEDGER
     assert started == [None, None]

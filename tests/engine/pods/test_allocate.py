@@ -234,7 +234,7 @@ def test_equal_ids_are_a_repeat_only_while_nobody_confirmed(make_node):
     assert second.envs != first.envs
     world.hold("two", chosen)
     node.reconcile()
-    # Kubelet lost its own account and admits the same container anew: that is no repeat.
+    # Kubelet lost its own records and admits the same container again: that is not a repeated call.
     again = node.allocate(chosen)
     assert isinstance(again, Grant)
     assert again.envs != second.envs
@@ -312,7 +312,7 @@ def test_shares_never_exceed_the_gpu(make_node):
 
 @pytest.mark.parametrize("policy", Policy)
 def test_a_refusal_speaks_to_whoever_has_pods_and_not_to_hamictl(make_node, policy):
-    """Its hint names no option of a command that nobody has typed, whichever GPU kubelet's ids are of."""
+    """Its hint names no option of hamictl, whichever GPU kubelet's ids are of."""
     node = make_node("2xA30", world=World(memory_mib=20000), policy=policy)
     refusals = [each for gpu in (0, 0, 1, 1) if isinstance(each := node.allocate(ids(node, gpu=gpu)), Refusal)]
     assert len(refusals) >= 2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instances that somebody else made: kept, given away or reclaimed, as the operator says."""
+"""Foreign instances are kept, reused or reclaimed as the operator configured."""
 
 from support.nodes import World, foreign, ids
 
@@ -17,7 +17,7 @@ def uuids(node):
 
 
 def test_an_idle_foreign_instance_is_given_away_and_stays(make_node):
-    """Reuse: who asks gets the instance that somebody else made; when the claim ends the instance is still there."""
+    """Reuse: a request gets the foreign instance; when the claim ends the instance is still there."""
     node = make_node("1xA100-SXM4-40GB", prepare=foreign("1g.5gb@3"))
     before = uuids(node)
     granted = node.allocate(ids(node))
@@ -44,7 +44,7 @@ def test_what_was_brought_back_after_a_reboot_goes_with_its_claim(make_node):
 
 
 def test_foreign_instances_are_kept_where_the_operator_says_so(make_node):
-    """Keep: nobody gets them, they are not destroyed for room, and the refusal tells who is in the way."""
+    """Keep: they are neither granted nor destroyed, and the refusal names them."""
     keep = {"foreign_instances": ForeignInstances.KEEP}
     node = make_node("1xA100-SXM4-40GB", prepare=foreign("1g.5gb@3"), **keep)
     before = uuids(node)

@@ -18,7 +18,7 @@ WHOLE = 20000
 def full(make_node):
     """A node whose only GPU one confirmed pod has; what hurries it makes it reconcile."""
     world = World(memory_mib=WHOLE)
-    # Whoever waits for the deadline waits longer than this test may take.
+    # A wait for the deadline would be longer than this test may take.
     node = make_node("1xA30", world=world, allocate_deadline_seconds=3600.0)
     world.add("old")
     first = ids(node)
@@ -48,7 +48,7 @@ def in_its_place(node, world):
 
 
 def test_a_pod_that_was_seen_deleted_gives_its_room_to_the_next_one(full):
-    """While it is listed nothing is released; once it is gone nobody waits 30 s."""
+    """While it is listed nothing is released; once it is gone its claim ends without a wait of 30 s."""
     node, world = full
     world.known["old"] = replace(world.known["old"], deleted=True)
     node.reconcile()
@@ -69,7 +69,7 @@ def test_a_pod_whose_cgroup_kubelet_took_away_gives_its_room_to_the_next_one(ful
 
 
 def test_a_pod_that_is_only_missing_keeps_its_room_and_kubelet_is_not_held_up(full):
-    """Until the deadline kubelet would admit and forget nobody, so the answer comes long before it."""
+    """Kubelet admits and forgets no pod while it waits, so the answer comes long before the deadline."""
     node, world = full
     world.remove("old")
     outcome = in_its_place(node, world)

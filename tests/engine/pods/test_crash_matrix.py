@@ -114,7 +114,7 @@ def start(scene, **settings):
 
 
 def lost(scene):
-    """The container's instance is destroyed by somebody else."""
+    """Another program destroys the container's instance."""
     granted()(scene)
     (gpu,) = scene.observe().gpus
     (each,) = gpu.instances

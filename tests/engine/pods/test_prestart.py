@@ -51,7 +51,7 @@ def test_a_start_with_another_instances_device_node_is_refused(make_node):
 
 
 def test_a_start_of_unknown_ids_is_refused(make_node):
-    """Ids that no claim holds: the pod was granted them by somebody else, or long ago."""
+    """Ids that no claim holds: another plugin granted them, or an earlier hamid."""
     node = make_node("1xA100-SXM4-40GB")
     refusal = node.prestart(ids(node))
     assert isinstance(refusal, Refusal)

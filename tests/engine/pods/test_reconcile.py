@@ -99,7 +99,7 @@ def test_of_two_that_may_be_each_other_none_goes_before_kubelet_tells(make_node,
 
 
 def anonymous_grant(make_node, spec="1xA100-SXM4-40GB"):
-    """A node that is told of no pods, and one claim of nobody knows whom."""
+    """A node without a source of pods, and one claim of an unknown container."""
     world = World()
     world.silent = True
     node = make_node(spec, world=world)
@@ -201,7 +201,7 @@ class Overtaken(World):
 
 
 def test_an_answer_says_nothing_of_what_was_granted_while_it_was_on_its_way(make_node):
-    """Kubelet gives the ids of an ended pod anew while an older list still names that one: the new pod keeps all."""
+    """Kubelet reuses the ids of an ended pod while an older list still names that pod: the new pod keeps all."""
     world = Overtaken()
     node = make_node("1xA100-SXM4-40GB", world=world)
     world.add("a")

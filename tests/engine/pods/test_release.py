@@ -126,7 +126,7 @@ def test_ids_that_kubelet_says_are_held_keep_their_claim(make_node):
 
 
 def test_a_mode_decided_on_before_a_share_was_promised_is_not_carried_out(make_node):
-    """The container that has the promise may not have begun yet, so nobody uses the GPU; it must find it so."""
+    """The container with the grant may not have started, so no process uses the GPU; its mode must stay."""
     world = World()
     world.add("a")
     node = make_node("1xH100-80GB-SXM5", world=world, mode=Mode.HAMI_CORE, prepare=install_library)

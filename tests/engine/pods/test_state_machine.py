@@ -30,7 +30,7 @@ DEATHS = st.one_of(
 
 
 class Life(RuleBasedStateMachine):
-    """After every event: whoever was granted something has it, nobody shares a place, nothing in use was altered."""
+    """After every event each grant is there, no two share a placement, and nothing in use was changed."""
 
     def __init__(self):
         super().__init__()
@@ -193,7 +193,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def everybody_goes(self):
-        """All pods end and nobody works: claims, instances and open runs are gone after two reconciliations."""
+        """All pods end and no process is left: claims, instances and open runs are gone after two reconciliations."""
         for name in list(self.users):
             self.users.pop(name)[1].communicate()
         for name in list(self.told):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a claim lost is made again for that claim, and for nobody once the claim has ended."""
+"""A lost instance is recreated for its claim, and not once the claim has ended."""
 
 import pytest
 from msgspec.structs import replace

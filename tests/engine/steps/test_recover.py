@@ -45,7 +45,7 @@ def test_a_claim_that_a_reboot_interrupted_is_dropped(make_scene):
 
 @pytest.mark.parametrize("board", ["1xA100-SXM4-40GB", "1xA30"])
 def test_a_mode_that_stays_pending_is_taken_back_by_the_step_itself(make_scene, board):
-    """Where steps stand for themselves nobody rolls back: the step leaves no pending mode, and names the client."""
+    """In a run of independent steps a failed mode change leaves no pending mode, and names the client."""
     scene = make_scene(board)
     user = scene.use(scene.observe().gpus[0].uuid)
     with DriverSession(scene.paths) as session:

@@ -123,7 +123,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(call=st.none() | st.integers(1, 400))
     def reboot(self, call):
-        """The node starts anew, and every claim comes back where it was, even when a first restore is killed."""
+        """The node reboots, and every claim comes back where it was, even when a first restore is killed."""
         for user in self.users:
             user.communicate()
         self.users.clear()

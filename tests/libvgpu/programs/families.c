@@ -55,7 +55,7 @@ static size_t take_linear(void)
     return sum;
 }
 
-/* A pool that keeps a MiB, which it gives out again to whoever asks next; true when it got one to keep. */
+/* A pool that keeps a MiB, which it gives out again to the next caller; true when it got one to keep. */
 static int make_pool(void)
 {
     uint64_t ever = UINT64_MAX;

@@ -26,7 +26,7 @@ def processes():
 
 
 def test_processes_share_the_memory_of_a_gpu(node, cuda):
-    """Each sees what the others hold, all of them what a holder of NVML's side holds, and nobody gets what is taken."""
+    """Each sees what the others and NVML's holders hold, and no process gets memory that is taken."""
     state = node(A100)
     first, second = cuda(state), cuda(state)
     first(f"d.alloc({30000 * MIB})")

@@ -84,7 +84,7 @@ def test_a_launch_is_checked(slow, cuda):
 
 
 def test_a_captured_stream_records_and_a_launch_does_it(slow, cuda):
-    """What a stream is asked while it is captured happens with the graph's launch, each time anew."""
+    """What a stream is asked while it is captured happens at each launch of the graph."""
     client = cuda(slow)
     function, pointer = client("d.kernel()"), client("d.alloc(4096)")
     client(f"d.write({pointer}, b'before')")
