@@ -54,9 +54,7 @@ class StepRunner:
             case SetMigMode():
                 return self._set_mode(run, position, step, keep_pending=keep_pending)
             case CreateInstance():
-                self._check_promised(step)
                 self._create(run, position, step)
-                self._check_promised(step)
             case DestroyInstance():
                 self._destroy(run, position, step)
         return True
@@ -74,7 +72,9 @@ class StepRunner:
             gpu = self._read()
         seat = None if isinstance(entry.step, SetMigMode) else seat_of_step(entry.step)
         own = own_after(entry, decision.undo, gpu)
-        self._ledger.end_step(entry.run, entry.position, EntryState.OVER, seat=seat, own=own)
+        # An instance that stays because a claim holds its seat goes with that claim.
+        made = own is not None and isinstance(entry.step, CreateInstance) and not entry.prior.existed
+        self._ledger.end_step(entry.run, entry.position, EntryState.OVER, seat=seat, own=own, made=made)
         return decision.undo is not Undo.KEEP
 
     # -- the three steps --
@@ -113,6 +113,8 @@ class StepRunner:
 
     def _create(self, run: int, position: int, step: CreateInstance) -> None:
         seat = seat_of_step(step)
+        if self._restores and not is_promised(seat, self._ledger.facts(), self._ledger.ending()):
+            raise _not_promised(step)
         gpu = self._read()
         there = instance_at(gpu, seat)
         own = self._facts().own_at(seat)
@@ -130,15 +132,11 @@ class StepRunner:
         made = self._made(seat, step)
         kept = own if there is not None else None
         own = kept or _own(seat, made, generation)
-        self._ledger.end_step(run, position, EntryState.DONE, seat=seat, own=own, made=kept is None)
-
-    def _check_promised(self, step: CreateInstance) -> None:
-        """Raises StalePlan when the claim for which this instance is made again ended, or is ending, meanwhile.
-
-        The end of a claim that begins later destroys what was made until then, on this thread.
-        """
-        if self._restores and not is_promised(seat_of_step(step), self._ledger.facts(), self._ledger.ending()):
-            raise StalePlan(f"{describe(step)}: it is promised to no claim any more, so it is not made again")
+        # An end of the claim that begins later destroys what was made until then, on this thread.
+        if not self._ledger.end_step(
+            run, position, EntryState.DONE, seat=seat, own=own, made=kept is None, promised=self._restores
+        ):
+            raise _not_promised(step)
 
     def _destroy(self, run: int, position: int, step: DestroyInstance) -> None:
         seat = seat_of_step(step)
@@ -223,6 +221,10 @@ class StepRunner:
         if problem:
             self._note(problem)
         return made
+
+
+def _not_promised(step: CreateInstance) -> StalePlan:
+    return StalePlan(f"{describe(step)}: it is promised to no claim any more, so it is not made again")
 
 
 def _own(seat: InstanceKey, instance: Instance, generation: int) -> OwnInstance:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from hamid.core.claims.claim import Claim, ClaimedSeat, ClaimedShare, InstanceKey, LedgerFacts, OwnInstance, PodOwner
 from hamid.core.claims.grant import Grant
 from hamid.core.claims.journal import EntryState, Goal, Prior, Run
-from hamid.core.claims.restore import ending_steps
+from hamid.core.claims.restore import ending_steps, is_promised
 from hamid.core.errors import LedgerFailed
 from hamid.core.planner.plan import Step
 from hamid.node.ledger import files, rows
@@ -200,12 +200,17 @@ class Ledger:
         seat: InstanceKey | None = None,
         own: OwnInstance | None = None,
         made: bool = False,
-    ) -> None:
+        promised: bool = False,
+    ) -> bool:
         """Write down how a step ended and, for one with a seat, which instance of ours lies there now (None: none).
 
-        One that was `made` now goes with the claim on it, also where the claim had begun with somebody else's.
+        An instance that was `made` now goes with the claim on its seat, also where the claim began with a foreign one.
+        With `promised` nothing is written, and False returned, when no claim is to have an instance on the seat any
+        more: the end of a claim is in the ledger before or after this, never in between.
         """
         with self._changing(anything=False) as connection:
+            if promised and seat is not None and not is_promised(seat, self.facts(), self.ending()):
+                return False
             connection.execute(
                 "UPDATE journal SET state = ?, mig_uuid = ? WHERE (run, position) = (?, ?)",
                 (state.value, own.mig_uuid if own else None, run, position),
@@ -213,6 +218,7 @@ class Ledger:
             if seat is not None:
                 self._cache.touch(*rows.claims_on(connection, seat), own=True)
                 rows.set_own(connection, seat, own, made=made)
+        return True
 
     def end_run(
         self, run: int, outcome: str, *, seats: Sequence[ClaimedSeat] | None = None, drops: int | None = None

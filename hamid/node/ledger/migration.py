@@ -50,7 +50,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     """
     try:
         _replace(connection)
-    except (sqlite3.IntegrityError, msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+    except (sqlite3.IntegrityError, msgspec.MsgspecError, KeyError, OverflowError, TypeError, ValueError) as error:
         # SQLite holds any type in any column, so a damaged value is of any type.
         raise Inconsistent(str(error)) from error
     schema.stamp(connection)

@@ -6,13 +6,23 @@ from functools import partial
 
 import pytest
 from support.crash_cases import reach
-from support.nodes import SHARE, World, ids, install_library, lose_ledger, remember, running, told
+from support.nodes import (
+    SHARE,
+    World,
+    destroy_all,
+    foreign,
+    ids,
+    install_library,
+    lose_ledger,
+    remember,
+    running,
+    told,
+)
 from support.nodes import grant as grant_to
 from support.scene import in_child, kills, under
 
 from hamid.core.pods.pods import Container
 from hamid.engine.steps.recover import recover
-from hamid.node.driver import mutations
 
 NO_RESOURCES = "error:23"
 
@@ -116,12 +126,13 @@ def start(scene, **settings):
 def lost(scene):
     """Another program destroys the container's instance."""
     granted()(scene)
-    (gpu,) = scene.observe().gpus
-    (each,) = gpu.instances
-    mutations.start_driver()
-    mutations.destroy_compute_instance(gpu.uuid, 0, each.profile_id, each.placement.start)
-    mutations.destroy_gpu_instance(gpu.uuid, 0, each.profile_id, each.placement.start)
-    mutations.stop_driver()
+    destroy_all(scene)
+
+
+def lost_foreign(scene):
+    """The container reuses a foreign instance, which another program destroys."""
+    assert not in_child(lambda: foreign("1g.6gb@0")(scene), lambda: None)
+    lost(scene)
 
 
 def forgotten(scene):
@@ -201,6 +212,7 @@ CASES = (
     Case("restore after a reboot", A100, rebooted(granted(2)), start),
     Case("restore after a reboot, mode included", H100, rebooted(granted(2, 9000)), start),
     Case("start of a container whose instance is gone", A30, lost, prestart),
+    Case("start of a container whose foreign instance is gone", A30, lost_foreign, prestart),
     Case("start of hamid after a lost ledger", A30, forgotten, start),
 )
 
@@ -242,6 +254,10 @@ def prove(case, make_scene, *, reads):
         scene.assert_agreed()
         if case.name.startswith(("restore", "start of")):
             assert picture(scene) == after
+        if case.work is prestart:
+            # What was made again goes with its claim.
+            assert not in_child(release(scene), lambda: None)
+            assert scene.instances() == []
         claims = [claim for claim in scene.facts().claims if claim.shares]
         assert folders_of(scene) <= {name for claim in claims for name in claim.owner.folders}
         if "init container" not in case.name:
