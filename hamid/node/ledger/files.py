@@ -10,8 +10,10 @@ import sqlite3
 import time
 from urllib.parse import quote
 
+import msgspec
+
 from hamid.core.errors import HamiError, LedgerFailed, NotPermitted
-from hamid.node.ledger import migration, schema
+from hamid.node.ledger import migration, rows, schema
 
 _TAILS = ("", "-wal", "-shm")
 _MARKER = ".made"
@@ -104,6 +106,7 @@ def _prepare(connection: sqlite3.Connection, was_there: str) -> None:
     connection.execute("PRAGMA foreign_keys = OFF")
     _make_tables(connection, was_there)
     connection.execute("PRAGMA foreign_keys = ON")
+    _check_values(connection)
 
 
 def _make_tables(connection: sqlite3.Connection, was_there: str) -> None:
@@ -125,6 +128,19 @@ def _check_whole(connection: sqlite3.Connection) -> None:
     """A seat, share or owner of a claim that is not there: a damaged name, which no check of pages notices."""
     if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
         raise Unusable("corrupt")
+
+
+def _check_values(connection: sqlite3.Connection) -> None:
+    """A value that cannot be decoded; SQLite holds any type in any column, so a damaged value is of any type."""
+    try:
+        rows.claims(connection)
+        rows.instances(connection)
+        for claim in connection.execute("SELECT id FROM claims").fetchall():
+            rows.granted(connection, *claim)
+        for row in connection.execute(f"SELECT {rows.RUN_COLUMNS} FROM runs WHERE ended IS NULL").fetchall():
+            rows.run(connection, row)
+    except (msgspec.MsgspecError, TypeError, ValueError) as error:
+        raise Unusable("corrupt") from error
 
 
 def _note_rebuilt(connection: sqlite3.Connection, why: str) -> None:

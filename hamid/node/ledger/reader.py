@@ -30,7 +30,7 @@ def read_facts(paths: Paths) -> LedgerFacts:
         return _untrusted(paths, f"is {error}")
     except OSError as error:
         return _untrusted(paths, f"cannot be read ({error.strerror})")
-    except (sqlite3.Error, msgspec.MsgspecError, UnicodeError) as error:
+    except (sqlite3.Error, msgspec.MsgspecError, TypeError, ValueError) as error:
         return _untrusted(paths, f"cannot be read ({error})")
 
 
