@@ -128,13 +128,13 @@ check_library() {
     set -- "$1" $(od -An -v -tx1 -N20 <"$source/$1")
     problem=
     if [ "${2:-}${3:-}${4:-}${5:-}" != 7f454c46 ] || [ $# -lt 21 ]; then
-        problem='it is no ELF file'
+        problem='not an ELF file'
     elif [ "$6$7" != 0201 ]; then
-        problem='it is no 64-bit little-endian ELF file'
+        problem='not a 64-bit little-endian ELF file'
     elif [ "${18}${19}" != 0300 ]; then
-        problem='it is no shared object'
+        problem='not a shared object'
     elif [ "${20}${21}" != "$machine" ]; then
-        problem="it is built for another machine than $(uname -m)"
+        problem="not built for $(uname -m)"
     elif ! names "$source/$1" dlsym || ! names "$source/$1" cuInit; then
         problem='it does not export dlsym and cuInit'
     fi
@@ -199,7 +199,7 @@ stage() {
     elif is_same "$1"; then
         say "Skipped (same MD5): $source/$1"
     else
-        ! is_folder "$dest/$1" || fail 7 "'$dest/$1' is a directory, a file belongs there"
+        ! is_folder "$dest/$1" || fail 7 "'$dest/$1' is a directory, but it must be a file"
         wanted_mode "$1"
         place_of "$1"
         make_ready "$source/$1" "$temporary" "$octal"
@@ -266,7 +266,7 @@ preload() {
             *) is_ours && printf '%s\n' "$line" | cmp -s - "$dest/ld.so.preload" && return ;;
         esac
     fi
-    ! is_folder "$dest/ld.so.preload" || fail 7 "'$dest/ld.so.preload' is a directory, a file belongs there"
+    ! is_folder "$dest/ld.so.preload" || fail 7 "'$dest/ld.so.preload' is a directory, but it must be a file"
     temporary=$dest/$prefix$$.preload
     { printf '%s\n' "$line" >"$temporary" && chmod 0644 "$temporary"; } || fail 1 "'$temporary' cannot be written"
     replace "$temporary" "$dest/ld.so.preload"

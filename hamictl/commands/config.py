@@ -46,7 +46,7 @@ def show(
     """
     for name in setting or ():
         if name not in BY_NAME:
-            raise UsageError(f"'{name[:80]}' is no setting", nearest(name) or "hamictl config show lists every setting")
+            raise UsageError(f"unknown setting '{name[:80]}'", nearest(name) or "see hamictl config show")
     files = node_access.config_files(session.paths, None)
     document = settings_document(node_access.read_config(files, node), files.names, tuple(setting or ()))
 

@@ -1,29 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors that a user can meet, as one tree.
+"""Every error that a user can see, as one class tree.
 
     HamiError                 message, hint
-      UsageError              a wrong argument, name or file; nothing was done
+      UsageError              a wrong argument, name or file; nothing was changed
       NotPermitted            the caller may not do this
-      NodeError               the node did not do what was asked
+      NodeError               the node could not do what was requested
         DriverMissing         no NVIDIA driver, or one that does not answer
         NvmlFailed            an NVML call failed; carries function, code and GPU
           GpuLost             the GPU fell off the bus
-        LibraryFailed         the library store could not be read or written; what was there still is
-        LibraryMissing        no libvgpu is installed that a container could get
-        LibraryRefused        a file that calls itself libvgpu is none; nothing was written
+        LibraryFailed         the library store could not be read or written; its files are unchanged
+        LibraryMissing        no installed libvgpu can be given to a container
+        LibraryRefused        a file named libvgpu is not a valid libvgpu; nothing was written
         LibraryBusy           another sync holds the library store
-        UnsafePath            somebody else could change what we would write there; nothing was written
-        StalePlan             the node is no longer what the plan rests on; nothing was changed
-        InUse                 somebody uses what would be changed; it was left alone
-        ModePending           MIG mode would wait for a reset; the request was taken back
-        ForeignInstance       somebody else's instance lies where ours should; it was left alone
-        DriverHung            a driver call passed its deadline; that GPU is left alone until it answers
-        OtherMaster           another plugin or manager has this node's GPUs; nothing is changed beside it
-        KubeletFailed         kubelet or a device plugin did not answer on its socket, or what it said is unusable
-        DaemonMissing         no hamid runs on this node
-        LedgerBusy            another process writes the ledger; its pid and command are named
+        UnsafePath            another user could change what hamid would write there; nothing was written
+        StalePlan             the node has changed since the plan was made; nothing was changed
+        InUse                 the GPU, instance or file is in use; it was not changed
+        ModePending           the MIG mode change needs a reset; it was undone
+        ForeignInstance       an instance that hamid did not create occupies the placement; it was not changed
+        DriverHung            a driver call passed its deadline; hamid does not use that GPU until it answers
+        OtherMaster           another plugin or manager controls this node's GPUs; hamid changes nothing
+        KubeletFailed         kubelet or a device plugin did not answer on its socket, or its answer is unusable
+        DaemonMissing         hamid is not running on this node
+        LedgerBusy            another process is writing the ledger; the message names its pid and command
         LedgerFailed          the ledger could not be read or written
-        LedgerUntrusted       the ledger was lost and made anew; not every instance is explained yet
+        LedgerUntrusted       the ledger was lost and rebuilt; not every instance is explained yet
 
 Expected outcomes (a request that does not fit, a configuration with problems) are values, not errors.
 The class name is the stable code of an error in JSON. hamid/core/exits.py maps classes to exit codes.
@@ -31,7 +31,7 @@ The class name is the stable code of an error in JSON. hamid/core/exits.py maps 
 
 
 class HamiError(Exception):
-    """What happened (`message`) and what to do about it (`hint`, may be empty)."""
+    """What is wrong (`message`) and what to do about it (`hint`, may be empty)."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -40,11 +40,11 @@ class HamiError(Exception):
 
 
 class UsageError(HamiError):
-    """An argument, a name or a file from outside is not usable; nothing was done."""
+    """An argument, a name or an input file is invalid; nothing was changed."""
 
 
-class Interrupted(HamiError):  # the tree's names are the stable error codes
-    """Somebody pressed ^C; what was done until then stays."""
+class Interrupted(HamiError):  # the class names are the stable error codes
+    """The user pressed ^C; changes made before that stay."""
 
 
 class NotPermitted(HamiError):
@@ -52,11 +52,11 @@ class NotPermitted(HamiError):
 
 
 class NodeError(HamiError):
-    """The node did not do what was asked of it."""
+    """The node could not do what was requested."""
 
 
 class DriverMissing(NodeError):
-    """There is no NVIDIA driver here, or it does not answer."""
+    """No NVIDIA driver is installed, or it does not answer."""
 
 
 class NvmlFailed(NodeError):
@@ -72,19 +72,19 @@ class NvmlFailed(NodeError):
 
 
 class GpuLost(NvmlFailed):
-    """The GPU fell off the bus or needs a reset; the other GPUs of the node go on."""
+    """The GPU fell off the bus or needs a reset; the node's other GPUs keep working."""
 
 
 class LibraryFailed(NodeError):
-    """The library store could not be read or written; what was there still is."""
+    """The library store could not be read or written; its files are unchanged."""
 
 
 class LibraryMissing(NodeError):
-    """No libvgpu is installed that a container could get."""
+    """No installed libvgpu can be given to a container."""
 
 
 class LibraryRefused(NodeError):
-    """A file that calls itself libvgpu is none, or the store has a reason not to use it; nothing was written."""
+    """A file named libvgpu is not a valid libvgpu, or the store may not use it; nothing was written."""
 
 
 class LibraryBusy(NodeError):
@@ -92,37 +92,37 @@ class LibraryBusy(NodeError):
 
 
 class UnsafePath(NodeError):
-    """Somebody else could change what we would write there; nothing was written."""
+    """Another user could change what hamid would write there; nothing was written."""
 
 
 class StalePlan(NodeError):
-    """The node is no longer what the plan rests on; nothing was changed."""
+    """The node has changed since the plan was made; nothing was changed."""
 
 
 class InUse(NodeError):
-    """Somebody uses the GPU or instance that would be changed; it was left alone."""
+    """The GPU, instance or file is in use; it was not changed."""
 
 
 class ModePending(NodeError):
-    """MIG mode would change only with a reset; the request was taken back."""
+    """The MIG mode change needs a reset; it was undone."""
 
 
 class ForeignInstance(NodeError):
-    """An instance that we did not make lies where ours should; it was left alone."""
+    """An instance that hamid did not create occupies the placement; it was not changed."""
 
 
 class DriverHung(NodeError):
-    """A driver call did not come back before its deadline; that GPU is left alone until it answers."""
+    """A driver call passed its deadline; hamid does not use that GPU until it answers."""
 
 
 class OtherMaster(NodeError):
-    """Another plugin or manager has this node's GPUs; nothing is changed beside it."""
+    """Another plugin or manager controls this node's GPUs; hamid changes nothing."""
 
 
 class KubeletFailed(NodeError):
-    """Kubelet or a device plugin did not answer on its socket, or what it said is unusable.
+    """Kubelet or a device plugin did not answer on its socket, or its answer is unusable.
 
-    `unimplemented` when it answered that it does not know the method.
+    `unimplemented`: it answered that it does not know the method.
     """
 
     def __init__(self, message: str, hint: str = "", *, unimplemented: bool = False) -> None:
@@ -131,7 +131,7 @@ class KubeletFailed(NodeError):
 
 
 class DaemonMissing(NodeError):
-    """No hamid runs on this node."""
+    """Hamid is not running on this node."""
 
 
 class LedgerBusy(NodeError):
@@ -143,4 +143,4 @@ class LedgerFailed(NodeError):
 
 
 class LedgerUntrusted(NodeError):
-    """The ledger was lost and made anew from what NVML shows; until every instance is explained this is refused."""
+    """The ledger was lost and rebuilt from NVML; the action is refused until every instance is explained."""

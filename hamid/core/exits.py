@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one table of exit codes, and the one mapping of errors onto it."""
+"""The exit codes, and the mapping of errors to them."""
 
 from enum import IntEnum
 
@@ -57,5 +57,5 @@ _BY_CLASS: tuple[tuple[type[HamiError], Exit], ...] = (
 
 
 def exit_code(error: HamiError) -> Exit:
-    """The exit status for an error: its class's, or 1."""
+    """The exit status for an error: that of its class, or 1."""
     return next((code for kind, code in _BY_CLASS if isinstance(error, kind)), Exit.FAILURE)

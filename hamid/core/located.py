@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration before it is believed: a tree of plain values that remembers the line of each, and its problems."""
+"""Unvalidated configuration: a tree of plain values that keeps the line of each, and the problems found in it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -10,7 +10,7 @@ from hamid.core.errors import UsageError
 
 Plain = None | bool | int | float | str
 _SHOWN = 60
-# Python refuses to write out integers of more than 4300 digits; nobody reads one of more than a few.
+# Python refuses to format integers of more than 4300 digits; longer ones are shown by their size.
 _MOST_BITS = 128
 _KINDS: Final[Mapping[type, str]] = {
     dict: "a mapping",
@@ -24,7 +24,7 @@ _KINDS: Final[Mapping[type, str]] = {
 
 
 class Located(Struct, frozen=True):
-    """A value from a file and the line (from 1) where it stands: a scalar, a tuple of Located, or a dict of them."""
+    """A value from a file and its line number (from 1): a scalar, a tuple of Located, or a dict of them."""
 
     value: Plain | tuple["Located", ...] | dict[str, "Located"]
     line: int
@@ -36,7 +36,7 @@ class Located(Struct, frozen=True):
 
 
 class Problem(Struct, frozen=True):
-    """One thing that is wrong in a file: where (path, line, key), what, and what would be right."""
+    """One error in a file: where (path, line, key), what is wrong, and what would be right."""
 
     path: str
     line: int
@@ -50,17 +50,17 @@ class Problem(Struct, frozen=True):
 
 
 class ConfigError(UsageError):
-    """A configuration with problems; all of them, not only the first."""
+    """A configuration with problems; it lists all of them."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__(
-            "\n".join(str(problem) for problem in problems), "nothing was done; mend the file and try again"
+            "\n".join(str(problem) for problem in problems), "nothing was changed; fix the file and try again"
         )
         self.problems = tuple(problems)
 
 
 class Reader:
-    """Takes a marked tree apart and collects problems instead of stopping at the first."""
+    """Reads values from a located tree and collects every problem instead of stopping at the first."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -107,7 +107,7 @@ class Reader:
 
 
 def shown(node: Located) -> str:
-    """A scalar as it appears in a message: short and printable, whatever the file held."""
+    """A scalar as it appears in a message: always short and printable."""
     if isinstance(node.value, dict | tuple):
         return node.kind
     if isinstance(node.value, int) and node.value.bit_length() > _MOST_BITS:
@@ -117,5 +117,5 @@ def shown(node: Located) -> str:
 
 
 def printable(text: str) -> str:
-    """Text on one line without control characters, which would do something to a terminal or a log."""
+    """Text on one line, with control characters escaped: they could corrupt a terminal or a log."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Units: GPU memory in MiB everywhere, and the spellings that people use for it."""
+"""Units: GPU memory in MiB everywhere, and the spellings that users may write."""
 
 import re
 
@@ -28,11 +28,11 @@ _BYTES_PER_UNIT = {
     "TB": 1000**4,
 }
 _NUMBER = re.compile(r"(?P<digits>[0-9]{1,15})(?:\.(?P<fraction>[0-9]{1,9}))?(?P<unit>[A-Za-z]*|%)", re.ASCII)
-_SPELLINGS = "write MiB as a bare number (8000), or 8Gi, 8G (decimal, as Kubernetes), 50%"
+_SPELLINGS = "examples: 8000 (MiB), 8Gi, 8G (decimal, as in Kubernetes), 50%"
 
 
 class Memory(Struct, frozen=True):
-    """An amount of GPU memory: `mib`, or `percent` of whichever GPU it is asked from (then `mib` is None)."""
+    """An amount of GPU memory: `mib`, or `percent` of the memory of the GPU that serves it (then `mib` is None)."""
 
     mib: int | None = None
     percent: int | None = None
@@ -49,14 +49,14 @@ def parse_memory(text: str) -> Memory:
     """`8000`, `8Gi`, `8G`, `1.5Gi` or `50%` as Memory; sizes are rounded up to whole MiB. Raises UsageError."""
     match = _NUMBER.fullmatch(text)
     if match is None:
-        raise UsageError(f"'{text}' is no amount of memory", _SPELLINGS)
+        raise UsageError(f"'{text}' is not an amount of memory", _SPELLINGS)
     digits, fraction, unit = match["digits"], match["fraction"] or "", match["unit"]
     scale = 10 ** len(fraction)
     scaled = int(digits + fraction)
     if unit == "%":
         return _percent(text, scaled, scale)
     if unit not in _BYTES_PER_UNIT:
-        raise UsageError(f"'{unit}' in '{text}' is no unit of memory", _SPELLINGS)
+        raise UsageError(f"'{unit}' in '{text}' is not a unit of memory", _SPELLINGS)
     mib = -(-scaled * _BYTES_PER_UNIT[unit] // (scale * BYTES_PER_MIB))
     if not 1 <= mib <= MAX_MEMORY_MIB:
         raise UsageError(f"'{text}' is outside 1..{MAX_MEMORY_MIB} MiB", _SPELLINGS)
@@ -66,7 +66,7 @@ def parse_memory(text: str) -> Memory:
 def _percent(text: str, scaled: int, scale: int) -> Memory:
     percent, rest = divmod(scaled, scale)
     if rest or not 1 <= percent <= PERCENT:
-        raise UsageError(f"'{text}' is no whole percentage from 1% to 100%", _SPELLINGS)
+        raise UsageError(f"'{text}' is not a whole percentage from 1% to 100%", _SPELLINGS)
     return Memory(percent=percent)
 
 

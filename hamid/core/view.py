@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node as it was last published: one immutable value that every reader takes without a lock."""
+"""The last published state of the node: one immutable value that readers use without a lock."""
 
 from collections.abc import Iterable, Mapping
 
@@ -17,8 +17,8 @@ from hamid.core.planner.eligibility import is_served
 class GpuView(Struct, frozen=True, kw_only=True):
     """One GPU as hamid serves it.
 
-    `problem` says why nothing new starts on it, `pending` what waits until it is idle; not `healthy`: what runs there
-    suffers too.
+    `problem` says why nothing new starts on it, `pending` which change waits until it is idle. If not `healthy`,
+    running containers are affected too.
     """
 
     gpu: Gpu
@@ -31,9 +31,9 @@ class GpuView(Struct, frozen=True, kw_only=True):
 
 
 class View(Struct, frozen=True, kw_only=True):
-    """Everything that readers see. `observed_at` is Unix time of the last whole reading, 0 before the first.
+    """Everything that readers see. `observed_at` is the Unix time of the last complete observation, 0 before the first.
 
-    `ready` once the driver answered and what was promised has been restored. `notes` are facts that the daemon adds:
+    `ready` once the driver answered and every claim is restored. `notes` are facts that the daemon adds:
     registration, library, reload.
     """
 
@@ -48,19 +48,19 @@ class View(Struct, frozen=True, kw_only=True):
     notes: Mapping[str, str] = {}
 
     def claim_name(self, claim_id: int) -> str:
-        """What people call the claim with this id, or the id itself where there is none."""
+        """The name of the claim with this id, or the id itself if there is no such claim."""
         return next((claim.name for claim in self.claims if claim.id == claim_id), str(claim_id))
 
     def with_notes(self, **notes: str) -> "View":
-        """The same with facts of the daemon; an empty one is taken out."""
+        """The view with these notes of the daemon; an empty note removes the entry."""
         merged = {key: value for key, value in {**self.notes, **notes}.items() if value}
         return replace(self, notes=merged)
 
 
 class Observation(Struct, frozen=True, kw_only=True):
-    """What was read of the node last: the GPUs with the ledger's facts merged in, and what belongs to them by uuid.
+    """The last observation: the GPUs with the ledger's facts merged in, and further readings by GPU uuid.
 
-    `observed_at` is the Unix time of the last whole reading.
+    `observed_at` is the Unix time of the last complete observation.
     """
 
     gpus: tuple[Gpu, ...]
@@ -73,10 +73,10 @@ class Observation(Struct, frozen=True, kw_only=True):
 
 
 class Conditions(Struct, frozen=True, kw_only=True):
-    """What keeps the node or a GPU from serving.
+    """What prevents the node or a GPU from serving.
 
     `attached` once the driver answers, `restored` once every claim has its instances back. `node` holds problems of
-    the node by subject, `sick` why nothing new may start on a GPU, `pending` which mode a GPU waits for, both by uuid.
+    the node by subject; `sick` says why nothing new may start on a GPU, `pending` which mode it waits for, by uuid.
     """
 
     attached: bool = False
@@ -95,7 +95,7 @@ def build(
     held_ids: Iterable[str] = (),
     notes: Mapping[str, str] = {},
 ) -> View:
-    """The View of one moment. `held_ids` are device ids that kubelet says containers hold."""
+    """The View of one moment. `held_ids` are device ids that containers hold according to kubelet."""
     gpus = tuple(_gpu_view(gpu, config, conditions, observed.loads.get(gpu.uuid, Load())) for gpu in observed.gpus)
     return View(
         snapshot=Snapshot(
@@ -124,7 +124,7 @@ def _gpu_view(gpu: Gpu, config: Config, conditions: Conditions, load: Load) -> G
     pending = conditions.pending.get(gpu.uuid, "")
     closed = ""
     if (mode is Mode.MIG) != gpu.mig_enabled:
-        closed = pending or f"MIG mode is {'on' if gpu.mig_enabled else 'off'}, the configuration says {mode}"
+        closed = pending or f"MIG mode is {'on' if gpu.mig_enabled else 'off'}, but the configured mode is {mode}"
     return GpuView(
         gpu=gpu,
         mode=mode,

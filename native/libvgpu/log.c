@@ -30,7 +30,7 @@ void vgpu_log(enum vgpu_level level, const char *format, ...)
     if (size > sizeof line - 2)
         size = sizeof line - 2;
     line[size++] = '\n';
-    /* Nobody can be told that stderr is gone. */
+    /* If stderr is gone, there is no way to report it. */
     if (write(STDERR_FILENO, line, size) < 0)
         errno = kept;
     errno = kept;

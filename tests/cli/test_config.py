@@ -94,7 +94,7 @@ def test_check_tells_all_problems_by_file_line_and_key(config, etc, tmp_path, pr
     ]
     text = printed("check")
     assert text.exit_code == 2
-    assert f"{etc}/hamid.yaml:1: mod: is no setting (did you mean mode?)" in text.stdout
+    assert f"{etc}/hamid.yaml:1: mod: unknown setting (did you mean mode?)" in text.stdout
     assert config("show", code=2)["code"] == "ConfigError"
 
 

@@ -73,8 +73,8 @@ SICK = replace(READY, sick={GPU.uuid: "Xid 79"}, pending={GPU.uuid: "waits until
         (GPU, MIG, SICK, False, "Xid 79", "waits until it is idle"),
         (GPU, MIG, Conditions(node={"driver": "no driver"}), False, "no driver", ""),
         (GPU, MIG, Conditions(attached=True, node={"driver": "no driver"}), True, "", ""),
-        (GPU, Config(), READY, True, "MIG mode is on, the configuration says hami-core", ""),
-        (gpu(mig=False), MIG, READY, True, "MIG mode is off, the configuration says mig", ""),
+        (GPU, Config(), READY, True, "MIG mode is on, but the configured mode is hami-core", ""),
+        (gpu(mig=False), MIG, READY, True, "MIG mode is off, but the configured mode is mig", ""),
         (
             gpu(mig=False),
             MIG,

@@ -177,7 +177,7 @@ def test_two_that_ask_for_different_things_are_not_guessed(hamid, tmp_path):
     pods.write_text(json.dumps([waiting("small", 4000), waiting("large", 9000)]))
     node.start()
     node.kubelet.wait_for(20)
-    with pytest.raises(AdmissionError, match="ask for different things"):
+    with pytest.raises(AdmissionError, match="request different things"):
         node.add("job")
     assert node.instances() == {}
     pods.write_text(json.dumps([waiting("large", 9000)]))

@@ -119,11 +119,11 @@ def test_names_of_every_kind_arrive(install, store, look):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("text", "it is no ELF file"),
+        ("text", "not an ELF file"),
         (b"", "it is"),
-        (b"\x7fELF\x01\x01\x01" + bytes(60), "it is no 64-bit little-endian ELF file"),
-        (b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x3e\x00" + bytes(60), "it is no shared object"),
-        (b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00\x08\x00" + bytes(60), "it is built for another machine"),
+        (b"\x7fELF\x01\x01\x01" + bytes(60), "not a 64-bit little-endian ELF file"),
+        (b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x3e\x00" + bytes(60), "not a shared object"),
+        (b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00\x08\x00" + bytes(60), "not built for"),
     ],
 )
 def test_a_false_library_is_refused_before_anything_is_written(install, store, content, problem):

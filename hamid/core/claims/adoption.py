@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""After a lost ledger: what containers were promised, from kubelet's memory of our answers and what NVML shows.
+"""Rebuilds claims after a lost ledger, from kubelet's copies of our answers and from NVML.
 
-The law: nothing is destroyed and nothing new is granted until every instance is explained; whatever does not fit
-together is a doubt, and one doubt is enough.
+Invariant: until every instance is explained, nothing is destroyed and nothing new is granted. Each contradiction
+between the records is a doubt, and one doubt is enough to wait.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ from hamid.core.pods.pods import Holding, HoldingList, Pod, PodList
 
 
 class AdoptedClaim(Struct, frozen=True, kw_only=True):
-    """A claim that is to be written down again."""
+    """A claim to be written to the new ledger."""
 
     owner: PodOwner
     granted: Grant
@@ -32,7 +32,7 @@ class AdoptedClaim(Struct, frozen=True, kw_only=True):
 
 
 class Adoption(Struct, frozen=True, kw_only=True):
-    """The claims that can be told, in the order in which they were granted, and what keeps us from knowing all."""
+    """The claims that could be rebuilt, in the order of their grants, and the doubts that remain."""
 
     claims: tuple[AdoptedClaim, ...] = ()
     doubts: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ def adopt(
     boot_id: str,
     now: float,
 ) -> Adoption:
-    """Claims beside those that are known. `ours`: we made the instances, so that they go when their claims end."""
+    """Claims in addition to the known ones. `ours`: hamid made the instances and destroys them with their claims."""
     before = tuple(claims)
     known = {_key(claim.owner.uid, claim.owner.device_ids) for claim in before if claim.owner is not None}
     promised = {each.seat for claim in before for each in claim.seats}
@@ -76,7 +76,7 @@ def _key(uid: str, device_ids: Sequence[str]) -> tuple[str, frozenset[str]]:
 
 
 def _latest(entries: Iterable[Remembered], by_uid: Mapping[str, Pod]) -> list[Remembered]:
-    """One entry for the same ids of a pod, which app containers have from its init containers; live pods come last."""
+    """One entry per pod and set of ids (init containers hand theirs on to app containers); live pods come last."""
     by_key: dict[tuple[str, frozenset[str]], Remembered] = {}
     for each in entries:
         key = _key(each.pod_uid, each.device_ids)
@@ -143,7 +143,7 @@ def _seats(uuids: Sequence[str], gpus: Iterable[Gpu], *, ours: bool) -> Iterator
         each.mig_uuid: (gpu, each) for gpu in gpus for each in gpu.instances
     }
     for uuid in uuids:
-        # An instance that is gone is nobody's any more: the start of its container is refused.
+        # A missing instance cannot be claimed; PreStartContainer refuses to start its container.
         if uuid in by_uuid:
             gpu, each = by_uuid[uuid]
             yield ClaimedSeat(
@@ -158,9 +158,9 @@ def _unread(remembered: RememberedList, holdings: HoldingList, resource: str) ->
     if remembered.complete:
         return
     if not holdings.complete:
-        yield f"kubelet's account cannot be read: {remembered.problem}; {holdings.problem}"
+        yield f"kubelet's records cannot be read: {remembered.problem}; {holdings.problem}"
     elif any(each.resource == resource for each in holdings.holdings):
-        yield f"containers hold devices, and which ones cannot be read: {remembered.problem}"
+        yield f"containers hold devices, but their records cannot be read: {remembered.problem}"
 
 
 def _silent(gpus: Iterable[Gpu]) -> Iterator[str]:
@@ -173,11 +173,11 @@ def _unexplained(holdings: HoldingList, resource: str, explained: set[str]) -> I
     for each in holdings.holdings:
         strange = sorted(set(each.device_ids) - explained)
         if each.resource == resource and strange:
-            yield f"container {each.namespace}/{each.pod}/{each.container} holds '{strange[0]}', why is not known"
+            yield f"container {each.namespace}/{each.pod}/{each.container} holds '{strange[0]}' for an unknown reason"
 
 
 def _is_doubtful(one: AdoptedClaim, adopted: Sequence[AdoptedClaim], by_uid: Mapping[str, Pod]) -> bool:
-    """True when it shares an instance with one that is as live as it, or more so."""
+    """True when it shares an instance with another claim and that claim's pod is live, or its own pod has ended."""
     mine = _is_live(one.owner.uid, by_uid)
     return any(
         other is not one and _meet(one, other) and _is_live(other.owner.uid, by_uid) >= mine for other in adopted
@@ -187,11 +187,11 @@ def _is_doubtful(one: AdoptedClaim, adopted: Sequence[AdoptedClaim], by_uid: Map
 def _conflicts(
     adopted: Sequence[AdoptedClaim], promised: Collection[InstanceKey], by_uid: Mapping[str, Pod]
 ) -> Iterator[str]:
-    """What live containers were told beside others; who is gone lost it to its successor."""
+    """Instances granted to two live containers; a container that has ended lost its instance to its successor."""
     live = [each for each in adopted if _is_live(each.owner.uid, by_uid)]
     for one in live:
         if _is_doubtful(one, live, by_uid) or any(each.seat in promised for each in one.seats):
-            yield f"{one.owner} and another container were told the same instance {one.seats[0].mig_uuid}"
+            yield f"{one.owner} and another container were granted the same instance {one.seats[0].mig_uuid}"
 
 
 def _meet(one: AdoptedClaim, other: AdoptedClaim) -> bool:

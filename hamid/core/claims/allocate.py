@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Allocate's decision: what a container gets, over the node as it is and everything that is promised already.
+"""Allocate's decision: what a container gets, given the state of the node and all existing claims.
 
-The law: a container gets all of what it asked, of one kind, or a Refusal that says what stands in the way on each GPU;
-MIG mode is never changed for it. A promised place is taken although nothing lies there, and an instance that is being
-destroyed is not available.
+Invariants: a container gets its whole request, all instances or all shares, or a Refusal with the reason for each GPU.
+Allocate never changes MIG mode. A claimed placement counts as occupied even while its instance is missing, and an
+instance that is being destroyed is not available.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -36,9 +36,10 @@ from hamid.core.units import PERCENT, Memory
 
 
 class Reserved(Struct, frozen=True, kw_only=True):
-    """The GPUs as NVML shows them, what the ledger says, what open changes will destroy, and what is wrong by GPU.
+    """The GPUs as NVML shows them, the ledger's facts, and problems by GPU uuid.
 
-    `merged` are the same GPUs with what the ledger says in them, where somebody has them at hand.
+    `doomed` are the seats that running changes will destroy. `merged` are the same GPUs with the ledger's facts merged
+    in, if the caller already has them.
     """
 
     gpus: tuple[Gpu, ...]
@@ -54,7 +55,7 @@ class Reserved(Struct, frozen=True, kw_only=True):
 
 
 class Choice(Struct, frozen=True, kw_only=True):
-    """What the container gets: instances (`steps` make those that are missing), or shares."""
+    """What the container gets: instances (`steps` create the missing ones), or shares."""
 
     mode: Mode
     seats: tuple[ClaimedSeat, ...] = ()
@@ -70,7 +71,7 @@ class Choice(Struct, frozen=True, kw_only=True):
 
 
 def check_ids(device_ids: Sequence[str], known: Iterable[str]) -> Refusal | None:
-    """Why these ids cannot be what kubelet gives to one container, or None."""
+    """Why kubelet cannot have assigned these ids to one container, or None."""
     if len(set(device_ids)) != len(device_ids):
         return Refusal(facts=RepeatedDevice())
     unknown = sorted(set(device_ids) - set(known))
@@ -78,7 +79,7 @@ def check_ids(device_ids: Sequence[str], known: Iterable[str]) -> Refusal | None
 
 
 def choose(reserved: Reserved, config: Config, wanted: ContainerRequest, device_ids: Sequence[str]) -> Choice | Refusal:
-    """The best choice for this container; the GPUs of kubelet's ids come first where those ids were steered by us."""
+    """The best choice for this container; if kubelet follows our preference, the GPUs of its ids come first."""
     refusals: list[Refusal] = []
     for mode in _modes(reserved, config, wanted, device_ids):
         able, reasons = _sorted_out(reserved, config, wanted, mode)
@@ -93,7 +94,7 @@ def choose(reserved: Reserved, config: Config, wanted: ContainerRequest, device_
 
 
 def _modes(reserved: Reserved, config: Config, wanted: ContainerRequest, device_ids: Sequence[str]) -> list[Mode]:
-    """Kinds of sharing to try, the one of kubelet's GPU first; what is no MIG is one kind."""
+    """Kinds of sharing to try, that of kubelet's GPU first; all modes except MIG are one kind."""
     if wanted.mode is not None:
         return [_kind(wanted.mode)]
     uuids = {gpu_of(each) for each in device_ids}
@@ -166,7 +167,7 @@ def _mig(
 
 
 def _requests(config: Config, wanted: ContainerRequest, gpus: Sequence[Gpu]) -> Iterator[Request]:
-    """The request over these GPUs; who wants all of a GPU gets the largest profile, which has another name by model."""
+    """The requests to try; all of a GPU means its largest profile, whose name depends on the model."""
     if wanted.memory_mib is None and wanted.memory_percent in {None, PERCENT}:
         names: dict[str, list[Gpu]] = {}
         for gpu in gpus:
@@ -219,7 +220,7 @@ def _refused(refusals: Sequence[PlanRefusal], able: Sequence[Gpu]) -> Refusal:
     ours = {gpu.index for gpu in able}
     by_gpu: dict[int, Reason] = {}
     for reason in (each for refusal in refusals for each in refusal.reasons):
-        # A GPU that was left out of one try says why in another.
+        # A GPU that one attempt excluded has its reason from another attempt.
         if reason.gpu in ours and not (reason.gpu in by_gpu and reason.code is ReasonCode.EXCLUDED):
             by_gpu[reason.gpu] = reason
     wanted = refusals[-1].request.wanted if refusals else "an instance"
@@ -240,7 +241,7 @@ def _shares(
 
 
 def for_planning(reserved: Reserved, gpus: Iterable[Gpu], *, keep_foreign: bool) -> tuple[Gpu, ...]:
-    """These GPUs for the planner: promised and doomed places are in use, so is with `keep_foreign` what others made."""
+    """These GPUs for the planner: claimed and doomed seats are in use, with `keep_foreign` also foreign instances."""
     wanted = {gpu.uuid for gpu in gpus}
     seats = _seats_by_gpu(reserved.facts, wanted)
     known = [gpu for gpu in reserved.merged or reserved.gpus if gpu.uuid in wanted]
@@ -273,7 +274,7 @@ def _untouchable(gpu: Gpu, each: Instance, reserved: Reserved, *, keep_foreign: 
 
 
 def _promised(gpu: Gpu, seats: Iterable[tuple[str, ClaimedSeat]]) -> Iterator[Instance]:
-    """Instances that a claim holds and that are not there, unless another one took their place."""
+    """Claimed instances that are missing, unless another instance occupies their placement."""
     taken = 0
     for instance in gpu.instances:
         taken |= instance.placement.mask

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What kubelet keeps of our answers, in its device checkpoint."""
+"""Our answers as kubelet's device checkpoint stores them."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from hamid.core.claims.grant import Grant
 
 
 class Remembered(Struct, frozen=True, kw_only=True):
-    """An answer of ours that kubelet keeps for one container; its `granted` knows no claim."""
+    """An answer of ours that kubelet stores for one container; its `granted` names no claim."""
 
     pod_uid: str
     container: str
@@ -19,7 +19,7 @@ class Remembered(Struct, frozen=True, kw_only=True):
 
 
 class RememberedList(Struct, frozen=True, kw_only=True):
-    """The answers that kubelet keeps, also some of pods that are gone; `complete` as in PodList."""
+    """The answers that kubelet stores, including some of deleted pods; `complete` as in PodList."""
 
     entries: tuple[Remembered, ...] = ()
     complete: bool

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the ledger knows beside NVML: which instances are ours and who was promised which, merged into a snapshot.
+"""What the ledger adds to NVML's facts: which instances hamid made, and which claims hold them.
 
-The law: whatever is in doubt counts as used, and what counts as used is never destroyed.
+Invariant: an instance in doubt counts as used, and a used instance is never destroyed.
 """
 
 import re
@@ -19,22 +19,22 @@ from hamid.core.hardware.gpu import Gpu, Instance
 from hamid.core.hardware.profile import Placement
 from hamid.core.hardware.snapshot import Snapshot
 
-# No slash and no colon: a name that an operator gives is never one that hamid gives to a container's claim.
+# No slash and no colon: an operator's name never equals a name that hamid gives to a container's claim.
 _OPERATOR_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
 def operator_name(name: str) -> str:
-    """The name of an operator's claim; raises UsageError for one that could not be typed or shown."""
+    """The name of an operator's claim; raises UsageError for an invalid one."""
     if not _OPERATOR_NAME.fullmatch(name):
         raise UsageError(
-            f"{name[:60]!r} is no name for a claim",
-            "a name has up to 100 letters, digits, dots, dashes and underscores, and begins with a letter or digit",
+            f"{name[:60]!r} is not a valid claim name",
+            "use at most 100 letters, digits, dots, dashes and underscores, starting with a letter or digit",
         )
     return name
 
 
 class InstanceKey(Struct, frozen=True, order=True):
-    """Where an instance lies; with our generation, what identifies it."""
+    """Where an instance lies; together with our generation it identifies the instance."""
 
     gpu_uuid: str
     profile_id: int
@@ -42,7 +42,7 @@ class InstanceKey(Struct, frozen=True, order=True):
 
 
 class OwnInstance(Struct, frozen=True, kw_only=True):
-    """An instance that we made. `mig_uuid` is what NVML called it then; another one means that it is not ours."""
+    """An instance that hamid made. `mig_uuid` is its UUID at creation; a different UUID means a foreign instance."""
 
     seat: InstanceKey
     profile: str
@@ -51,12 +51,12 @@ class OwnInstance(Struct, frozen=True, kw_only=True):
     mig_uuid: str | None = None
 
     def is_at(self, instance: Instance) -> bool:
-        """True when this instance, which lies on our seat, is the one that we made."""
+        """True when this instance, which lies on our seat, is the one that hamid made."""
         return self.mig_uuid is None or instance.mig_uuid is None or self.mig_uuid == instance.mig_uuid
 
 
 class ClaimedSeat(Struct, frozen=True, kw_only=True):
-    """One instance of a claim; `made` when it was created for the claim, so that it goes when the claim ends."""
+    """One instance of a claim; `made`: it was created for the claim and is destroyed when the claim ends."""
 
     seat: InstanceKey
     profile: str
@@ -79,13 +79,13 @@ class ClaimedShare(Struct, frozen=True, kw_only=True):
 
 
 class PodOwner(Struct, frozen=True, kw_only=True):
-    """The container that a claim was granted to, what it asked, and the device ids by which kubelet counts it.
+    """The container that a claim was granted to, its request, and the device ids that kubelet assigned to it.
 
-    Where nobody could tell the pod, `uid` and the names are empty. `confirmed`: kubelet said that this container holds
-    these ids; before that it may be another one that asked for the same, unless it was the only one (`sure`).
+    For an unknown pod, `uid` and the names are empty. `confirmed`: kubelet reported that this container holds these
+    ids; before that it may be another container with an equal request, unless only one was waiting (`sure`).
     `index` is its place among the pod's containers; init containers have none.
-    `folder` names its directory, which it keeps when the owner turns out to be another; `earlier` ones are those of
-    init containers that had the claim before. `granted_at` is Unix time.
+    `folder` names its directory, which stays the same if the owner is corrected later; `earlier` are the directories of
+    init containers that held the claim before. `granted_at` is Unix time.
     """
 
     uid: str = ""
@@ -105,12 +105,12 @@ class PodOwner(Struct, frozen=True, kw_only=True):
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """Every directory that goes with the claim."""
+        """Every directory that belongs to the claim."""
         return (*self.earlier, self.folder)
 
     @property
     def known(self) -> bool:
-        """True when the pod is known, be it for sure or not."""
+        """True when the pod is known, even if it is not sure."""
         return bool(self.uid)
 
     def __str__(self) -> str:
@@ -119,10 +119,10 @@ class PodOwner(Struct, frozen=True, kw_only=True):
 
 
 class Claim(Struct, frozen=True, kw_only=True, dict=True):
-    """What a container of a pod (`owner`) was promised, or an operator, who gave the claim its `operator_name`.
+    """A granted request: of a pod's container (`owner`), or of an operator, who chose the `operator_name`.
 
-    `id` identifies the claim as long as it lasts, whoever its owner turns out to be, and later claims have higher ids.
-    `pending` while it is being made: nobody has received it yet, and what is made for it is taken back if that fails.
+    `id` identifies the claim even if its owner is corrected later; later claims have higher ids. `pending`: it is being
+    made and not yet delivered; on failure, what was made for it is undone.
     """
 
     id: int
@@ -132,10 +132,10 @@ class Claim(Struct, frozen=True, kw_only=True, dict=True):
     owner: PodOwner | None = None
     pending: bool = False
 
-    # Every table and message about the node says it.
+    # Cached: every table and message about the node uses it.
     @cached_property
     def name(self) -> str:
-        """What people read: no operator's name has a slash or a colon, so that no two claims share one."""
+        """The claim's unique display name; operators' names have no slash or colon."""
         if self.owner is None:
             return self.operator_name
         return f"{self.owner if self.owner.name or self.owner.uid else 'unidentified'}:{self.id}"
@@ -147,10 +147,10 @@ class Claim(Struct, frozen=True, kw_only=True, dict=True):
 
 
 class LedgerFacts(Struct, frozen=True, kw_only=True, dict=True):
-    """What the ledger says. Not `trusted`: it could not be read, so that it says nothing and everything is used.
+    """The content of the ledger. Not `trusted`: it could not be read, so every instance counts as used.
 
-    `unexplained` instances were there when a lost ledger was made anew; while `adopting` (why it was) not all is known
-    that was promised.
+    `unexplained` instances existed when a lost ledger was rebuilt. `adopting` is the reason for the rebuild while
+    claims may still be missing.
     """
 
     own: tuple[OwnInstance, ...] = ()
@@ -162,7 +162,7 @@ class LedgerFacts(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def certain(self) -> bool:
-        """True when it is known what was promised and what every instance is for."""
+        """True when all claims are known and every instance is explained."""
         return self.trusted and not self.unexplained and not self.adopting
 
     def claim_on(self, seat: InstanceKey) -> str:
@@ -179,7 +179,7 @@ class LedgerFacts(Struct, frozen=True, kw_only=True, dict=True):
         return next((claim for claim in self.claims if claim.id == claim_id), None)
 
     def without(self, *claim_ids: int | None) -> "LedgerFacts":
-        """The same without these claims, for what is done on behalf of them."""
+        """The facts without these claims, for actions on behalf of those claims."""
         return msgspec.structs.replace(self, claims=tuple(claim for claim in self.claims if claim.id not in claim_ids))
 
     def own_at(self, seat: InstanceKey) -> OwnInstance | None:
@@ -187,7 +187,7 @@ class LedgerFacts(Struct, frozen=True, kw_only=True, dict=True):
         return self._own.get(seat)
 
     def on_gpu(self, uuid: str) -> tuple[object, ...]:
-        """What it says of one GPU: where this is equal, and the GPU the same, so is what `merge_gpu` makes of it."""
+        """The facts about one GPU: for equal facts and an equal GPU, `merge_gpu` returns equal results."""
         return (self.trusted, *self._by_gpu.get(uuid, ()))
 
     @cached_property
@@ -202,7 +202,7 @@ class LedgerFacts(Struct, frozen=True, kw_only=True, dict=True):
             found.setdefault(seat.gpu_uuid, []).append(seat)
         return found
 
-    # A node of 16 GPUs asks this a thousand times for one decision.
+    # Cached: one decision on a node with 16 GPUs looks this up a thousand times.
     @cached_property
     def _claimed(self) -> dict[InstanceKey, Claim]:
         return {each.seat: claim for claim in self.claims for each in claim.seats}
@@ -247,20 +247,20 @@ def _merged(instance: Instance, seat: InstanceKey, facts: LedgerFacts) -> Instan
 
 
 def users(instance: Instance, facts: LedgerFacts, seat: InstanceKey) -> str:
-    """Who or what keeps an instance from being destroyed, in words; nothing if it may go."""
+    """Who or what uses an instance, as text; empty if it may be destroyed."""
     names = [str(holder) for holder in instance.holders]
     claim = facts.claim_on(seat)
     if claim:
         names.append(f"claim '{claim}'")
     if seat in facts.unexplained:
-        names.append("nobody knows whom: the ledger was lost, see hamictl mig repair")
+        names.append("an unknown holder: the ledger was lost, see hamictl mig repair")
     if not names and (instance.used or not facts.trusted):
-        names.append("nobody knows whom")
+        names.append("an unknown holder")
     return ", ".join(names)
 
 
 def missing(gpus: Iterable[Gpu], facts: LedgerFacts) -> list[OwnInstance]:
-    """Instances of ours that are on no GPU any more, or another one lies there now."""
+    """Instances of ours that no longer exist, or whose seat holds another instance now."""
     there = {seat_of(gpu, each): each for gpu in gpus for each in gpu.instances}
     return [own for own in facts.own if own.seat not in there or not own.is_at(there[own.seat])]
 
@@ -275,7 +275,7 @@ def claimed(gpus: Iterable[Gpu], claims: Iterable[Claim]) -> Iterator[tuple[str,
 
 
 class ClaimStatus(StrEnum):
-    """What is known of a claim's holder; `pending` is still being made."""
+    """How certain a claim's holder is; `pending` means that the claim is still being made."""
 
     CONFIRMED = "confirmed"
     PROVISIONAL = "provisional"
@@ -284,7 +284,7 @@ class ClaimStatus(StrEnum):
 
 
 def status_of(claim: Claim) -> ClaimStatus:
-    """How sure it is who holds a claim."""
+    """The status of a claim."""
     if claim.owner is None:
         return ClaimStatus.OPERATOR
     if claim.pending:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a container asks of the node's GPUs: from its limits, its pod's annotations of the same names, or the defaults.
+"""A container's request: from its limits, from annotations of the same names on its pod, or the defaults.
 
-The default scheduler knows no `nvidia.com/gpumem`: a limit of a resource that the node does not offer keeps the pod
-pending, which is why the annotations count. In a cluster with HAMi's scheduler the limits do.
+The default scheduler does not know `nvidia.com/gpumem`: a limit on a resource that the node does not offer keeps the
+pod pending, so hamid also reads annotations. In a cluster with HAMi's scheduler, limits work.
 """
 
 from collections.abc import Callable, Iterable
@@ -49,7 +49,7 @@ class InvalidRequest(Struct, frozen=True):
 
 
 def device_count(container: Container, config: Config) -> int | None:
-    """How many devices kubelet counts for this container; None when it asks for none or for nonsense."""
+    """How many devices kubelet counts for this container; None when the limit is missing or invalid."""
     text = container.limits.get(config.resources.count, "")
     try:
         count = whole(text)
@@ -70,14 +70,14 @@ def read_request(pod: Pod, container: Container, config: Config) -> ContainerReq
 
 
 class _Words:
-    """What the container says under a name, else what its pod's annotations say."""
+    """Values by name: the container's limits first, then its pod's annotations."""
 
     def __init__(self, pod: Pod, container: Container) -> None:
         self._pod = pod
         self._container = container
 
     def number(self, name: str, most: int) -> int | None:
-        """A whole number from 0 to `most`; None when nothing is said. Raises ValueError."""
+        """A whole number from 0 to `most`; None when it is not set. Raises ValueError."""
         text = self._container.limits.get(name) or self._pod.annotations.get(name)
         if text is None or not text.strip():
             return None
@@ -95,7 +95,7 @@ class _Words:
         return tuple(part.strip() for part in parts if part.strip())
 
     def mode(self) -> Mode | None:
-        """The mode that the pod insists on. Raises ValueError."""
+        """The mode that the pod requires, or None. Raises ValueError."""
         text = self._pod.annotations.get(_MODE, "").strip()
         if not text:
             return None
@@ -122,7 +122,7 @@ def _parsed(count: int, words: _Words, config: Config) -> ContainerRequest:
 
 
 def _memory(words: _Words, config: Config) -> tuple[int | None, int | None]:
-    """MiB or percent, in HAMi's order: MiB first, then percent, then the default; 0 is the same as nothing said."""
+    """MiB or percent, in HAMi's order: MiB first, then percent, then the default; 0 means not set."""
     said: Callable[[str, int], int | None] = words.number
     memory = said(config.resources.memory, MAX_MEMORY_MIB)
     if memory:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Devices as kubelet counts them: every GPU in as many parts as it may have users.
+"""The device ids that hamid advertises to kubelet: one id for each container that may share a GPU.
 
-The law: an id that a container holds stays on the list until it is free; only free ones are withdrawn.
+Invariant: an id that a container holds stays on the list until it is free; only free ids are withdrawn.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-# Kubelet's own numbers are small; a longer one is nobody's id of ours.
+# Our numbers are small; an id with a longer number is not one of ours.
 _MAX_DIGITS: Final = 6
 
 
@@ -28,7 +28,7 @@ def device_id(gpu_uuid: str, number: int) -> str:
 
 
 def gpu_of(text: str) -> str:
-    """The GPU that an id names, without asking whether there is one; nothing for what is no id of ours."""
+    """The GPU uuid in an id, whether or not that GPU exists; empty for text that is not one of our ids."""
     uuid, dash, number = text.rpartition("-")
     plain = number.isascii() and number.isdigit() and len(number) <= _MAX_DIGITS and number == str(int(number))
     return uuid if dash and plain else ""
@@ -46,8 +46,8 @@ def advertise(
 ) -> tuple[PluginDevice, ...]:
     """The parts of the GPUs that are served, and the `held` ids of GPUs that are `known`, whether served or not.
 
-    Those on `unhealthy` GPUs are listed as such, so that kubelet starts nothing on them. On a GPU that is `closed` to
-    newcomers this goes for free ids alone: kubelet refuses the pod of an unhealthy id when it admits it again.
+    All ids on `unhealthy` GPUs are listed as unhealthy, so that kubelet starts nothing there. On a GPU that is `closed`
+    to new containers only free ids are: after a restart, kubelet would refuse a running pod with an unhealthy id.
     """
     kept = set(held)
     nodes = numa_nodes or {}

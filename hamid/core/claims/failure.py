@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An error as the refusal that kubelet gets, one row for each class of error; and which errors pass by themselves."""
+"""Maps each class of error to the refusal that kubelet gets, and says which errors are transient."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -33,7 +33,7 @@ from hamid.core.errors import (
 from hamid.core.located import ConfigError
 from hamid.core.planner.refusal import Failed, Refusal, RefusalCode
 
-# DRIVER is for every trouble of the node that has no code of its own.
+# DRIVER covers every node error without a code of its own.
 CODES: Final[Mapping[type[HamiError], RefusalCode]] = {
     HamiError: RefusalCode.DRIVER,
     UsageError: RefusalCode.BAD_REQUEST,
@@ -63,17 +63,17 @@ CODES: Final[Mapping[type[HamiError], RefusalCode]] = {
 }
 
 
-# NVML_ERROR_IN_USE and _INSUFFICIENT_RESOURCES: what was freed a moment ago, or somebody else came first.
+# NVML_ERROR_IN_USE and _INSUFFICIENT_RESOURCES: freed resources may lag, or another program was faster.
 _TRANSIENT: Final = frozenset({19, 23})
 
 
 def is_transient(error: Exception) -> bool:
-    """True for an error that may be gone a moment later."""
+    """True for an error that a retry may resolve."""
     return isinstance(error, InUse | ForeignInstance) or (isinstance(error, NvmlFailed) and error.code in _TRANSIENT)
 
 
 def refusal_of(error: Exception) -> Refusal:
-    """The refusal for an error; a class without a row has that of its nearest base. Raises what is no error of ours."""
+    """The refusal for an error; a class without a row uses that of its nearest base. Re-raises other exceptions."""
     if not isinstance(error, HamiError):
         raise error
     code = next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)

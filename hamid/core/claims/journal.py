@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The step journal as values, and what takes a step back given what NVML shows now.
+"""The step journal as values, and how to undo a step given what NVML shows now.
 
-The law: a journal entry says what was there before the step; what is there now is asked of NVML and never guessed
-from the entry, so that a decision is right whatever instant the process died at, and asking twice does no harm.
+Invariant: a journal entry records the state before the step; the current state always comes from NVML, never from the
+entry. So the decision is right no matter when the process died, and deciding twice does no harm.
 """
 
 from enum import StrEnum
@@ -16,14 +16,14 @@ from hamid.core.planner.plan import CreateInstance, DestroyInstance, SetMigMode,
 
 
 class Goal(StrEnum):
-    """What happens to a run whose process died: `all` is undone as a whole, `each` goes on to its end."""
+    """What happens to a run whose process died: `all` is undone completely, `each` is completed."""
 
     ALL = "all"
     EACH = "each"
 
 
 class EntryState(StrEnum):
-    """How far a step came."""
+    """How far a step got."""
 
     BEGIN = "begin"
     DONE = "done"
@@ -40,7 +40,7 @@ class Prior(Struct, frozen=True, kw_only=True):
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """A step that was begun. `generation` is what a created instance gets."""
+    """A step that was begun. `generation` is assigned to an instance that it creates."""
 
     run: int
     position: int
@@ -52,10 +52,10 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """One plan on its way: all its steps, and those that were begun, in order.
+    """One plan in progress: all its steps, and those that were begun, in order.
 
     `claim` is the id of the claim that a run of goal `all` makes, and of the one that a run of goal `each` ends.
-    `operator_name` is what an operator calls the claim that the run makes.
+    `operator_name` is the operator's name for the claim that the run makes.
     """
 
     run: int
@@ -71,12 +71,12 @@ class Run(Struct, frozen=True, kw_only=True):
 
     @property
     def complete(self) -> bool:
-        """True when every step is done and only the end was not written down."""
+        """True when every step is done and only the end of the run was not recorded."""
         return len(self.entries) == len(self.steps) and all(each.state is EntryState.DONE for each in self.entries)
 
 
 class Undo(StrEnum):
-    """What takes a step back. COMPLETE gives a GPU instance its compute instance back; KEEP leaves things alone."""
+    """How to undo a step. COMPLETE creates the missing compute instance; KEEP changes nothing."""
 
     NOTHING = "nothing"
     MODE = "mode"
@@ -87,7 +87,7 @@ class Undo(StrEnum):
 
 
 class Decision(Struct, frozen=True):
-    """What to do, and why where it is KEEP."""
+    """What to do, and for KEEP the reason."""
 
     undo: Undo
     why: str = ""
@@ -102,7 +102,7 @@ def seat_of_step(step: CreateInstance | DestroyInstance) -> InstanceKey:
 
 
 def describe(step: Step) -> str:
-    """A step in words."""
+    """A step as text."""
     match step:
         case SetMigMode():
             return f"MIG mode {'on' if step.enabled else 'off'} on GPU {step.gpu_index}"
@@ -113,7 +113,7 @@ def describe(step: Step) -> str:
 
 
 def undo_of(entry: Entry, gpu: Gpu, facts: LedgerFacts) -> Decision:
-    """What takes an entry back on a GPU as it is now; nothing that is used is ever part of it."""
+    """How to undo an entry on the GPU as it is now; this never destroys a used instance."""
     match entry.step:
         case SetMigMode():
             return _undo_mode(entry.prior.mode, gpu)
@@ -129,10 +129,10 @@ def _undo_mode(before: bool, gpu: Gpu) -> Decision:  # noqa: FBT001  # a mode is
     if gpu.mig_enabled == before:
         return Decision(Undo.MODE)
     if gpu.instances:
-        return Decision(Undo.KEEP, "there are instances")
+        return Decision(Undo.KEEP, "the GPU has instances")
     running = clients_running(gpu)
     if running is not None:
-        return Decision(Undo.KEEP, f"it is used by {', '.join(str(client) for client in running.clients)}")
+        return Decision(Undo.KEEP, f"it is in use by {', '.join(str(client) for client in running.clients)}")
     return Decision(Undo.MODE)
 
 
@@ -143,9 +143,9 @@ def _undo_create(entry: Entry, step: CreateInstance, gpu: Gpu, facts: LedgerFact
         return _NOTHING
     holders = users(instance, facts, seat)
     if holders:
-        return Decision(Undo.KEEP, f"it is used by {holders}")
+        return Decision(Undo.KEEP, f"it is in use by {holders}")
     if not _is_ours(entry, instance):
-        return Decision(Undo.KEEP, "somebody else altered it")
+        return Decision(Undo.KEEP, "another program changed it")
     return Decision(Undo.DESTROY)
 
 
@@ -166,12 +166,12 @@ def _undo_destroy(entry: Entry, step: DestroyInstance, gpu: Gpu) -> Decision:
     if not gpu.mig_enabled:
         return Decision(Undo.KEEP, "MIG mode is off")
     if any(each.placement.mask & step.placement.mask for each in gpu.instances):
-        return Decision(Undo.KEEP, "its place is taken")
+        return Decision(Undo.KEEP, "its placement is occupied")
     return Decision(Undo.CREATE)
 
 
 def own_after(entry: Entry, undo: Undo, gpu: Gpu) -> OwnInstance | None:
-    """Our instance on the entry's seat once it was taken back; None where nothing of ours is left."""
+    """Our instance on the entry's seat after the undo; None if none of ours is left."""
     if isinstance(entry.step, SetMigMode):
         return None
     seat = seat_of_step(entry.step)
@@ -184,7 +184,7 @@ def own_after(entry: Entry, undo: Undo, gpu: Gpu) -> OwnInstance | None:
             return before if before is None or before.is_at(instance) else _own(seat, instance, entry.generation)
         return _own(seat, instance, entry.generation) if _is_ours(entry, instance) else None
     if undo is Undo.NOTHING and entry.state is EntryState.BEGIN:
-        # Never destroyed, or made again by an undo that died before it could say so.
+        # Never destroyed, or created again by an undo that died before it recorded that.
         return before if before is None or before.is_at(instance) else _own(seat, instance, entry.generation)
     return _own(seat, instance, entry.generation)
 

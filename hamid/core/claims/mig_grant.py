@@ -8,7 +8,7 @@ from hamid.core.claims.grant import DeviceNode, Grant, Mount
 from hamid.core.config.config import ListStrategy
 
 VISIBLE_DEVICES: Final = "NVIDIA_VISIBLE_DEVICES"
-# Where NVIDIA's container runtime looks for names of devices when it is told so by this value.
+# With this value, NVIDIA's container runtime reads the device names from this directory.
 MOUNTED: Final = "/var/run/nvidia-container-devices"
 
 

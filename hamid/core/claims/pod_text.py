@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A refusal in words for a pod: what kubelet is told, and hamid's log.
+"""The text of a refusal for a pod: hamid's answer to kubelet, and its log.
 
-The reader has a pod that does not start and typed no command, so no option of hamictl mig plan is named.
+The reader has a pod that does not start and ran no command, so the text names no option of hamictl mig plan.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from hamid.core.planner.reasons import NotServed, Reason, ReasonCode
 _NO_GPU: Final = "no GPU of this node can serve the request"
 _SEE_NODE: Final = "see hamictl gpu list and hamictl config show"
 _MAKE_ROOM: Final = "delete a container, ask for less, or see hamictl alloc list"
-_NEW_POD: Final = "delete the pod; its successor gets a new grant"
+_NEW_POD: Final = "delete the pod; its replacement gets a new grant"
 _MAX_ID: Final = 80
 _BY_CODE: Final[Mapping[ReasonCode, str]] = {
     ReasonCode.TEMPLATE_IN_USE: "wait until they are released, or set policy: packed",
@@ -27,7 +27,7 @@ _BY_CODE: Final[Mapping[ReasonCode, str]] = {
 
 
 class PodText(Struct, frozen=True):
-    """What happened, what to do, and why, GPU by GPU or container by container."""
+    """What happened, what to do, and the reason for each GPU or container."""
 
     message: str
     hint: str = ""
@@ -35,7 +35,7 @@ class PodText(Struct, frozen=True):
 
 
 def for_pod(refusal: why.Refusal) -> PodText:
-    """The words of a refusal."""
+    """The text of a refusal."""
     facts = refusal.facts
     if isinstance(facts, why.NoKind):
         return _joined([for_pod(each) for each in facts.refusals])
@@ -76,21 +76,21 @@ def _no_fit(facts: why.NoFit, reasons: Sequence[Reason]) -> tuple[str, str]:
 def _unidentified(facts: why.Unidentified) -> tuple[str, str]:
     match facts:
         case why.RepeatedDevice():
-            return "the same device id is asked for twice", ""
+            return "the same device id is requested twice", ""
         case why.UnknownDevice():
-            hint = "kubelet has an old list of devices; delete the pod, its successor gets one of today"
-            return f"'{facts.device_id[:_MAX_ID]}' is no device of this node", hint
+            hint = "kubelet has an outdated device list; delete the pod, and its replacement gets a current device"
+            return f"'{facts.device_id[:_MAX_ID]}' is not a device of this node", hint
         case why.PodsUnknown():
-            problem = facts.problem or "the list of pods is not complete"
-            return f"nobody can say which container asks: {problem}", "see pods_source in docs/config.md"
+            problem = facts.problem or "the list of pods is incomplete"
+            return f"cannot tell which container this call is for: {problem}", "see pods_source in docs/config.md"
         case why.NoPodWaits():
-            hint = facts.problem or "it may have been deleted, or be missing from the list of pods"
+            hint = facts.problem or "it may be deleted, or missing from the list of pods"
             return f"no pod on this node waits for {facts.count} of {facts.resource}", hint
         case why.InvalidPod():
-            return facts.problem, "mend the pod and create it anew"
+            return facts.problem, "fix the pod and create it again"
         case why.Ambiguous():  # pragma: no branch: mypy knows that no kind is left
-            hint = "let them start one after the other, or set on_ambiguity"
-            return f"{facts.count} containers wait for as many devices and ask for different things", hint
+            hint = "start them one after the other, or set on_ambiguity"
+            return f"{facts.count} containers wait for the same number of devices but request different things", hint
 
 
 def _claim(facts: why.ClaimProblem) -> tuple[str, str]:
@@ -98,7 +98,7 @@ def _claim(facts: why.ClaimProblem) -> tuple[str, str]:
         case why.NoGrantKept():
             return f"claim '{facts.claim}' carries no grant", "delete the pod"
         case why.NoClaim():
-            return "no claim holds these devices any more", _NEW_POD
+            return "no claim holds these devices", _NEW_POD
         case why.GrantLost():  # pragma: no branch: mypy knows that no kind is left
             there = ", ".join(f"{name} is {uuid}" for name, uuid in facts.there) or "nothing is left"
             return f"the container was told {', '.join(facts.gone)}, which is gone: {there}", _NEW_POD
@@ -107,11 +107,11 @@ def _claim(facts: why.ClaimProblem) -> tuple[str, str]:
 def _node(facts: why.NodeProblem) -> tuple[str, str]:
     match facts:
         case why.NotReady():
-            message = "hamid is ending" if facts.ending else "hamid has not restored every claim yet"
+            message = "hamid is shutting down" if facts.ending else "hamid is still restoring existing claims"
             return message, "; ".join(facts.problems) or "try again in a moment"
         case why.LedgerUncertain():
-            hint = "nothing new is granted until it is; delete these pods, or see hamictl mig repair without hamid"
-            return facts.problem or "the ledger was lost, and not all is known yet", hint
+            hint = "hamid grants nothing new until it is; delete these pods, or stop hamid and run hamictl mig repair"
+            return facts.problem or "the ledger was lost and is not rebuilt yet", hint
         case why.Failed():  # pragma: no branch: mypy knows that no kind is left
             return facts.message, facts.hint
 
@@ -127,7 +127,7 @@ def _reason(reason: Reason) -> str:
 
 
 def _hint(reason: Reason) -> str:
-    """What to do where a GPU has no room; a GPU that is out for another reason gives no advice."""
+    """What to do when a GPU is full; for a GPU that is excluded or not served there is no advice."""
     if isinstance(reason.facts, NotServed) or reason.code is ReasonCode.EXCLUDED:
         return ""
     if reason.code is ReasonCode.FOREIGN_INSTANCE:

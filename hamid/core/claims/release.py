@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose pod is over: the evidence that releases a claim.
+"""Decides whose pod is over: the evidence that releases a claim.
 
-The law: a pod is over when it is terminal, deleted with all its containers ended, or missing from two complete lists
-far enough apart; a list that may lack something proves nothing, and ids that kubelet says are held keep their claim.
-What shows that a missing pod was deleted spares the waiting (docs/decisions/0006).
+Invariant: a pod is over when it is terminal, deleted with all its containers ended, or missing from two complete lists
+far enough apart. An incomplete list proves nothing, and ids that kubelet reports as held keep their claim. Evidence
+that a missing pod was deleted makes the second list unnecessary (docs/decisions/0006).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,8 +41,8 @@ class PodVerdicts(Struct, frozen=True, kw_only=True):
 class PodEvidence(Struct, frozen=True, kw_only=True):
     """What is known of the pods at one moment.
 
-    `cgroup_gone`: whether kubelet has taken away a pod's cgroup (by uid), as it does when nothing of the pod is left.
-    Nothing is told of a pod that was never seen to have one.
+    `cgroup_gone`: whether kubelet has removed a pod's cgroup (by uid), as it does when nothing of the pod is left. A
+    pod that was never seen with a cgroup has no entry.
     """
 
     pods: PodList
@@ -54,7 +54,7 @@ class PodEvidence(Struct, frozen=True, kw_only=True):
 def judge(
     claims: Iterable[Claim], seen: PodEvidence, before: PodVerdicts, *, now: float, absent_seconds: float
 ) -> PodVerdicts:
-    """The verdicts of now; `before` are those of the judgement before."""
+    """The current verdicts; `before` are the previous ones."""
     by_uid = {pod.uid: pod for pod in seen.pods.pods}
     over: dict[int, EndReason] = {}
     missing: dict[int, float] = {}
@@ -71,7 +71,7 @@ def judge(
         if why is not None:
             over[claim.id] = why
         elif pod is None and not _proves_absence(owner, seen):
-            # Neither here nor gone: the first complete list goes on counting.
+            # Neither listed nor proven absent: the time of the first complete list stays.
             missing |= {} if since is None else {claim.id: since}
         elif pod is None and since is not None and now - since >= absent_seconds:
             over[claim.id] = EndReason.ABSENT
@@ -88,8 +88,8 @@ def _leaving(claims: Iterable[Claim], by_uid: Mapping[str, Pod], before: PodVerd
 def _listed_and_over(owner: PodOwner, pod: Pod, claims: Iterable[Claim], seen: PodEvidence) -> EndReason | None:
     """Why a pod that is listed is over.
 
-    A deleted one also when kubelet counts its ids as free and nothing of it runs: what the list says of its containers
-    stands still while kubelet waits for an Allocate.
+    A deleted pod is also over when kubelet counts its ids as free and nothing of it runs: the list does not update its
+    containers while kubelet waits for an Allocate.
     """
     why = ending(pod)
     if why is not None:
@@ -101,19 +101,19 @@ def _listed_and_over(owner: PodOwner, pod: Pod, claims: Iterable[Claim], seen: P
 
 
 def _gone(owner: PodOwner, leaving: Iterable[str], seen: PodEvidence) -> EndReason | None:
-    """Why a pod that is not listed was deleted: kubelet took its cgroup away; without one, a list had shown it so."""
+    """Why an unlisted pod counts as deleted: kubelet removed its cgroup, or without one, a list showed it deleted."""
     if not owner.known or not seen.pods.complete or not _is_freed(owner, seen):
         return None
     return EndReason.DELETED if seen.cgroup_gone.get(owner.uid, owner.uid in leaving) else None
 
 
 def _is_freed(owner: PodOwner, seen: PodEvidence) -> bool:
-    """True when kubelet's own account would name the ids of this owner, and it is known whose they are."""
+    """True when kubelet's records are complete, so they would name this owner's ids, and the owner is certain."""
     return seen.holdings.complete and (owner.confirmed or owner.sure)
 
 
 def _may_be_anothers(owner: PodOwner, claims: Iterable[Claim], pods: PodList) -> bool:
-    """True when two containers asked for the same at once, kubelet has not told which is which, and one goes on."""
+    """True when another container with an equal request may still run and kubelet has not told the two apart."""
     if owner.confirmed or owner.sure:
         return False
     others = [claim.owner for claim in claims if claim.owner is not None and claim.owner is not owner]
@@ -152,9 +152,9 @@ def _pod_of(claim: Claim, pods: PodList) -> Pod | None:
 
 
 def _proves_absence(owner: PodOwner, seen: PodEvidence) -> bool:
-    """True when a list that would name the owner is complete: of pods, or where those do not tell, of holdings.
+    """True when the list that would name the owner is complete: of pods, or without a pod source, of holdings.
 
-    Kubelet's list of holdings leaves out init containers, its checkpoint does not.
+    Kubelet's list of holdings omits init containers, its checkpoint does not.
     """
     if owner.known and not seen.pods.silent:
         return seen.pods.complete
@@ -195,12 +195,12 @@ def _held(
 def confirmed(
     owner: PodOwner, pods: PodList, holdings: Iterable[Holding], remembered: RememberedList
 ) -> PodOwner | None:
-    """The owner as kubelet's own account of the ids has it; None when it says nothing new."""
+    """The owner according to kubelet's records of the ids; None when they say nothing new."""
     return _listed(owner, pods, holdings) or _kept(owner, pods, remembered)
 
 
 def _kept(owner: PodOwner, pods: PodList, remembered: RememberedList) -> PodOwner | None:
-    """By the checkpoint, which knows init containers and pods that no list names; for an owner that is not sure."""
+    """From the checkpoint, which knows init containers and unlisted pods; for an owner that is not sure."""
     kept = [x for x in remembered.of(owner.resource, owner.device_ids) if set(x.device_ids) == set(owner.device_ids)]
     uids = {each.pod_uid for each in kept}
     if len(uids) != 1 or (owner.known and (owner.sure or owner.confirmed)):
@@ -225,12 +225,12 @@ def _listed(owner: PodOwner, pods: PodList, holdings: Iterable[Holding]) -> PodO
         return None
     holder = (same_pod or found)[-1]
     if same_pod:
-        # What an init container got is kept under the name of the one that comes after it.
+        # Kubelet records an init container's devices under the name of the container that follows it.
         return _confirmed(owner, owner.uid, holder, pods)
     uids = [pod.uid for pod in pods.pods if (pod.namespace, pod.name) == (holder.namespace, holder.pod)]
     live = [pod.uid for pod in pods.pods if pod.uid in uids and ending(pod) is None]
     if len(live or uids) != 1 and not pods.silent:
-        # Its pod is not in the list yet; the ids are held, which is what counts.
+        # Its pod is not in the list yet; the ids are held, so the claim stays.
         return None
     return _confirmed(owner, (live or uids or [""])[0], holder, pods)
 

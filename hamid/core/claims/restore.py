@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which steps bring back what claims hold, and which ones end it."""
+"""The steps that recreate the instances of claims, and those that destroy them."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
@@ -37,9 +37,9 @@ def _is_whole(gpu: Gpu, key: InstanceKey) -> bool:
 
 
 def is_promised(seat: InstanceKey, facts: LedgerFacts, ending: Collection[int]) -> bool:
-    """True while an instance that is missing on a seat is to be created again; `ending` are ids of claims that end.
+    """True when a missing instance must be created again on its seat; `ending` are ids of claims that are ending.
 
-    A pending claim gets its instances from its own run. Without a claim it is one of ours that the ledger still has.
+    A pending claim gets its instances from its own run. Without a claim: an instance of ours is still in the ledger.
     """
     claim = facts.claim_at(seat)
     if claim is None:
@@ -48,7 +48,7 @@ def is_promised(seat: InstanceKey, facts: LedgerFacts, ending: Collection[int]) 
 
 
 def ending_steps(claim: Claim, indices: Mapping[str, int]) -> Iterator[DestroyInstance]:
-    """The steps that destroy what was made for a claim; `indices` are the GPUs' NVML indices by uuid."""
+    """The steps that destroy the instances made for a claim; `indices` are the GPUs' NVML indices by uuid."""
     for each in claim.seats:
         if each.made:
             yield DestroyInstance(

@@ -18,7 +18,7 @@ from hamid.core.library.plan import CONTAINERS
 _PRELOAD: Final = "/etc/ld.so.preload"
 _MAX_DIGITS: Final = 9
 _LOCKS: Final = "/tmp/vgpulock"  # HAMi-core's place
-# What strconv.ParseBool takes for true, by which HAMi reads this variable.
+# Values that Go's strconv.ParseBool, which HAMi uses for this variable, reads as true.
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 
 
@@ -63,7 +63,7 @@ def share_grant(
 
 
 def _limits(shares: Sequence[ClaimedShare], config: Config, request: ContainerRequest) -> dict[str, str]:
-    # CUDA numbers devices by speed unless told; limits go by number.
+    # By default CUDA numbers devices by speed; the limits need the order of PCI bus ids.
     envs = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_DEVICE_SM_LIMIT": str(shares[0].sm_percent)}
     for place, each in enumerate(shares):
         envs[f"CUDA_DEVICE_MEMORY_LIMIT_{place}"] = f"{each.memory_mib}m"
@@ -96,7 +96,7 @@ def _mounts(config: Config, host: HostPaths, *, controlled: bool) -> list[Mount]
 
 
 def wants_control(env_value: str) -> bool:
-    """False when the container's own CUDA_DISABLE_CONTROL says that it wants no limits."""
+    """False when the container's CUDA_DISABLE_CONTROL turns the limits off."""
     return env_value not in _TRUE
 
 
@@ -104,7 +104,7 @@ def wants_control(env_value: str) -> bool:
 
 
 def shares_of(grant: Grant, uuids: Sequence[str], gpus: Iterable[Gpu]) -> tuple[ClaimedShare, ...]:
-    """The shares of these GPUs that a grant stands for; one without a limit that can be read is all of its GPU."""
+    """The shares of these GPUs in a grant; a share without a readable limit counts as the whole GPU."""
     by_uuid = {gpu.uuid: gpu for gpu in gpus}
     known = [(place, by_uuid[uuid]) for place, uuid in enumerate(uuids) if uuid in by_uuid]
     return tuple(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much of each GPU is left for shares, and which GPUs a request of shares gets.
+"""How much of each GPU is left for shares, and which GPUs a request for shares gets.
 
-The law: the sum of what containers were promised never exceeds memory and cores of the GPU, scaled as configured; a
-container gets at most one share of a GPU.
+Invariant: the sum of all shares never exceeds the GPU's memory and cores, scaled as configured; a container gets at
+most one share of a GPU.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,14 +29,14 @@ from hamid.core.units import PERCENT
 
 
 class ShareSize(Struct, frozen=True, kw_only=True):
-    """What a container asks of each GPU: memory in MiB, or percent of whichever GPU it is (both None: all of it)."""
+    """What a container requests of each GPU: memory in MiB or in percent of the GPU (both None: all), and cores."""
 
     memory_mib: int | None = None
     memory_percent: int | None = None
     cores_percent: int = 0
 
     def on(self, total_mib: int) -> int:
-        """The memory in MiB on a GPU that has so much to give."""
+        """The memory in MiB on a GPU with `total_mib` to share."""
         if self.memory_mib is not None:
             return self.memory_mib
         return -(-total_mib * (PERCENT if self.memory_percent is None else self.memory_percent) // PERCENT)
@@ -49,7 +49,7 @@ class ShareSize(Struct, frozen=True, kw_only=True):
 
 
 class Room(Struct, frozen=True, kw_only=True):
-    """One GPU's totals and what is promised of them; `users` are the containers that share it."""
+    """One GPU's totals and how much of them is claimed; `users` is the number of containers that share it."""
 
     gpu: Gpu
     memory_mib: int
@@ -75,7 +75,7 @@ class Room(Struct, frozen=True, kw_only=True):
         free = self.cores_percent - self.used_cores_percent
         if wanted > free:
             return CoresTaken(max(free, 0), self.cores_percent, wanted)
-        # As HAMi: who wants all cores of a GPU is alone on it, and nobody gets on when all are promised.
+        # As in HAMi: a container with all cores shares the GPU with no other, and none is added when no cores are left.
         if wanted >= PERCENT and self.users and self.cores_percent <= PERCENT:
             return CoresShared()
         return CoresPromised() if not wanted and self.users and free <= 0 else None
@@ -101,7 +101,7 @@ def find_shares(
 
 
 def rooms(gpus: Iterable[Gpu], claims: Iterable[Claim], config: Config) -> dict[str, Room]:
-    """What each GPU has to give and has given, by uuid."""
+    """What each GPU can share and has shared, by uuid."""
     used: dict[str, list[ClaimedShare]] = {}
     for claim in claims:
         for each in claim.shares:

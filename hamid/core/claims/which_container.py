@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which container an Allocate is for, and whether it was answered before.
+"""Finds the container that an Allocate call is for, and whether the call was answered before.
 
-The law: kubelet admits pods one after the other and names none. If those that it may be ask for different things,
-nobody guesses; if they ask for the same, any of them is right until kubelet tells who holds the ids.
+Kubelet admits pods one after the other and does not name the pod. Invariant: if the candidates' requests differ,
+hamid does not guess; if they are equal, any candidate is right until kubelet reports which one holds the ids.
 """
 
 import re
@@ -23,9 +23,9 @@ _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}", re.ASCII)
 
 
 class Identified(Struct, frozen=True, kw_only=True):
-    """The container and what it asks; `pod` and `container` are None where nobody knows the pods.
+    """The container and its request; `pod` and `container` are None where the pods are unknown.
 
-    Not `sure`: others that ask for the same wait too, and it may be any of them.
+    Not `sure`: other containers with an equal request wait too, and it may be any of them.
     """
 
     pod: Pod | None
@@ -55,7 +55,7 @@ class Identified(Struct, frozen=True, kw_only=True):
 
 
 def anonymous(config: Config, count: int) -> Identified:
-    """Whoever it is: it gets what the configuration gives to those who ask for nothing but a number."""
+    """An unidentified container gets the configured defaults."""
     request = ContainerRequest(
         count=count, memory_mib=config.default_memory_mib or None, cores_percent=config.default_cores_percent
     )
@@ -66,7 +66,7 @@ Identify = Callable[[PodList, HoldingList, tuple[Claim, ...], Sequence[str]], Id
 
 
 class Waiting(Struct, frozen=True, kw_only=True):
-    """A container that waits for its devices, and what it asks."""
+    """A container that waits for its devices, and its request."""
 
     pod: Pod
     container: Container
@@ -79,11 +79,11 @@ class Waiting(Struct, frozen=True, kw_only=True):
 def identify(
     pods: PodList, holdings: HoldingList, claims: Iterable[Claim], device_ids: Sequence[str], config: Config
 ) -> Identified | Refusal:
-    """The container, or why nobody can tell. Who was refused is meant only when nobody else waits."""
+    """The container, or why it is unknown. A refused pod is considered only when no other pod waits."""
     if not pods.pods and not pods.complete:
         return Refusal(facts=PodsUnknown(pods.problem))
-    everybody = list(waiting(pods, holdings, tuple(claims), device_ids, config))
-    found = [each for each in everybody if each.pod.uid not in pods.refused] or everybody
+    candidates = list(waiting(pods, holdings, tuple(claims), device_ids, config))
+    found = [each for each in candidates if each.pod.uid not in pods.refused] or candidates
     if not found:
         return Refusal(facts=NoPodWaits(len(device_ids), config.resources.count, pods.problem))
     by_age = sorted(found, key=lambda each: (each.pod.created is None, each.pod.created or 0.0, each.pod.uid))
@@ -94,11 +94,11 @@ def identify(
         first = by_age[-1] if config.on_ambiguity is Ambiguity.NEWEST else first
     if isinstance(first.request, InvalidRequest):
         return Refusal(facts=InvalidPod(first.request.text))
-    return Identified(pod=first.pod, container=first.container, request=first.request, sure=len(everybody) == 1)
+    return Identified(pod=first.pod, container=first.container, request=first.request, sure=len(candidates) == 1)
 
 
 def identifier(config: Callable[[], Config], *, known: Callable[[], bool]) -> Identify:
-    """`identify` under the configuration of each moment; where no source of pods is `known`, everybody is anonymous."""
+    """`identify` under the configuration of each moment; without a `known` source of pods, all are anonymous."""
 
     def run(
         pods: PodList, holdings: HoldingList, claims: tuple[Claim, ...], device_ids: Sequence[str]
@@ -145,10 +145,10 @@ def _next(
 def _again(
     pod: Pod, asking: Sequence[Container], owners: Sequence[PodOwner], ids: Collection[str], config: Config
 ) -> Container | None:
-    """Whom the same ids are for that one of the pod's containers was given, before kubelet has confirmed it.
+    """The container for ids that one of the pod's containers was already granted and kubelet has not confirmed.
 
-    Kubelet gives an init container's ids to the next container that asks for as many. Should it be a repeat after all,
-    that one's answer is the same.
+    Kubelet gives an init container's ids to the next container that requests as many. If the call is a repeat after
+    all, the answer is the same.
     """
     given = {x.container for x in owners if x.uid == pod.uid and not x.confirmed and set(x.device_ids) == set(ids)}
     for place, container in enumerate(asking):
@@ -184,7 +184,7 @@ def _words(request: ContainerRequest | InvalidRequest) -> str:
 
 
 class Again(StrEnum):
-    """What an earlier claim of the same ids means: the same call once more, or an init container's ids handed on."""
+    """What an earlier claim on the same ids means: the call is repeated, or an init container's ids are handed on."""
 
     REPEAT = "repeat"
     HAND_ON = "hand-on"
@@ -193,7 +193,7 @@ class Again(StrEnum):
 def seen_before(
     claims: Iterable[Claim], identified: Identified, *, resource: str, device_ids: Sequence[str]
 ) -> tuple[Again, Claim] | None:
-    """The earlier claim that answers this call too, and how; None when this is a new one.
+    """The earlier claim that also answers this call, and how; None for a new call.
 
     Kubelet gives an init container's devices to the containers that come after it in the same pod.
     """
@@ -241,11 +241,11 @@ def of_claim(claims: Iterable[Claim], device_ids: Sequence[str]) -> tuple[Claim,
 
 
 def folder_name(uid: str, container: str) -> str:
-    """What a container's directory is called; nothing where that would be no plain name."""
+    """The name of a container's directory; empty if it would not be a safe name."""
     name = f"{uid}_{container}"
     return name if is_folder_name(name) else ""
 
 
 def is_folder_name(name: str) -> bool:
-    """False for what could lead out of the directory: it comes from outside."""
+    """False for a name that could escape the directory; names come from untrusted input."""
     return _FOLDER.fullmatch(name) is not None

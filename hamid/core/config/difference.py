@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What differs between two configurations, what each difference needs, and what holds when not all of it can now."""
+"""Differences between two configurations, what each requires, and which of them a reload can apply."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -37,7 +37,7 @@ def compare(before: Config, after: Config) -> tuple[ChangedSetting, ...]:
 
 
 def compare_plain(before: Mapping[str, object], after: Config) -> list[tuple[str, object, object, TakesEffect]]:
-    """The same for a configuration that was written down (`document`); a setting that it lacks counts as changed."""
+    """The same for a stored configuration (`document`); a setting that it lacks counts as changed."""
     wanted = document(after)
     return [
         (each.name, before.get(each.name), wanted[each.name], each.change)
@@ -53,13 +53,13 @@ def templates_mark(config: Config) -> str:
 
 
 def within_reach(running: Config, wanted: Config) -> Config:
-    """What a reload may put in force: everything but settings that need a restart."""
+    """The configuration that a reload may apply: everything except settings that need a restart."""
     kept = {each.name: getattr(running, each.name) for each in SETTINGS if each.change is TakesEffect.RESTART}
     return msgspec.structs.replace(wanted, **kept)
 
 
 def plain(value: object) -> object:
-    """A value as a document has it."""
+    """A value in the form that documents use."""
     if isinstance(value, Mapping):
         return {str(name): plain(each) for name, each in value.items()}
     if isinstance(value, Struct):
@@ -70,5 +70,5 @@ def plain(value: object) -> object:
 
 
 def document(config: Config) -> dict[str, object]:
-    """Every setting by its name."""
+    """Every setting by name."""
     return {each.name: plain(getattr(config, each.name)) for each in SETTINGS}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files become a Config, or all of their problems.
+"""Parses configuration files into a Config, or into all of their problems.
 
-Later sources win: what is built in, HAMi's device-config.yaml (its nvidia section), the node's entry in HAMi's
+Later sources win: built-in defaults, HAMi's device-config.yaml (its nvidia section), the node's entry in HAMi's
 config.json, hamid.yaml, its drop-ins in the order of their names. The first three are HAMi's own order.
 """
 
@@ -25,28 +25,28 @@ _EnumType = TypeVar("_EnumType", bound=StrEnum)
 _RESOURCE: Final = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9][A-Za-z0-9.-]*/[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})", re.ASCII)
 _MOST_PORT: Final = 65_535
-# By `Config.mode_of`: an index, or a whole UUID.
+# As `Config.mode_of` reads it: an index, or a whole UUID.
 _GPU: Final = re.compile(r"0|[1-9][0-9]{0,3}|GPU-[0-9A-Za-z-]{1,80}", re.ASCII)
-# Keys of HAMi's nvidia section that say nothing to a node: its webhook and scheduler read them.
+# Keys of HAMi's nvidia section that do not concern a node: HAMi's webhook and scheduler read them.
 _CLUSTER_KEYS: Final = frozenset({"overwriteEnv", "defaultGPUNum", "runtimeClassName"})
-# Read elsewhere (templates), or known and without use here.
+# Read elsewhere (templates), or known but not used here.
 _OTHER_KEYS: Final = frozenset({"knownMigGeometries", "migProfileAllowlist"})
 _BY_HAMI_KEY: Final = {each.hami: each for each in SETTINGS if each.hami}
 _BY_NODE_KEY: Final = {each.node: each for each in SETTINGS if each.node}
-# Keys of a node's entry that hold a mapping, and those without use here.
+# Keys of a node's entry that hold a mapping, and keys that are not used here.
 _NODE_MAPPINGS: Final = frozenset(key.partition(".")[0] for key in _BY_NODE_KEY if "." in key)
 _OTHER_NODE_KEYS: Final = frozenset({"name", "migstrategy"})
 
 
 class Source(Struct, frozen=True):
-    """A file as it was read."""
+    """The parsed content of a file."""
 
     path: str
     root: Located
 
 
 class Origin(Struct, frozen=True):
-    """The place in a file where a value was read."""
+    """The file and line of a value."""
 
     path: str
     line: int
@@ -71,9 +71,9 @@ def parse(
     templates: TemplateTable,
     node_name: str,
 ) -> Parsed:
-    """The configuration; raises ConfigError with every problem. `node_name` holds where no file names the node."""
+    """The configuration; raises ConfigError with every problem. `node_name` applies where no file names the node."""
     work = _ParseState()
-    # The node's name decides which entry of config.json is ours, so the files that may name it are looked at first.
+    # The node's name selects its entry in config.json, so the files that may set the name are read first.
     for source in own:
         work.own(source)
     name = work.values.get("node_name") or node_name
@@ -107,7 +107,7 @@ def _mapping_in(values: Mapping[str, object], name: str) -> dict[str, str]:
 
 
 class _ParseState:
-    """What the sources said so far."""
+    """Values, origins, problems and notes of the sources read so far."""
 
     def __init__(self) -> None:
         self.values: dict[str, object] = {}
@@ -116,13 +116,13 @@ class _ParseState:
         self.notes: list[str] = []
 
     def own(self, source: Source) -> None:
-        """hamid.yaml or a drop-in; an empty file says nothing."""
+        """hamid.yaml or a drop-in; an empty file sets nothing."""
         reader = Reader(source.path)
         for key, node in self._mapping(reader, source.root, "document").items():
             setting = BY_NAME.get(key)
             if setting is None:
                 hint = nearest(key) or "hamictl config show lists every setting"
-                reader.complain(node, key[:80], "is no setting", hint)
+                reader.complain(node, key[:80], "unknown setting", hint)
             else:
                 self.take(reader, setting, node, key)
         self.problems.extend(reader.problems)
@@ -142,7 +142,7 @@ class _ParseState:
             elif key in _BY_HAMI_KEY:
                 self.take(reader, _BY_HAMI_KEY[key], node, where)
             elif key not in _OTHER_KEYS:
-                what = "is for HAMi's scheduler" if key in _CLUSTER_KEYS else "is no key that hamid knows"
+                what = "is only for HAMi's scheduler" if key in _CLUSTER_KEYS else "is an unknown key"
                 self.notes.append(f"{source.path}:{node.line}: {where} {what}")
         if names:
             self.values["resources"] = names
@@ -169,7 +169,7 @@ class _ParseState:
             elif key in _BY_NODE_KEY:
                 self.take(reader, _BY_NODE_KEY[key], node, f"{where}.{key}")
             elif key not in _OTHER_NODE_KEYS:
-                self.notes.append(f"{reader.path}:{node.line}: {where}.{key[:80]} is no key that hamid knows")
+                self.notes.append(f"{reader.path}:{node.line}: {where}.{key[:80]} is an unknown key")
 
     def _inner(self, reader: Reader, node: Located, where: str, above: str) -> None:
         for name, inner in self._mapping(reader, node, f"{where}.{above}").items():
@@ -178,7 +178,7 @@ class _ParseState:
                 self.take(reader, setting, inner, f"{where}.{above}.{name}")
 
     def take(self, reader: Reader, setting: Setting, node: Located, key: str) -> None:
-        """A value for a setting, or a problem."""
+        """Store a setting's value, or note the problem."""
         value = _read(reader, setting, node, key)
         if value is not None:
             self.values = _merged(self.values, {setting.name: value})
@@ -284,7 +284,7 @@ def _resources(reader: Reader, node: Located, key: str) -> dict[str, str] | None
     known = msgspec.structs.fields(ResourceNames)
     names = {each.name for each in known}
     for name in sorted(fields.keys() - names):
-        reader.complain(fields[name], f"{key}.{name[:40]}", "is no resource", f"known: {', '.join(sorted(names))}")
+        reader.complain(fields[name], f"{key}.{name[:40]}", "unknown resource", f"known: {', '.join(sorted(names))}")
     read = {name: _resource(reader, each, f"{key}.{name}") for name, each in fields.items() if name in names}
     return {name: text for name, text in read.items() if text is not None}
 
@@ -303,7 +303,7 @@ def _gpu_modes(reader: Reader, node: Located, key: str) -> dict[str, Mode] | Non
     before = len(reader.problems)
     for name, each in fields.items():
         if not _GPU.fullmatch(name):
-            reader.complain(each, f"{key}.{name[:60]}", "is no GPU", "an index such as 0 or a UUID such as GPU-5d9b")
+            reader.complain(each, f"{key}.{name[:60]}", "not a GPU", "an index such as 0 or a UUID such as GPU-5d9b")
     read = {name: _choice(reader, Mode, each, f"{key}.{name[:60]}") for name, each in fields.items()}
     modes = {name: mode for name, mode in read.items() if mode is not None}
     return modes if len(reader.problems) == before else None
@@ -313,7 +313,7 @@ _DEFAULT: Final = Origin("defaults", 0)
 
 
 def _together(config: Config, origins: Mapping[str, Origin]) -> list[Problem]:
-    """What is right alone and wrong together."""
+    """Problems between settings that are valid on their own."""
     problems: list[Problem] = []
 
     def complain(name: str, message: str, hint: str) -> None:
@@ -321,12 +321,12 @@ def _together(config: Config, origins: Mapping[str, Origin]) -> list[Problem]:
         problems.append(Problem(origin.path, origin.line, name, message, hint))
 
     if config.pods_source is PodsSource.FILE and not config.pods_file:
-        complain("pods_source", "is file, and no pods_file is named", "set pods_file: /path/to/pods.json")
+        complain("pods_source", "is file, but pods_file is not set", "set pods_file: /path/to/pods.json")
     if config.pods_source is PodsSource.KUBELET and not config.kubelet_url.startswith(("https://", "http://")):
-        complain("kubelet_url", "is no http or https address", "such as https://127.0.0.1:10250/pods")
+        complain("kubelet_url", "is not an http or https URL", "such as https://127.0.0.1:10250/pods")
     if bool(config.kubelet_client_cert_file) < bool(config.kubelet_client_key_file):
-        complain("kubelet_client_key_file", "stands without its certificate", "set kubelet_client_cert_file too")
+        complain("kubelet_client_key_file", "is set without a certificate", "set kubelet_client_cert_file too")
     names = msgspec.structs.astuple(config.resources)
     if len(set(names)) != len(names):
-        complain("resources", "give two resources one name", "each resource has a name of its own")
+        complain("resources", "two resources have the same name", "give each resource its own name")
     return problems

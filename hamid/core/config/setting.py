@@ -9,7 +9,7 @@ from msgspec import Struct
 
 
 class TakesEffect(StrEnum):
-    """What a changed setting needs: nothing, an idle GPU, or a restart of hamid."""
+    """What a change of a setting requires: nothing, an idle GPU, or a restart of hamid."""
 
     NOW = "now"
     IDLE_GPU = "idle GPU"
@@ -27,7 +27,7 @@ class TextForm(StrEnum):
 class Setting(Struct, frozen=True):
     """One setting. `low` and `high` bound numbers; `form` holds for text.
 
-    `hami` is its key in HAMi's device-config.yaml, `node` in HAMi's config.json, with a dot for a mapping within.
+    `hami` is its key in HAMi's device-config.yaml, `node` in HAMi's config.json, with a dot before a nested key.
     `name`, `kind` (the type) and `default` come from the field.
     """
 

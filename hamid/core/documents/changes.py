@@ -68,7 +68,7 @@ def outcome_document(
     messages: tuple[str, ...],
     claim: str | None,
 ) -> Document:
-    """A `MigChange` after it was carried out: `applied` says what was done."""
+    """A `MigChange` after it was applied: `applied` says what was done."""
     applied = {
         "done": [step_document(step) for step in done],
         "undone": [step_document(step) for step in undone],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Claims as JSON documents: who holds what, and how sure that is."""
+"""Claims as JSON documents: who holds what, and how certain that is."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from hamid.core.documents.envelope import Document, envelope
 
 
 def claims_document(claims: Iterable[Claim], indexes: Mapping[str, int], *, simulated: bool) -> Document:
-    """A `ClaimList`, oldest grant first, operators' claims before; `indexes` are the GPUs' by uuid, where known."""
+    """A `ClaimList`: operators' claims, then grants, oldest first; `indexes` maps GPU uuids to indices, if known."""
     ordered = sorted(claims, key=lambda claim: (0 if claim.owner is None else claim.id, claim.name))
     return {**envelope("ClaimList", simulated=simulated), "claims": [_claim(claim, indexes) for claim in ordered]}
 

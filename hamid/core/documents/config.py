@@ -59,7 +59,7 @@ def check_document(problems: Sequence[Problem], files: Sequence[str], notes: Seq
 def difference_document(
     running: Mapping[str, object], wanted: Config, templates: tuple[str, str], *, pid: int, version: int, problem: str
 ) -> Document:
-    """A `ConfigDifference`: what the files say otherwise than the hamid that runs, and what each change needs.
+    """A `ConfigDifference`: settings that differ between the files and the running hamid, and what each change needs.
 
     `templates` are the marks of both tables.
     """

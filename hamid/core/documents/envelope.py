@@ -23,7 +23,7 @@ def envelope(kind: str, *, simulated: bool | None = None) -> Document:
 
 
 def error_document(error: HamiError) -> Document:
-    """An `Error`: `code` is the class name of the error tree, `notes` tell what happened besides."""
+    """An `Error`: `code` is the class name of the error tree, `notes` are further facts."""
     return {
         **envelope("Error"),
         "code": type(error).__name__,

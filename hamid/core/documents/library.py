@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `hamictl lib` answers, as JSON documents; the schemas are in docs/json/."""
+"""The output of `hamictl lib` as JSON documents; the schemas are in docs/json/."""
 
 from collections.abc import Iterable
 
@@ -118,7 +118,7 @@ def collection_document(
 
 
 def selftest_document(library: str, checks: Iterable[Check]) -> Document:
-    """A `LibrarySelftest`: what a client under the library saw, promise by promise."""
+    """A `LibrarySelftest`: the result of each check."""
     rows = [{"name": each.name, "passed": each.passed, "seen": shown_path(each.seen)} for each in checks]
     passed = all(row["passed"] for row in rows)
     return {**envelope("LibrarySelftest"), "library": shown_path(library), "passed": passed, "checks": rows}

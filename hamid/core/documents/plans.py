@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the planner answers, as a JSON document: a plan or a refusal, with the same keys."""
+"""The planner's answer as a JSON document: a plan or a refusal, with the same keys."""
 
 from hamid.core.documents.envelope import Document, envelope
 from hamid.core.documents.inventory import placement_keys

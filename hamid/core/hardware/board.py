@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules of placing instances on one GPU, for any board that NVML describes.
+"""The rules for placing instances on one GPU, for any board that NVML describes.
 
 A set of instances is legal when their placements do not overlap, their compute slices and media engines stay within
-the GPU's, and no profile occurs more often than its maximum. Nothing here knows a board: axis, slices and budgets
-are read off the profiles.
+the GPU's, and no profile occurs more often than its maximum. No board is hard-coded: axis, slices and budgets
+come from the profiles.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,7 +33,7 @@ class Board:
         self.profiles = tuple(sorted(profiles, key=lambda profile: profile.order))
         self.index = {profile.profile_id: number for number, profile in enumerate(self.profiles)}
         self.axis = max((place.end for p in profiles for place in p.placements), default=0)
-        # The full-GPU profile may be unknown to a driver; seven times 1g says as much.
+        # A driver may not list the full-GPU profile; seven times 1g gives the same value.
         self.compute_slices = max((p.compute_slices * p.max_instances for p in profiles), default=0)
         self.multiprocessors = max((p.multiprocessors for p in profiles), default=0)
         self.engines = _engine_budget(profiles, self.axis)
@@ -47,11 +47,11 @@ class Board:
         return self._by_name.get(name)
 
     def fits(self, occupancy: Occupancy, seat: Seat) -> bool:
-        """True when an instance may be created at `seat` beside what is taken."""
+        """True when an instance may be created at `seat` beside what is occupied."""
         return not occupancy.mask & seat.placement.mask and self.has_budget(occupancy, seat.profile)
 
     def has_budget(self, occupancy: Occupancy, profile: Profile) -> bool:
-        """True when compute slices, engines and the profile's maximum leave room, wherever it would lie."""
+        """True when compute slices, engines and the profile's maximum allow one more, regardless of placement."""
         if (
             occupancy.compute_slices + profile.compute_slices > self.compute_slices
             or occupancy.counts[self.index[profile.profile_id]] >= profile.max_instances
@@ -62,9 +62,9 @@ class Board:
         return (self._guarded - occupancy.engines - self._engines[profile.profile_id]) & _GUARD == _GUARD
 
     def add(self, occupancy: Occupancy, seat: Seat) -> Occupancy:
-        """The occupancy with one more instance; the caller has asked `fits`.
+        """The occupancy with one more instance; the caller must check `fits` first.
 
-        A profile that the driver no longer lists takes its memory slices and no countable budget.
+        A profile that the driver no longer lists takes its memory slices and no other budget.
         """
         mask, compute_slices, engines, counts = occupancy
         profile = seat.profile
@@ -79,7 +79,7 @@ class Board:
         )
 
     def occupy(self, seats: Iterable[Seat]) -> Occupancy:
-        """All seats together, legal or not: what a driver reports is taken as it is."""
+        """The occupancy of all seats, legal or not: the driver's report is not checked."""
         occupancy = self.empty
         for seat in seats:
             occupancy = self.add(occupancy, seat)
@@ -103,13 +103,13 @@ class Board:
         return count
 
     def later_choices(self, occupancy: Occupancy) -> int:
-        """How many (profile, start) pairs remain creatable: more is more freedom for later requests."""
+        """How many (profile, start) pairs remain creatable: more pairs mean more freedom for later requests."""
         return sum(len(self.free_placements(occupancy, profile)) for profile in self.profiles)
 
     def arrangements(self, occupancy: Occupancy, wanted: Sequence[Profile]) -> Iterator[tuple[Seat, ...]]:
         """Every way to seat all of `wanted`, each set of seats once; lower starts come first.
 
-        Equal profiles must stand together in `wanted`.
+        Equal profiles must be adjacent in `wanted`.
         """
         yield from self._arrange(occupancy, tuple(wanted), ())
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Geometries (profiles with counts) and layouts (profiles with placements) as people write them.
+"""Geometries (profiles with counts) and layouts (profiles with placements) in text form.
 
 geometry   2g.10gb*3 + 1g.5gb*1
 layout     2g.10gb@0,2g.10gb@2,1g.5gb*2       a profile without `@start` may lie anywhere
@@ -25,7 +25,7 @@ _DIVIDED = re.compile(r"(?P<compute>[0-9]{1,2})c\.(?P<instance>(?P<slices>[0-9]{
 
 
 class LayoutItem(Struct, frozen=True):
-    """One entry of a layout: a profile's name and its start, or None for anywhere."""
+    """One entry of a layout: a profile's name and its start, or None for any start."""
 
     profile: str
     start: int | None = None
@@ -62,7 +62,7 @@ def parse_layout(text: str) -> tuple[LayoutItem, ...]:
         match = _ITEM.fullmatch(whole)
         if match is None:
             raise UsageError(
-                f"'{entry.strip()}' in '{text}' is no profile with a placement",
+                f"'{entry.strip()}' in '{text}' is not a profile with a placement",
                 "write for example 2g.10gb@0,1g.5gb*2: a profile, then @START or *COUNT",
             )
         count = int(match["count"] or 1)
@@ -82,9 +82,9 @@ def whole_profile(profile: str) -> str | None:
 
 
 def dividing(profile: str) -> tuple[str, str]:
-    """Why a profile that divides an instance is refused, and what to ask for."""
-    message = f"{profile[:40]} shares a GPU instance between compute instances, which hamid does not make"
-    return message, f"ask for {profile[:40].partition('c.')[2]} as a whole"
+    """Why a profile that divides an instance is refused, and what to request instead."""
+    message = f"{profile[:40]} shares a GPU instance between compute instances, which hamid does not create"
+    return message, f"request {profile[:40].partition('c.')[2]} as a whole"
 
 
 def count_names(names: Iterable[str]) -> dict[str, int]:

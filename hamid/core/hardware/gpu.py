@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one physical GPU is at a moment: identity, MIG mode, profiles, instances, clients."""
+"""The state of one physical GPU at a moment: identity, MIG mode, profiles, instances, clients."""
 
 from enum import StrEnum
 
@@ -9,7 +9,7 @@ from hamid.core.hardware.profile import Placement, Profile
 
 
 class Health(StrEnum):
-    """`lost`: NVML answers GPU_IS_LOST or RESET_REQUIRED; `unreadable`: another NVML error. The other GPUs go on."""
+    """`lost`: NVML answers GPU_IS_LOST or RESET_REQUIRED; `unreadable`: another NVML error."""
 
     OK = "ok"
     LOST = "lost"
@@ -17,7 +17,7 @@ class Health(StrEnum):
 
 
 class Holder(Struct, frozen=True):
-    """Somebody who uses an instance or a GPU: a process (`pid`, its name) and its GPU memory where NVML says it."""
+    """A process that uses an instance or a GPU (`pid`, its name), and its GPU memory if NVML reports it."""
 
     pid: int
     name: str
@@ -31,8 +31,8 @@ class Instance(Struct, frozen=True, kw_only=True):
     """A GPU instance with its compute instances.
 
     `mig_uuid`, `mig_index` and `ci_id` are those of its only compute instance, or None when it has none or several.
-    `used` is True when a process or a claim holds it, or when that could not be found out; `claim` is that claim's
-    name. `generation` counts our own instances and is 0 for those of others.
+    `used` is True when a process or a claim holds it, or when hamid could not find out; `claim` is that claim's
+    name. `generation` counts our own instances and is 0 for foreign ones.
     """
 
     profile: str
@@ -51,7 +51,7 @@ class Instance(Struct, frozen=True, kw_only=True):
 
 
 class Load(Struct, frozen=True, kw_only=True):
-    """How busy a whole GPU is, whoever uses it; None where NVML does not tell, as of utilization in MIG mode."""
+    """The load of a whole GPU by all its users; None where NVML does not report it, as for utilization in MIG mode."""
 
     memory_used_bytes: int | None = None
     utilization_percent: int | None = None
@@ -84,7 +84,7 @@ class Gpu(Struct, frozen=True, kw_only=True):
 
     @property
     def title(self) -> str:
-        """What people call it: `GPU 0 (NVIDIA A30)`."""
+        """Its display name: `GPU 0 (NVIDIA A30)`."""
         return f"GPU {self.index} ({self.name or 'name unknown'})"
 
     @property

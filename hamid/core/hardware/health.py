@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which events of the driver make a GPU sick, and for how long.
+"""Decides which driver events make a GPU sick, and for how long.
 
-The list of ignored Xids is that of NVIDIA's and HAMi's device plugins: errors of applications, which say nothing
-against the GPU. Unlike theirs, a sick GPU may become well again without a new start of the daemon.
+The list of ignored Xids is that of NVIDIA's and HAMi's device plugins: application errors, which do not
+mean that the GPU is sick. Unlike in those plugins, a sick GPU can recover without a restart of the daemon.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ class EventKind(StrEnum):
 
 
 class HealthEvent(Struct, frozen=True, kw_only=True):
-    """One event; `code` is the Xid. An empty `gpu_uuid` is a GPU that the driver did not name: every one is meant."""
+    """One event; `code` is the Xid. An empty `gpu_uuid` means every GPU: the driver named none."""
 
     gpu_uuid: str
     kind: EventKind
@@ -36,14 +36,14 @@ class HealthEvent(Struct, frozen=True, kw_only=True):
 
 
 class HealthRules(Struct, frozen=True, kw_only=True):
-    """What counts. `recovery_seconds` of 0: a sick GPU stays so until hamid starts anew."""
+    """The health rules. With `recovery_seconds` 0, a sick GPU stays sick until hamid restarts."""
 
     enabled: bool = True
     ignored: frozenset[int] = IGNORED_XIDS
     recovery_seconds: float = 0.0
 
     def is_critical(self, event: HealthEvent) -> bool:
-        """True when nothing new may start on the GPU after this."""
+        """True when nothing new may start on the GPU after this event."""
         return event.kind is not EventKind.XID or event.code not in self.ignored
 
 
@@ -54,7 +54,7 @@ def rules(
     ignored_xids: Iterable[int] = (),
     recovery_seconds: float = 0.0,
 ) -> HealthRules:
-    """The rules that settings and the variables of NVIDIA's plugin give; a variable that enables an Xid wins."""
+    """The rules from the settings and from the variables of NVIDIA's plugin; a variable that enables an Xid wins."""
     disabled = _words(environment.get(_DISABLE, ""))
     enabled = _words(environment.get(_ENABLE, ""))
     ignored = (IGNORED_XIDS | set(ignored_xids) | _xids(disabled)) - _xids(enabled)
@@ -74,19 +74,19 @@ def _xids(words: frozenset[str]) -> set[int]:
 
 
 class Sickness(Struct, frozen=True, kw_only=True):
-    """Sick GPUs by uuid: the last event's words and when it came, on the caller's clock."""
+    """Sick GPUs by uuid: the text and the time of the last event, on the caller's clock."""
 
     gpus: Mapping[str, tuple[str, float]] = {}
 
     def after(self, uuid: str, event: HealthEvent, now: float) -> "Sickness":
-        """With one more event."""
+        """The state after one more event."""
         return Sickness(gpus={**self.gpus, uuid: (str(event), now)})
 
     def recovered(self, rules_in_force: HealthRules, now: float) -> tuple[str, ...]:
-        """Those that have been quiet for long enough."""
+        """The GPUs without events for long enough."""
         seconds = rules_in_force.recovery_seconds
         return tuple(uuid for uuid, (_, at) in self.gpus.items() if seconds and now - at >= seconds)
 
     def without(self, uuids: tuple[str, ...]) -> "Sickness":
-        """Those are well again."""
+        """The state after these GPUs recovered."""
         return Sickness(gpus={uuid: what for uuid, what in self.gpus.items() if uuid not in uuids})

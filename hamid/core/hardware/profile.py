@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Profiles and placements: what one GPU instance may look like and where it may lie.
+"""Profiles and placements: the kinds of GPU instances and where they may lie.
 
-All numbers come from NVML (nvmlDeviceGetGpuInstanceProfileInfo, ...PossiblePlacements_v2); the same name may carry
-other ids, sizes and placements on another board or driver, so nothing here is a table.
+All numbers come from NVML (nvmlDeviceGetGpuInstanceProfileInfo, ...PossiblePlacements_v2); the same name may have
+other ids, sizes and placements on another board or driver, so there is no table here.
 """
 
 from msgspec import Struct
@@ -61,7 +61,7 @@ class Profile(Struct, frozen=True, kw_only=True):
 
     @property
     def suffix(self) -> str:
-        """`+me`, `+me.all`, `-me`, `+gfx` or nothing: what the name says behind the size."""
+        """`+me`, `+me.all`, `-me`, `+gfx` or nothing: the suffix of the name after the size."""
         for index, letter in enumerate(self.name):
             if letter in "+-":
                 return self.name[index:]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole state of the node at one moment, and the fingerprint by which a plan recognises it."""
+"""The whole state of the node at one moment, and the fingerprint that a plan compares."""
 
 import hashlib
 
@@ -12,7 +12,7 @@ from hamid.core.hardware.gpu import Gpu
 class Snapshot(Struct, frozen=True, kw_only=True):
     """Every GPU of the node in NVML's order; `simulated` is True on the simulated driver.
 
-    `warnings` say what could not be found out and is therefore taken for the worst.
+    `warnings` say what hamid could not find out; for that it assumes the worst.
     """
 
     gpus: tuple[Gpu, ...]
@@ -22,7 +22,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
     def fingerprint(self) -> str:
-        """A short hash of what a plan rests on; equal fingerprints mean that a plan still applies.
+        """A short hash of what a plan depends on; equal fingerprints mean that a plan still applies.
 
         It covers GPU uuids, MIG mode current and pending, and each instance's profile, start, generation and used
         flag: never pids, memory or temperatures.
@@ -39,7 +39,7 @@ def _gpu_facts(gpu: Gpu) -> str:
 
 
 def select_gpus(snapshot: Snapshot, selectors: tuple[str, ...]) -> tuple[Gpu, ...]:
-    """The GPUs that `-i` names, each by index, uuid (also a unique beginning of it) or PCI bus id; all without any.
+    """The GPUs that `-i` names, each by index, uuid (also a unique beginning of it) or PCI bus id; by default all.
 
     Raises UsageError for a selector that names none or several.
     """

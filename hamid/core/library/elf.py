@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether some bytes are a libvgpu for this machine: a whole ELF shared object that exports what must be hooked."""
+"""Checks that bytes are a libvgpu for this machine: a complete ELF shared object with the exports for hooking."""
 
 import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 EXPORTS: Final = ("dlsym", "cuInit")
-# From the ELF specification: e_machine by the kernel's name of the architecture, then the fields that are read here.
+# From the ELF specification: e_machine by the kernel's name of the architecture, then the fields read here.
 _MACHINES: Final = {"x86_64": 62, "aarch64": 183, "riscv64": 243, "ppc64le": 21, "loongarch64": 258}
 # ELFCLASS64, ELFDATA2LSB
 _CLASS_AND_ORDER: Final = b"\x02\x01"
@@ -33,7 +33,7 @@ class _Broken(Exception):  # noqa: N818  # never leaves this module
 
 
 def library_problem(data: bytes | memoryview, machine: str) -> str:
-    """What keeps these bytes from being a libvgpu for `machine` (as uname names it); empty when nothing does."""
+    """Why these bytes are not a libvgpu for `machine` (as uname names it); empty if they are one."""
     header = data[: _HEADER.size]
     problem = _header_problem(bytes(header), machine)
     if problem:
@@ -46,14 +46,14 @@ def library_problem(data: bytes | memoryview, machine: str) -> str:
 
 def _header_problem(header: bytes, machine: str) -> str:
     if header[:4] != b"\x7fELF" or len(header) < _HEADER.size:
-        return "it is no ELF file"
+        return "not an ELF file"
     if header[4:6] != _CLASS_AND_ORDER:
-        return "it is no 64-bit little-endian ELF file"
+        return "not a 64-bit little-endian ELF file"
     fields = _HEADER.unpack(header)
     if fields[1] != _SHARED_OBJECT:
-        return "it is no shared object"
+        return "not a shared object"
     if fields[2] != _MACHINES.get(machine):
-        return f"it is built for another machine than {machine}"
+        return f"not built for {machine}"
     return ""
 
 
@@ -63,10 +63,10 @@ def _content_problem(data: bytes | memoryview) -> str:
     segments = [_segment(data, program_offset + index * fields[9]) for index in range(fields[10])]
     end = max([section_offset + fields[11] * fields[12], *(s.offset + s.size for s in segments if s.kind == _LOAD)])
     if end > len(data):
-        return f"it is cut off: {len(data)} of at least {end} bytes"
+        return f"truncated: {len(data)} of at least {end} bytes"
     table = dict(_dynamic(data, segments))
     if table.get(_FLAGS_1, 0) & _POSITION_INDEPENDENT_PROGRAM:
-        return "it is a program, no shared object"
+        return "a program, not a shared object"
     missing = [name for name in EXPORTS if name not in set(_exports(data, segments, table))]
     return f"it does not export {' and '.join(missing)}" if missing else ""
 
@@ -77,7 +77,7 @@ def _segment(data: bytes | memoryview, offset: int) -> _Segment:
 
 
 def _dynamic(data: bytes | memoryview, segments: list[_Segment]) -> Iterator[tuple[int, int]]:
-    """The entries of the dynamic table; the first of a tag is kept last, since tags that matter appear once."""
+    """The entries of the dynamic table; the tags read here appear only once."""
     for segment in segments:
         if segment.kind != _DYNAMIC_SEGMENT:
             continue

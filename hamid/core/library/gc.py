@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which installed versions and per-container directories may go.
+"""Decides which installed versions and per-container directories may be removed.
 
-The law: what is current, pinned, among the newest, used by anybody, or possibly used by somebody whom we cannot see,
-stays; a container's directory goes only when its pod is certainly gone.
+Invariants: a version stays while it is current, pinned, among the newest, in use, or possibly in use by something that
+hamid cannot see. A container's directory is removed only when its pod is certainly gone.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,8 +15,8 @@ from hamid.core.library.plan import LIBRARY, library_version, version_order
 from hamid.core.library.users import LibraryUser
 
 KEEP: Final = 2
-# A directory younger than this may belong to a pod that kubelet has not written down yet: the deadline of Allocate
-# is 25 s, and absence must hold for 30 s.
+# A directory younger than this may belong to a pod that kubelet has not recorded yet: the deadline of Allocate is
+# 25 s, and absence must hold for 30 s.
 GRACE_SECONDS: Final = 60.0
 
 
@@ -32,7 +32,7 @@ class LibraryVersion(Struct, frozen=True):
 
 
 class ContainerFolder(Struct, frozen=True):
-    """A per-container directory; `kept_for` says what keeps it, empty when its pod is gone."""
+    """A per-container directory; `kept_for` says why it stays, empty when its pod is gone."""
 
     name: str
     pod_uid: str
@@ -41,7 +41,7 @@ class ContainerFolder(Struct, frozen=True):
 
 
 class RemovalVerdict(Struct, frozen=True):
-    """What becomes of one file or directory, and why."""
+    """Whether one file or directory is removed, and why."""
 
     name: str
     kind: str
@@ -52,7 +52,7 @@ class RemovalVerdict(Struct, frozen=True):
 def versions_of(
     names: Iterable[str], manifest: Manifest, *, current: str | None, users: Mapping[str, tuple[LibraryUser, ...]]
 ) -> tuple[LibraryVersion, ...]:
-    """The installed versions, the one in force first, then the newest: by time of installation, then by number."""
+    """The installed versions, the current one first, then the newest: by time of installation, then by number."""
     found = [
         LibraryVersion(
             version=version,
@@ -70,7 +70,7 @@ def versions_of(
 
 
 def judge_versions(versions: Iterable[LibraryVersion], *, keep: int) -> tuple[RemovalVerdict, ...]:
-    """A verdict on each version, in the order of `versions_of`; the first `keep` stay, and always the current one."""
+    """A verdict on each version, in the order of `versions_of`; the first `keep` and the current one stay."""
     return tuple(_judge(version, rank < keep) for rank, version in enumerate(versions))
 
 
@@ -82,7 +82,7 @@ def _judge(version: LibraryVersion, newest: bool) -> RemovalVerdict:  # noqa: FB
         "one of the newest" if newest else "",
     ]
     reason = next(filter(None, reasons), "")
-    return RemovalVerdict(version.name, "version", not reason, reason or "nobody uses it")
+    return RemovalVerdict(version.name, "version", not reason, reason or "not in use")
 
 
 def judge_folder(folder: ContainerFolder) -> RemovalVerdict:
@@ -99,7 +99,7 @@ def pod_of(folder: str) -> str:
 
 
 def missing_hint(libraries: Iterable[str]) -> str:
-    """What to do when no library can be given to a container."""
+    """What to do when no library is available for containers."""
     found = ", ".join(sorted(libraries))
     return (
         f"installed: {found}; choose one: hamictl lib rollback VERSION"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The record of what was installed: one entry per file, the version in force, and the pin of a rollback."""
+"""The record of the installation: one entry per file, the current version, and the pin of a rollback."""
 
 import re
 
@@ -10,13 +10,13 @@ from hamid.core.library.plan import Digest, library_version
 from hamid.core.version import API_VERSION
 
 KIND = "LibraryManifest"
-# What Python makes of a byte in a file name that is no UTF-8.
+# Python's form of a byte in a file name that is not UTF-8.
 _SURROGATE = re.compile("[\udc80-\udcff]")
 _ESCAPED = re.compile("%([0-9A-F]{2})")
 
 
 class Record(Struct, frozen=True, rename="camel"):
-    """One installed file: what it must hold, where it came from and when (RFC 3339, UTC)."""
+    """One installed file: its expected content, its source, and when it was installed (RFC 3339, UTC)."""
 
     sha256: str
     size: int
@@ -27,7 +27,7 @@ class Record(Struct, frozen=True, rename="camel"):
 
 
 class Manifest(Struct, frozen=True, rename="camel"):
-    """What the store knows: `version` came with the last bundle, `pinned` overrides it; keys are encoded paths."""
+    """The manifest: `version` came with the last bundle, `pinned` overrides it; keys are encoded paths."""
 
     api_version: str = API_VERSION
     kind: str = KIND
@@ -51,7 +51,7 @@ def make_record(path: str, digest: Digest, *, size: int, mode: int, source: str,
 
 
 def parse_manifest(data: bytes) -> Manifest | None:
-    """The manifest in these bytes, or None if they hold none that this version can trust."""
+    """The manifest in these bytes, or None if this version cannot trust them."""
     try:
         found = msgspec.json.decode(data, type=Manifest)
     except msgspec.DecodeError:
@@ -60,7 +60,7 @@ def parse_manifest(data: bytes) -> Manifest | None:
 
 
 def format_manifest(manifest: Manifest) -> bytes:
-    """The manifest as it lies on disk, one key a line for people who look."""
+    """The manifest as stored on disk, one key a line for readability."""
     return bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1)) + b"\n"
 
 
@@ -75,7 +75,7 @@ def decode_path(key: str) -> str:
 
 
 def shown_path(path: str) -> str:
-    """A path that cannot break a terminal or a document: what is not printable is escaped."""
+    """A path with unprintable characters escaped, so that it is safe in a terminal or a document."""
     if path.isprintable():
         return path
     return "".join(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The libvgpu library on a node's disk: which steps make the Install hold what the Bundle carries.
+"""Plans the steps that bring the installed libvgpu files (Install) to the content of the Bundle.
 
-The law: what is equal is left untouched, what differs is replaced as a whole, and nothing is ever written through
-a link or into a file that somebody else can write to. Versions stay until they are collected (core.library_gc).
+Invariant: equal files stay untouched, different files are replaced as a whole, and hamid never writes through a link
+or into a file that another user can write to. Versions stay until they are collected (hamid.core.library.gc).
 """
 
 import re
@@ -18,33 +18,33 @@ LIBRARY: Final = "libvgpu.so"
 PRELOAD: Final = "ld.so.preload"
 STORE: Final = ".hami"
 CONTAINERS: Final = "containers"
-# The mark of files in the making; what carries it under the store's lock is a left-over and goes.
+# The prefix of temporary files; under the store's lock, a file with this prefix is a leftover and is removed.
 TEMPORARY: Final = ".hami-tmp."
 READABLE: Final = 0o444
-# What a file or folder may keep of its permissions: no other writers, no set-id bits.
+# The permission bits that a file or folder may keep: no other writers, no set-id bits.
 KEPT_MODE: Final = 0o755
 
 _DIGITS = re.compile(r"([0-9]+)")
 
 
 class Digest(Struct, frozen=True):
-    """What a file holds: `md5` decides whether it changed, `sha256` stands in the manifest.
+    """A file's digests: `md5` decides whether it changed, `sha256` is in the manifest.
 
-    A file that we wrote ourselves was not compared with anything, so that its `md5` is empty until it is.
+    For a file that hamid wrote, `md5` is empty until the file is first compared.
     """
 
     md5: str
     sha256: str
 
     def is_same(self, other: "Digest") -> bool:
-        """True when both files hold the same."""
+        """True when both files have the same content."""
         if self.md5 and other.md5:
             return self.md5 == other.md5
         return self.sha256 == other.sha256
 
 
 class SourceFile(Struct, frozen=True):
-    """A file of the bundle; the digest is None until somebody needs it."""
+    """A file of the bundle; the digest is None until it is needed."""
 
     path: str
     size: int
@@ -53,7 +53,7 @@ class SourceFile(Struct, frozen=True):
 
 
 class Bundle(Struct, frozen=True):
-    """What is to be installed: regular files and folders of `source`, and the paths of what is neither."""
+    """What to install: regular files and folders of `source`, and the paths of everything else."""
 
     source: str
     files: tuple[SourceFile, ...] = ()
@@ -68,7 +68,7 @@ class Bundle(Struct, frozen=True):
 
 
 class InstalledFile(Struct, frozen=True):
-    """What stands at a path of the destination; `trusted` when nobody but root and us can write to it."""
+    """An entry at the destination; `trusted` when only root and hamid's user can write to it."""
 
     path: str
     kind: Literal["file", "link", "folder", "other"] = "file"
@@ -80,7 +80,7 @@ class InstalledFile(Struct, frozen=True):
 
 
 class Install(Struct, frozen=True):
-    """What lies at the destination: entries at the bundle's paths, folders, and the text of ld.so.preload if sound."""
+    """The destination: entries at the bundle's paths, folders, and the text of ld.so.preload if it can be trusted."""
 
     dest: str
     files: Mapping[str, InstalledFile]
@@ -109,13 +109,13 @@ class Skip(Struct, frozen=True):
 
 
 class MakeFolder(Struct, frozen=True):
-    """A folder is made."""
+    """Create a folder."""
 
     path: str
 
 
 class WriteFile(Struct, frozen=True):
-    """A file is replaced as a whole by what `origin` holds, in the bundle or (`installed`) at the destination."""
+    """Replace a file as a whole by `origin`, from the bundle or (`installed`) from the destination."""
 
     path: str
     origin: str
@@ -125,14 +125,14 @@ class WriteFile(Struct, frozen=True):
 
 
 class SetFileMode(Struct, frozen=True):
-    """A file with the right content gets its permissions."""
+    """Set the permissions of a file whose content is right."""
 
     path: str
     mode: int
 
 
 class WritePreload(Struct, frozen=True):
-    """ld.so.preload is replaced as a whole."""
+    """Replace ld.so.preload as a whole."""
 
     line: str
 
@@ -141,7 +141,7 @@ LibraryStep = Skip | MakeFolder | WriteFile | SetFileMode | WritePreload
 
 
 def library_version(path: str) -> str | None:
-    """The version in a library's file name, empty for the unversioned name, None for a file that is no library."""
+    """The version in a library's file name, empty for the unversioned name, None for another file."""
     name = path.rpartition("/")[2]
     if name == LIBRARY or name == LIBRARY + ".":
         return ""
@@ -166,12 +166,12 @@ def preload_line(dest: str) -> str:
 
 
 def installed_mode(path: str, mode: int) -> int:
-    """The permissions of an installed file: the source's without other writers; every process can read a library."""
+    """The permissions of an installed file: the source's without other writers; libraries are readable by all."""
     return mode & KEPT_MODE | (READABLE if is_library(path) else 0)
 
 
 def is_managed(path: str) -> bool:
-    """True for paths that the store itself writes, which a bundle therefore never supplies."""
+    """True for paths that the store itself writes; a bundle cannot supply them."""
     return path == PRELOAD or path.partition("/")[0] == STORE or path.rpartition("/")[2].startswith(TEMPORARY)
 
 
@@ -192,7 +192,7 @@ def plan_sync(
     """The steps, folders first, then versions, other files, the unversioned library, and ld.so.preload last.
 
     With a pin the unversioned library follows the pinned version, from the bundle or, as `pinned_file`, from the
-    destination. Raises UnsafePath when a folder stands where a file belongs.
+    destination. Raises UnsafePath when a directory is in the place of a file.
     """
     folders = sorted(path for path in bundle.folders if not is_managed(path) and path not in install.folders)
     files = sorted(bundle.files, key=lambda file: (file.path == LIBRARY, not is_library(file.path), file.path))
@@ -214,14 +214,14 @@ def _file_steps(file: SourceFile, install: Install, pinned: str) -> tuple[Librar
 
 
 def _pin_steps(bundle: Bundle, install: Install, name: str, pinned_file: SourceFile | None) -> tuple[LibraryStep, ...]:
-    """The unversioned library becomes the pinned version; nothing where that version is not to be had."""
+    """Steps that make the unversioned library the pinned version; none if that version is not available."""
     brought = next((file for file in bundle.files if file.path == name), None)
     file = brought or pinned_file
     if file is None:
         return ()
     wanted = SourceFile(LIBRARY, file.size, file.mode, file.digest)
     steps = place(wanted, install, origin=name, installed=brought is None)
-    # In a sync the line about the source's own file already says that the pin is in force.
+    # In a sync the line about the source's own file already shows the pin.
     return tuple(step for step in steps if not (bundle.files and isinstance(step, Skip)))
 
 
@@ -242,11 +242,11 @@ def _difference(file: SourceFile, found: InstalledFile | None, dest: str) -> Ste
     if found is None:
         return StepReason.MISSING
     if found.kind == "folder":
-        raise UnsafePath(f"'{dest}/{file.path}' is a directory, a file belongs there", "move it away")
+        raise UnsafePath(f"'{dest}/{file.path}' is a directory, but it must be a file", "move it away")
     if found.kind != "file" or not found.trusted:
         return StepReason.UNSAFE
     if needs_digests(file, found) and file.digest and found.digest and found.digest.is_same(file.digest):
-        # Permissions cannot be set on a file that has another name: it may be somebody else's.
+        # Do not set permissions on a file with another hard link: that link may belong to another user.
         return StepReason.UNSAFE if found.links > 1 and found.mode != installed_mode(file.path, file.mode) else None
     return StepReason.DIFFERENT
 

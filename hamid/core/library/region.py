@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The file that libvgpu's processes share in a container, as bytes become values. Nobody vouches for the bytes.
+"""Reads the file that libvgpu's processes share in a container. The bytes are untrusted input.
 
-Both layouts begin alike: that of HAMi-core 1.x (magic 19920718, major 1), behind which our libvgpu has a block of its
-own that says which slots its processes took (native/libvgpu/region/layout.h; region/attach.c asserts each offset).
+Both layouts start with that of HAMi-core 1.x (magic 19920718, major 1); behind it our libvgpu has a block of its own
+that says which slots its processes took (native/libvgpu/region/layout.h; region/attach.c asserts each offset).
 While one library replaces the other, processes of both may have slots.
 """
 
@@ -20,7 +20,7 @@ OWN_OFFSET: Final = 2_011_136
 OWN_MAGIC: Final = int.from_bytes(b"HAMVPGU1", "little")
 OWN_SIZE: Final = 16 + DEVICES * 8 + SLOTS * 32
 WHOLE_SIZE: Final = OWN_OFFSET + OWN_SIZE
-# A GPU with more does not exist; a figure beyond is torn or forged.
+# No GPU has more memory; a larger figure is torn or forged.
 _MOST_BYTES: Final = 1 << 50
 
 _UUIDS: Final = 64
@@ -44,9 +44,9 @@ _OWNER_PID: Final = 24
 
 
 class Use(Struct, frozen=True):
-    """What is used of one device. `total_bytes` is what counts against the limit.
+    """The use of one device. `total_bytes` counts against the limit.
 
-    Our libvgpu tells no kinds apart (all is `buffer_bytes`) and nothing of the cores.
+    Our libvgpu does not separate kinds of memory (all is `buffer_bytes`) and does not report cores.
     """
 
     total_bytes: int = 0
@@ -56,7 +56,7 @@ class Use(Struct, frozen=True):
     sm_percent: int = 0
 
     def __add__(self, other: "Use") -> "Use":
-        """Both together."""
+        """The sum of both."""
         return Use(
             self.total_bytes + other.total_bytes,
             self.context_bytes + other.context_bytes,
@@ -69,7 +69,7 @@ class Use(Struct, frozen=True):
 class ContainerUse(Struct, frozen=True, kw_only=True):
     """What a container uses of each of its devices, in its order.
 
-    `tells_cores`: HAMi-core is at work, which alone tells how busy they are; `last_kernel_at` is Unix time, 0 unknown.
+    `tells_cores`: HAMi-core is in use, which alone reports core use; `last_kernel_at` is Unix time, 0 unknown.
     """
 
     devices: tuple[Use, ...]
@@ -80,7 +80,7 @@ class ContainerUse(Struct, frozen=True, kw_only=True):
 class RegionProcess(Struct, frozen=True, kw_only=True):
     """A process with a slot; `pid` as it sees itself. `used` by device.
 
-    `foreign`: HAMi-core's, so that no lock on the slot tells whether it lives.
+    `foreign`: a process of HAMi-core, so no lock on the slot shows whether it is alive.
     """
 
     slot: int
@@ -90,15 +90,15 @@ class RegionProcess(Struct, frozen=True, kw_only=True):
 
     @property
     def used_bytes(self) -> tuple[int, ...]:
-        """What counts against the limit, by device."""
+        """The bytes that count against the limit, by device."""
         return tuple(each.total_bytes for each in self.used)
 
 
 class Region(Struct, frozen=True, kw_only=True):
-    """A region as it was read; a limit of 0 is none.
+    """The content of a region; a limit of 0 means none.
 
-    `ours`: with the block of our libvgpu, which has the limits in force. `doubtful` names figures that cannot be; they
-    were left out.
+    `ours`: it has the block of our libvgpu, with the limits in force. `doubtful` names impossible figures, which were
+    left out.
     """
 
     ours: bool
@@ -111,12 +111,12 @@ class Region(Struct, frozen=True, kw_only=True):
     doubtful: tuple[str, ...] = ()
 
     def used_bytes(self, device: int) -> int:
-        """What all processes use of a device."""
+        """The bytes of a device that all processes use."""
         return sum(each.used_bytes[device] for each in self.processes)
 
 
 class NoRegion(Struct, frozen=True):
-    """Why the bytes are no region, in words."""
+    """Why the bytes are not a region, as text."""
 
     why: str
 
@@ -127,7 +127,7 @@ def decode(data: bytes) -> Region | NoRegion:
         return NoRegion(f"it has {len(data)} bytes, a region of HAMi-core 1.x has {V1_SIZE}")
     magic, major, minor = struct.unpack_from("<iII", data)
     if magic != MAGIC:
-        return NoRegion("no process has made it yet" if magic == 0 else f"its magic is {magic}, not {MAGIC}")
+        return NoRegion("no process has created it yet" if magic == 0 else f"its magic is {magic}, not {MAGIC}")
     if major != 1:
         return NoRegion(f"its version is {major}.{minor}; versions 1.x can be read")
     ours = len(data) >= WHOLE_SIZE and _word(data, OWN_OFFSET) == OWN_MAGIC
@@ -167,7 +167,7 @@ def _believed(value: int, what: str, doubtful: list[str]) -> int:
 
 
 def _owner(data: bytes, slot: int) -> int | None:
-    """The pid in our record of whose the slot is."""
+    """The pid in our block's owner record of the slot."""
     base = OWN_OFFSET + 16 + DEVICES * 8 + slot * _OWNER_SIZE
     return _word(data, base + _OWNER_PID) if _word(data, base) != 0 else None
 
@@ -181,7 +181,7 @@ def _processes(data: bytes, doubtful: list[str], *, ours: bool) -> Iterator[Regi
         (pid,) = struct.unpack_from("<i", data, base)
         (status,) = struct.unpack_from("<i", data, base + _STATUS)
         owner = _owner(data, slot) if ours else None
-        # Nobody's: HAMi-core empties the pid alone when a process ends, ours the pid before the rest.
+        # A free slot: when a process ends, HAMi-core clears only the pid, ours clears the pid first.
         if status == 0 or (ours and pid == 0):
             continue
         used = tuple(_use(data, base, device, f"slot {slot}, device {device}", doubtful) for device in range(DEVICES))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a client under libvgpu must see, judged from what it saw."""
+"""Judges from a client's report whether libvgpu works."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ _OUT_OF_MEMORY: Final = 2
 
 
 class Check(Struct, frozen=True, kw_only=True):
-    """One promise: whether it held, and what was seen."""
+    """One check: whether it passed, and what was observed."""
 
     name: str
     passed: bool
@@ -18,7 +18,7 @@ class Check(Struct, frozen=True, kw_only=True):
 
 
 class ClientReport(Struct, frozen=True):
-    """What the client saw: the CUresult of each call, where cuMemAlloc lies, and the memory in MiB that it got."""
+    """The client's report: the CUresult of each call, the library that has cuMemAlloc, and its memory in MiB."""
 
     begun: tuple[int, ...]
     owner: str
@@ -30,7 +30,7 @@ class ClientReport(Struct, frozen=True):
 
 
 def judge(seen: ClientReport, *, library: str, region_made: bool) -> tuple[Check, ...]:
-    """The checks in the order in which one rests on the other."""
+    """The checks, each after those that it depends on."""
     codes = ", ".join(map(str, seen.begun))
     answers = f"{LIMIT_MIB + 1} MiB answered {seen.over}, {LIMIT_MIB // 2} MiB {seen.within}"
     info = f"{seen.used} of {seen.total} MiB used after {LIMIT_MIB // 2} were taken"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who refers to a library file, read from the texts of the kernel, of kubelet and of container runtimes.
+"""Finds the users of a library file in files of the kernel, of kubelet and of container runtimes.
 
-The law: a reference is found by more ways than one, and what looks like one counts as one.
+Invariant: a reference is looked for in several ways, and anything that looks like a reference counts as one.
 """
 
 import base64
@@ -25,7 +25,7 @@ UserKind = Literal["process", "mount", "claim", "pod", "container", "unreadable"
 
 
 class LibraryUser(Struct, frozen=True):
-    """Something that needs a library file; `unreadable` stands for a source that might name any file."""
+    """A user of a library file; `unreadable` is an unreadable source, which might name any file."""
 
     kind: UserKind
     name: str
@@ -36,7 +36,7 @@ class LibraryUser(Struct, frozen=True):
 
 
 class FileMarks(Struct, frozen=True):
-    """By what a file is recognised: its path, inode, the kernel's spellings of its device, and its paths in mounts."""
+    """What identifies a file: its path, inode, the kernel's spellings of its device, and its paths in mounts."""
 
     name: str
     path: str
@@ -54,7 +54,7 @@ class MappedFile(Struct, frozen=True):
 
 
 def parse_maps(text: str) -> Iterator[MappedFile]:
-    """The mapped files; a deleted one under the path that it had."""
+    """The mapped files; a deleted one has its former path."""
     for line in text.splitlines():
         fields = line.split(None, 5)
         if len(fields) == 6 and fields[4] != "0":  # noqa: PLR2004  # range, mode, offset, device, inode, path
@@ -62,7 +62,7 @@ def parse_maps(text: str) -> Iterator[MappedFile]:
 
 
 def parse_mount_roots(text: str) -> Iterator[tuple[str, str]]:
-    """Per mount its source path within the file system and its mount point; a deleted source as it was named."""
+    """For each mount, its source path within the file system and its mount point; deleted sources by former name."""
     for line in text.splitlines():
         fields = line.split(" ", _MOUNT_FIELDS)
         if len(fields) > _MOUNT_FIELDS:
@@ -70,12 +70,12 @@ def parse_mount_roots(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _plain(text: str) -> str:
-    """The kernel writes blanks and such as octal escapes."""
+    """The text without the kernel's octal escapes for blanks and special characters."""
     return _OCTAL.sub(lambda m: chr(int(m[1], 8)), text) if "\\" in text else text
 
 
 def roots_of(path: str, mounts: Iterable[tuple[str, str]]) -> frozenset[str]:
-    """Every path that a file can have as the source of a mount, by the mounts that we see above it."""
+    """Every path that a file can have as the source of a mount, given the visible mounts above it."""
     found = set()
     for root, point in mounts:
         base = point.rstrip("/")
@@ -85,7 +85,7 @@ def roots_of(path: str, mounts: Iterable[tuple[str, str]]) -> frozenset[str]:
 
 
 def maps_file(mapping: MappedFile, file: FileMarks) -> bool:
-    """True when the mapping is of the file or of what had its name."""
+    """True when the mapping is of the file, or of an earlier file with its name."""
     if mapping.path == file.path:
         return True
     known_place = mapping.device in file.devices or is_library(mapping.path)
@@ -93,12 +93,12 @@ def maps_file(mapping: MappedFile, file: FileMarks) -> bool:
 
 
 def mounts_file(root: str, file: FileMarks) -> bool:
-    """True when a mount of this source shows the file, or what had its name."""
+    """True when a mount with this source shows the file, or an earlier file with its name."""
     return root in file.roots
 
 
 def mentions(data: bytes, name: str) -> bool:
-    """True when the bytes hold the file's name, not only as the beginning of a longer version."""
+    """True when the bytes contain the file's name, and not only as a prefix of a longer version."""
     raw = name.encode("utf-8", "surrogateescape")
     return re.search(re.escape(raw) + b"(?!" + _VERSION_BYTE + b")", data) is not None
 
@@ -112,7 +112,7 @@ class PodDevices(Struct, frozen=True):
 
 
 def parse_checkpoint(data: bytes) -> tuple[PodDevices, ...]:
-    """The entries of kubelet's device checkpoint; raises ValueError when it is not understood in full."""
+    """The entries of kubelet's device checkpoint; raises ValueError if any part of it is invalid."""
     try:
         document: Any = msgspec.json.decode(data)
         entries = document["Data"]["PodDeviceEntries"] or []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a scrape shows of containers: what each was promised and uses of each of its devices, in HAMi's words."""
+"""Container metrics with HAMi's names: what each container was granted and uses of each of its devices."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -40,7 +40,7 @@ _USED: Final = (
 
 
 class ContainerHoldings(Struct, frozen=True):
-    """What a container holds: shares, or instances with their GPU and percent of its cores; what it uses, if known."""
+    """A container's shares, or its instances with GPU and percent of cores; and its use of them, if known."""
 
     owner: PodOwner
     node: str
@@ -50,13 +50,13 @@ class ContainerHoldings(Struct, frozen=True):
     now: float
 
     def labels(self, number: int, gpu_uuid: str) -> _Labels:
-        """Those of one of its devices."""
+        """The labels of one of its devices."""
         owner = self.owner
         who = {"namespace": owner.namespace, "pod": owner.name, "container": owner.container}
         return {**who, "vdevice_index": str(number), "device_uuid": gpu_uuid}
 
     def used(self) -> Iterator[tuple[_Labels, Use]]:
-        """Of each share what is used of it, where that is known."""
+        """The use of each share, where it is known."""
         if self.use is not None:
             for number, (share, each) in enumerate(zip(self.shares, self.use.devices, strict=False)):
                 yield self.labels(number, share.gpu_uuid), each
@@ -79,7 +79,7 @@ class ContainerHoldings(Struct, frozen=True):
 
 
 def container_families(containers: Iterable[ContainerHoldings]) -> Iterator[Family]:
-    """HAMi's names of today."""
+    """HAMi's current names."""
     held = list(containers)
     yield gauge("hami_vgpu_memory_limit_bytes", "vGPU device memory limit in bytes", _limits(held))
     used = [each for x in held for each in x.used()]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What hamid counts and times while it works: one table, from which metrics, their help and docs/metrics.md come."""
+"""The table of hamid's counters and timers; metrics, their help and docs/metrics.md are generated from it."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -11,7 +11,7 @@ SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 
 
 class Counted(Struct, frozen=True, kw_only=True):
-    """A counter, or with `timed` a histogram of seconds. `labels` are all that its samples carry."""
+    """A counter, or with `timed` a histogram of seconds. `labels` are the labels of its samples."""
 
     name: str
     text: str
@@ -50,22 +50,22 @@ _TABLE: Final = (
         labels=("operation",),
         timed=True,
     ),
-    Counted(name="hamid_undo_total", text="Grants that were taken back, by result", labels=("result",)),
+    Counted(name="hamid_undo_total", text="Grants that were undone, by result", labels=("result",)),
     Counted(
         name="hamid_releases_total",
-        text="Claims of pods that were released, by why: terminal, deleted, absent, rolled-back",
+        text="Released claims of pods, by reason: terminal, deleted, absent, rolled-back",
         labels=("why",),
     ),
-    Counted(name="hamid_reconcile_duration_seconds", text="Time of one reconciliation of all claims", timed=True),
+    Counted(name="hamid_reconcile_duration_seconds", text="Duration of one reconciliation of all claims", timed=True),
     Counted(
         name="hamid_reconcile_errors_total",
-        text="Reconciliations that met an error, by its name",
+        text="Reconciliations that failed, by the error's name",
         labels=("error",),
     ),
-    Counted(name="hamid_observe_duration_seconds", text="Time of one reading of the whole node", timed=True),
+    Counted(name="hamid_observe_duration_seconds", text="Duration of one observation of the whole node", timed=True),
     Counted(
         name="hamid_observe_errors_total",
-        text="Readings of the node that failed, by the error's name",
+        text="Observations of the node that failed, by the error's name",
         labels=("error",),
     ),
     Counted(
@@ -80,7 +80,7 @@ _TABLE: Final = (
     ),
     Counted(
         name="hamid_series_folded_total",
-        text="Counts whose labels were replaced by 'other', because a metric had too many series",
+        text="Samples whose labels were replaced by 'other' because a metric had too many series",
         labels=("metric",),
     ),
 )
@@ -92,7 +92,7 @@ OTHER: Final = "other"
 
 
 class Tally(Struct, frozen=True, kw_only=True):
-    """One series: how often; for a timed one also the sum of seconds and the cumulative count up to each of SECONDS."""
+    """One series: its count; if timed, also the sum of seconds and the cumulative count up to each of SECONDS."""
 
     name: str
     labels: tuple[str, ...]

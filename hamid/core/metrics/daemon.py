@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a scrape shows of hamid itself: its state, its claims, and what it counted."""
+"""Metrics of hamid itself: its state, its claims and its counters."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from hamid.core.view import View
 
 
 class DaemonFacts(Struct, frozen=True, kw_only=True):
-    """What the daemon knows beside the View. Times are Unix times; 0 is never."""
+    """Facts of the daemon that the View lacks. Times are Unix times; 0 means never."""
 
     now: float
     version: str
@@ -30,30 +30,35 @@ class DaemonFacts(Struct, frozen=True, kw_only=True):
 
 
 def own_families(view: View, tallies: Sequence[Tally], facts: DaemonFacts) -> Iterator[Family]:
-    """Everything with `hamid_` in front but what is said of each GPU, and the version."""
+    """All `hamid_` metrics except those of single GPUs, and the version."""
     yield from _daemon(view, facts)
     yield from _claims(view)
     yield from _counted(tallies)
 
 
 def _daemon(view: View, facts: DaemonFacts) -> Iterator[Family]:
-    yield one("hami_build_info", "The version that runs, as a label", 1, version=facts.version)
-    yield one("hamid_ready", "1 once the driver answered and every promise was restored", view.ready)
-    yield one("hamid_problems", "How many problems the node has as a whole", len(view.problems))
+    yield one("hami_build_info", "The running version, as a label", 1, version=facts.version)
+    yield one("hamid_ready", "1 once the driver answered and every claim is restored", view.ready)
+    yield one("hamid_problems", "Number of problems that affect the whole node", len(view.problems))
     age = max(facts.now - view.observed_at, 0.0) if view.observed_at else float("inf")
-    yield one("hamid_snapshot_age_seconds", "Time since the node was last read as a whole", age)
-    yield one("hamid_registered", "1 while kubelet knows us", facts.registered)
+    yield one("hamid_snapshot_age_seconds", "Time since the last complete observation of the node", age)
+    yield one("hamid_registered", "1 while hamid is registered with kubelet", facts.registered)
     since = max(facts.now - facts.registered_at, 0.0) if facts.registered else 0.0
-    yield one("hamid_registration_age_seconds", "Time since the registration that holds; 0 without one", since)
+    yield one("hamid_registration_age_seconds", "Time since the current registration; 0 without one", since)
     registrations = (Sample({}, facts.registrations, "_total"),)
     yield Family("hamid_registrations", "counter", "Registrations with kubelet", registrations)
-    yield one("hamid_config_version", "Grows with every configuration put in force", facts.config_version)
+    yield one("hamid_config_version", "Increases with every applied configuration", facts.config_version)
     yield one(
-        "hamid_config_problem", "1 while the files cannot be used and the older values hold", facts.config_problem
+        "hamid_config_problem",
+        "1 while the files are invalid; the previous values stay in force",
+        facts.config_problem,
     )
-    yield one("hamid_config_waiting", "Settings that wait for a new start of hamid", facts.config_waiting)
+    yield one("hamid_config_waiting", "Settings that wait for a restart of hamid", facts.config_waiting)
     yield one(
-        "hamid_library_installed", "1 when containers can get libvgpu", bool(facts.library), version=facts.library
+        "hamid_library_installed",
+        "1 when libvgpu is available for containers",
+        bool(facts.library),
+        version=facts.library,
     )
 
 
@@ -61,7 +66,7 @@ def _claims(view: View) -> Iterator[Family]:
     kinds = Counter(status_of(claim) for claim in view.claims)
     yield gauge(
         "hamid_claims",
-        "Claims by what is known of who holds them",
+        "Claims by the status of their holder",
         [({"kind": kind.value}, kinds[kind]) for kind in ClaimStatus],
     )
 

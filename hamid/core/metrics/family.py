@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics in Prometheus' terms, before anybody writes them: families of samples."""
+"""Metrics as values in Prometheus' terms: families of samples."""
 
 from collections.abc import Iterable, Mapping
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a scrape shows: the published View and what was counted, as families of samples. Never asks the driver.
+"""All metrics, from the published View and the counters, as families of samples. Never calls the driver.
 
-Names and labels without a `hamid_` in front are HAMi's (v2.5 to v2.10), so that its dashboards go on; its older names
-are served beside them as `legacy_metrics` says.
+Names and labels without the prefix `hamid_` are HAMi's (v2.5 to v2.10), so that its dashboards keep working;
+`legacy_metrics` controls whether its older names are served too.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ from hamid.core.units import BYTES_PER_MIB, PERCENT
 from hamid.core.view import GpuView, View
 
 ZONE: Final = "vGPU"
-# HAMi's figures of whole GPUs, whoever uses them: name, text, field of Load.
+# HAMi's figures for whole GPUs, with all their users: name, text, field of Load.
 _HOST: Final = (
     ("hami_host_gpu_memory_used_bytes", "GPU device memory usage in bytes", "memory_used_bytes"),
     ("hami_host_gpu_utilization_ratio", "GPU core utilization, 0 to 100", "utilization_percent"),
@@ -44,7 +44,7 @@ def families(view: View, tallies: Sequence[Tally], facts: DaemonFacts) -> tuple[
 
 
 class _GpuFamilies:
-    """The GPUs of a View in HAMi's words."""
+    """GPU metrics of a View with HAMi's names."""
 
     def __init__(self, view: View, facts: DaemonFacts) -> None:
         self._view = view
@@ -58,7 +58,7 @@ class _GpuFamilies:
                 self._users[uuid].append((memory_mib, percent))
 
     def _promised(self) -> Iterator[tuple[str, int, int]]:
-        """(GPU, MiB, percent of cores) of everything that was promised; instances have their cores by slices."""
+        """(GPU, MiB, percent of cores) of every claim; the cores of instances follow from their slices."""
         for claim in self._view.claims:
             yield from ((each.gpu_uuid, each.memory_mib, each.sm_percent) for each in claim.shares)
             yield from ((gpu.uuid, each.memory_mib, self._percent(gpu, each)) for gpu, each in self._held(claim))
@@ -72,7 +72,7 @@ class _GpuFamilies:
         }
 
     def health(self) -> Iterator[Family]:
-        """How each GPU is."""
+        """The health of each GPU."""
         gpus = self._view.gpus
         yield gauge(
             "hamid_gpu_healthy",
@@ -81,12 +81,12 @@ class _GpuFamilies:
         )
         yield gauge(
             "hamid_gpu_pending",
-            "1 while a change waits for this GPU to be idle",
+            "1 while a change waits until this GPU is idle",
             [(self._labels(x), bool(x.pending)) for x in gpus],
         )
 
     def hami(self) -> Iterator[Family]:
-        """HAMi's names of today."""
+        """HAMi's current names."""
         for name, text, _, value in self._shared():
             yield gauge(name, text, [(self._labels(each), value(each)) for each in self._served])
         yield self._memory_allocated("hami_gpu_memory_allocated_bytes", self._labels, "device_cores")
@@ -231,11 +231,11 @@ class _GpuFamilies:
 
     @cached_property
     def _percents(self) -> dict[str, dict[int, int]]:
-        """By GPU and profile the percent of the cores that an instance has."""
+        """The percent of the GPU's cores that an instance has, by GPU and profile."""
         return {each.gpu.uuid: _percents(each.gpu) for each in self._view.gpus}
 
     def _held(self, claim: Claim) -> Iterator[tuple[Gpu, Instance]]:
-        """The instances of a claim that are there."""
+        """The instances of a claim that exist."""
         return (self._there[each.seat] for each in claim.seats if each.seat in self._there)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why a request does not fit where memory is free: the smallest set of used instances that stands in the way.
+"""Finds the smallest set of used instances that blocks a request although memory is free.
 
-A request that would fit if instances lay elsewhere on the same GPU is refused for fragmentation: moving them is
-enough. Else some must end. No instance is ever moved or ended by the planner; an operator may.
+If the request would fit with some instances moved on the same GPU, fragmentation blocks it; otherwise some instances
+must end. The planner never moves or ends an instance; an operator may.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from hamid.core.planner.templates import instance_counts
 
 
 def without(gpu: Gpu, instances: Sequence[Instance]) -> Gpu:
-    """The GPU as it would be without these instances and without idle ones."""
+    """The GPU without these instances and without idle ones."""
     gone = {instance.placement for instance in (*instances, *idle_instances(gpu))}
     return replace(gpu, instances=tuple(i for i in gpu.instances if i.placement not in gone))
 
@@ -42,7 +42,7 @@ def can_return(offer: Offer, instances: Sequence[Instance]) -> bool:
 
 
 def subsets(gpu: Gpu) -> list[tuple[Instance, ...]]:
-    """Sets of used instances, the smallest first; of equals those with the least memory."""
+    """Sets of used instances, the smallest first; among equal sizes, the least memory first."""
     used = gpu.used_instances
     every = [group for number in range(1, len(used) + 1) for group in combinations(used, number)]
     return sorted(every, key=lambda group: (len(group), sum(instance.memory_mib for instance in group)))

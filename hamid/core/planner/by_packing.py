@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Policy packed: what one GPU offers when any legal placement will do.
+"""Policy packed: what one GPU offers with any legal placement.
 
-The law: idle instances that satisfy are reused first; what is missing is created at the smallest sufficient size, all
-of it seated together by search so that the most later choices stay; idle instances give way only where they may and
-only as few as needed.
+Idle instances that satisfy the request are reused first. Missing ones are created at the smallest sufficient size,
+seated together by search so that later requests keep the most choices. As few idle instances as possible are
+destroyed, and only those that may be.
 """
 
 from collections.abc import Iterator, Sequence
@@ -65,7 +65,7 @@ class _PackedSearch:
         return tuple((slot.name, slot.memory_mib) for t in (entry.templates if entry else ()) for slot in t.slots)
 
     def offer(self) -> Offer | None:
-        """The offer that destroys the fewest idle instances, then wastes the least, then keeps the most choices."""
+        """The offer that destroys the fewest idle instances, wastes the least memory and keeps the most choices."""
         for going in self._sacrifices():
             staying = [instance for instance in self.idle if instance not in going]
             seats = self._seats(staying)
@@ -74,7 +74,7 @@ class _PackedSearch:
         return None
 
     def _sacrifices(self) -> Iterator[tuple[Instance, ...]]:
-        """Sets of idle instances that may give way, the smallest first."""
+        """Sets of idle instances that may be destroyed, the smallest first."""
         allowed = [instance for instance in self.idle if reclaimable(instance, self.request)]
         for number in range(len(allowed) + 1):
             yield from combinations(allowed, number)
@@ -109,12 +109,12 @@ class _PackedSearch:
         return None
 
     def accepted(self, offer: Offer) -> Evaluation:
-        """The offer with where it lies."""
+        """The offer, with its seats as the verdict."""
         seats = ", ".join(str(grant.seat) for grant in offer.grants)
         return Evaluation(offer, (self._consider(None, f"holds the request at {seats}"),))
 
     def refused(self, facts: GpuFacts) -> Evaluation:
-        """The reason, as what was considered too."""
+        """The reason, also as the verdict on this GPU."""
         return Evaluation(Reason(gpu=self.gpu.index, facts=facts), (self._consider(facts.code, facts),))
 
     def _consider(self, code: ReasonCode | None, verdict: GpuFacts | str) -> Consideration:
@@ -122,14 +122,14 @@ class _PackedSearch:
         return Consideration(gpu=self.gpu.index, template=None, what=what, code=code, verdict=verdict)
 
     def too_large(self) -> UnknownProfile | NoProfileThatLarge:
-        """Why no profile of this GPU is enough."""
+        """Why no profile of this GPU satisfies the request."""
         if self.request.profile is not None and self.board.named(self.request.profile) is None:
             return UnknownProfile(self.request.profile, tuple(profile.name for profile in self.board.profiles))
         largest = max((profile.memory_mib for profile in self.gpu.profiles if not profile.suffix), default=0)
         return NoProfileThatLarge(self.request.size, largest)
 
     def no_room(self) -> IdleInTheWay | NoFreePlacement:
-        """Why nothing legal is left: idle instances that must stay, or those in use."""
+        """Why no legal placement is left: idle instances that must stay, or instances in use."""
         foreign = tuple(instance for instance in self.idle if not reclaimable(instance, self.request))
         wanted = self.request.times(self.count)
         if foreign and self._without_idle():

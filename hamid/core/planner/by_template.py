@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policy template: what one GPU offers by the templates of its model.
 
-The law: the first template in its model's order that can hold the request beside the instances in use; in it the
-smallest sufficient slots; starts that keep the template's rest creatable. Only the granted instances are created.
+The policy takes the first template, in the model's order, that can hold the request beside the instances in use. It
+takes the smallest sufficient slots, at starts that keep the rest of the template creatable, and creates only the
+granted instances.
 """
 
 from collections import Counter
@@ -40,7 +41,7 @@ from hamid.core.planner.templates import ModelTemplates, Template, TemplateTable
 
 
 class _PassedOver(Struct, frozen=True):
-    """Why a template was passed over; `room` is how many instances it could still hold."""
+    """Why a template was passed over; `room` is the number of instances that it could still hold."""
 
     template: Template
     code: ReasonCode
@@ -70,7 +71,7 @@ class _TemplateSearch:
         self.verdicts: dict[int, _PassedOver] = {}
 
     def answer(self, entry: ModelTemplates) -> Evaluation:
-        """The offer of the first template that holds the request, without destroying anything if one can."""
+        """The offer of the first template that holds the request, preferring one that destroys nothing."""
         for reclaim in (False, True):
             for template in entry.templates:
                 found = self._best(template, reclaim=reclaim)
@@ -87,7 +88,7 @@ class _TemplateSearch:
             return None
         best = min(self._offers(template, *slots, reclaim=reclaim), key=self._cost, default=None)
         if best is None:
-            text = f"idle instances that hamid did not make are in the way: {list_instances(self.idle)}"
+            text = f"idle instances that hamid did not create are in the way: {list_instances(self.idle)}"
             self.verdicts[template.index] = _PassedOver(template, ReasonCode.FOREIGN_INSTANCE, text)
         return best
 
@@ -99,11 +100,13 @@ class _TemplateSearch:
         every = Counter(template.geometry)
         largest = self._sufficient(template, every)
         if not largest:
-            return _PassedOver(template, ReasonCode.NO_PROFILE_THAT_LARGE, f"none of its slots is {self.request.size}")
+            return _PassedOver(
+                template, ReasonCode.NO_PROFILE_THAT_LARGE, f"none of its slots satisfies {self.request.size}"
+            )
         free = every.copy()
         free.subtract(instance.profile for instance in self.used)
         if min(free.values()) < 0 or not self.board.can_seat(self.occupied, self._profiles(free)):
-            text = f"{list_instances(self.used)} in use do not go with it"
+            text = f"{list_instances(self.used)} in use are not part of it"
             return _PassedOver(template, ReasonCode.TEMPLATE_IN_USE, text, len(largest))
         wanted = self._sufficient(template, free)
         if len(wanted) < self.count:
@@ -119,7 +122,7 @@ class _TemplateSearch:
         return [size.profile for size in sizes for _ in range(free[size.profile.name])]
 
     def _profiles(self, free: Counter[str]) -> list[Profile]:
-        """Each free slot's profile; equal ones stand together, large ones first since they are hardest to seat."""
+        """Each free slot's profile; equal profiles are adjacent, large ones first since they are hardest to seat."""
         found = [(self.board.named(name), number) for name, number in free.items()]
         slots = [profile for profile, number in found if profile is not None for _ in range(number)]
         return sorted(slots, key=lambda profile: (-profile.size, profile.profile_id))

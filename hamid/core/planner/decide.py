@@ -68,7 +68,7 @@ def decide(
         facts=NoInstances(request.wanted),
         request=request,
         reasons=tuple(
-            # The search for blockers tries many layouts; only who asks for an explanation pays for it.
+            # The search for blockers tries many layouts, so it runs only with `explain`.
             _with_blockers(gpu, reason, request, ask) if explain else reason
             for gpu, reason in _pairs(snapshot, answers)
         ),
@@ -80,7 +80,7 @@ def decide(
 
 
 def _ask_in_order(request: Request, gpus: Sequence[Gpu], ask: _Ask, *, every: bool) -> dict[int, Evaluation]:
-    """The GPUs' answers by index; unless every one is wanted, it ends where no later GPU can come before the best."""
+    """The GPUs' answers by index; unless every one is wanted, it stops when no later GPU can beat the best."""
     spread = request.gpu_policy is GpuPolicy.SPREAD
     answers: dict[int, Evaluation] = {}
     best: tuple[object, ...] | None = None
@@ -95,16 +95,16 @@ def _ask_in_order(request: Request, gpus: Sequence[Gpu], ask: _Ask, *, every: bo
 
 
 def _rank(gpu: Gpu, *, spread: bool) -> tuple[bool, int, int]:
-    """The order in which GPUs come before anything is placed: less is better."""
+    """The preference order of GPUs before placement: less is better."""
     in_use = bool(gpu.used_instances)
     slices = sum(instance.placement.size for instance in gpu.used_instances) if spread else 0
     return (in_use if spread else not in_use, slices, gpu.index)
 
 
 def _preference(request: Request) -> Callable[[Offer], tuple[object, ...]]:
-    """The order in which GPUs come: less is better."""
+    """The preference order of GPUs: less is better."""
     spread = request.gpu_policy is GpuPolicy.SPREAD
-    # By template every GPU of a model loses the same; only packed placements differ in what they spoil.
+    # Under templates every GPU of a model loses the same; only packed placements differ in cost.
     weigh = request.policy is Policy.PACKED and not spread
 
     def key(offer: Offer) -> tuple[object, ...]:
@@ -117,7 +117,7 @@ def _preference(request: Request) -> Callable[[Offer], tuple[object, ...]]:
 
 
 def _several(request: Request, gpus: Sequence[Gpu], ask: _Ask) -> tuple[Offer, ...]:
-    """The fewest GPUs that hold the request together, or nothing: the roomiest first, the last one by preference."""
+    """The fewest GPUs that hold the request together, or none: most space first, the last one by preference."""
     if request.same_gpu:
         return ()
     prefer = _preference(request)
@@ -137,13 +137,13 @@ def _several(request: Request, gpus: Sequence[Gpu], ask: _Ask) -> tuple[Offer, .
 
 
 class _GpuCapacity:
-    """How many instances one GPU can hold, up to a limit, and its offers; each is asked for only once."""
+    """How many instances one GPU can hold, up to a limit, and its offers, each computed only once."""
 
     def __init__(self, gpu: Gpu, limit: int, ask: _Ask) -> None:
         self._results: dict[int, Offer | Reason] = {}
         self._gpu = gpu
         self._ask = ask
-        # Whoever holds n instances holds fewer, too, so the most is found by halving.
+        # A GPU that holds n instances also holds fewer, so a binary search finds the maximum.
         low, high = 0, limit
         while low < high:
             middle = (low + high + 1) // 2
@@ -170,7 +170,7 @@ def _pairs(snapshot: Snapshot, answers: Mapping[int, Evaluation]) -> list[tuple[
 
 
 def _with_blockers(gpu: Gpu, reason: Reason, request: Request, ask: _Ask) -> Reason:
-    """The reason with the smallest set of used instances that stands in the way, where room is what is missing."""
+    """The reason, with the smallest set of used instances that blocks the request if space is what is missing."""
     for group in subsets(gpu) if reason.code in _NO_ROOM else ():
         result = ask(without(gpu, group), request.count).result
         if isinstance(result, Offer):
@@ -181,7 +181,7 @@ def _with_blockers(gpu: Gpu, reason: Reason, request: Request, ask: _Ask) -> Rea
 def _considered(
     snapshot: Snapshot, answers: Mapping[int, Evaluation], chosen: Sequence[Offer]
 ) -> Iterable[Consideration]:
-    """Every GPU's considerations, and for each GPU that could serve why it was taken or not."""
+    """Every GPU's considerations, and why each GPU that could serve was chosen or not."""
     taken = {offer.gpu.index for offer in chosen}
     for gpu in snapshot.gpus:
         answer = answers[gpu.index]
@@ -199,7 +199,9 @@ def _on_gpu(gpu: Gpu, code: ReasonCode | None, verdict: GpuFacts | str) -> Consi
     return Consideration(gpu=gpu.index, template=None, what=gpu.title, code=code, verdict=verdict, whole_gpu=True)
 
 
-_ONE_DEVICE = "a CUDA process uses one MIG device: {count} instances serve {count} processes or containers, not one"
+_ONE_DEVICE = (
+    "a CUDA process can use only one MIG device: {count} instances serve {count} processes or containers, not one"
+)
 
 
 def make_plan(
@@ -269,11 +271,11 @@ def _warnings(request: Request, offers: Iterable[Offer]) -> Iterator[str]:
 
 
 def _memory_warning(offer: Offer, name: str, request: Request) -> Iterator[str]:
-    """A template may promise more memory than the driver gives; where that undercuts the request it is told."""
+    """A warning for each template slot whose real memory, by the driver, is less than the request."""
     profile = next(p for p in offer.gpu.profiles if p.name == name)
     need = 0 if request.memory is None else request.memory.of(offer.gpu.memory_mib or 0)
     if profile.memory_mib < need:
         yield (
-            f"{name} has {profile.memory_mib} MiB on {offer.gpu.title} by NVML, less than the {need} MiB asked; "
-            f"the template counts more (--memory-match nvml takes the driver's figure)"
+            f"{name} has {profile.memory_mib} MiB on {offer.gpu.title} by NVML, less than the {need} MiB requested; "
+            f"the template states more (--memory-match nvml uses the driver's figure)"
         )

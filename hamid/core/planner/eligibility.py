@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a GPU can be used for, and why not: the one place for it, whoever asks.
+"""Decides what a GPU can be used for, and why not; every caller uses these functions.
 
-First what the GPU itself says: whether the driver serves it, whether its instances and its MIG mode can change. Then
-what a request adds: an operator's, and a container's. Each answer is the reason as a value, which the caller words.
+First the GPU itself: whether the driver serves it, whether its instances and its MIG mode can change. Then the
+conditions of an operator's request and of a container's. Each answer is a reason as a value; the caller makes the text.
 """
 
 from typing import Final
@@ -73,7 +73,7 @@ def clients_running(gpu: Gpu) -> ClientsRunning | None:
 
 
 def switch_obstacle(gpu: Gpu, *, enabled: bool) -> NotMigCapable | HasInstances | ClientsRunning | None:
-    """What keeps MIG mode from being switched on (`enabled`) or off without harm."""
+    """What prevents switching MIG mode on (`enabled`) or off without harm."""
     if enabled and (problem := no_mig(gpu)) is not None:
         return problem
     if not enabled and gpu.instances:
@@ -82,7 +82,7 @@ def switch_obstacle(gpu: Gpu, *, enabled: bool) -> NotMigCapable | HasInstances 
 
 
 def can_restore(gpu: Gpu) -> bool:
-    """True when missing instances can be created on this GPU without harm: its MIG mode is on, or may be switched."""
+    """True when missing instances can be created on this GPU without harm: MIG mode is on, or can be switched on."""
     if not is_served(gpu):
         return False
     return gpu.mig_enabled or not (awaits_reset(gpu) or switch_obstacle(gpu, enabled=True))
@@ -92,7 +92,7 @@ def can_restore(gpu: Gpu) -> bool:
 
 
 def obstacle(gpu: Gpu, request: Request, selected: frozenset[int]) -> Reason | None:
-    """What keeps this GPU from serving the request whatever its size, or None. `selected` are the indices of `-i`."""
+    """Why this GPU cannot serve a request of any size, or None. `selected` are the GPUs that `-i` names, by index."""
     facts = _excluded(gpu, request, selected) or _state_problem(gpu, request)
     return None if facts is None else Reason(gpu=gpu.index, facts=facts)
 
@@ -124,7 +124,7 @@ def _mode_problem(gpu: Gpu, request: Request) -> State | None:
 
 
 class Selection(Struct, frozen=True, kw_only=True):
-    """What a container's pod says about GPUs: the mode, parts of names, and whole uuids; empty `use_` means any."""
+    """A pod's selection of GPUs: the mode, parts of names, and whole uuids; an empty `use_` means any."""
 
     mode: str
     use_types: tuple[str, ...] = ()
@@ -134,10 +134,10 @@ class Selection(Struct, frozen=True, kw_only=True):
 
 
 def container_obstacle(gpu: Gpu, selection: Selection, *, mode: str, served: bool, problem: str) -> Reason | None:
-    """What keeps this GPU from serving the container whatever its size, or None.
+    """Why this GPU cannot serve the container's request at any size, or None.
 
-    By the configuration the GPU is shared in this `mode`, and `served` to kubelet or not; `problem` is what hamid has
-    against it, or nothing.
+    `mode` is the GPU's configured mode, `served` says whether the filters let hamid serve it, and `problem` is why
+    hamid starts nothing new on it, or empty.
     """
     facts = (
         _out_of_service(gpu, served=served, problem=problem)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HAMi's device-config.yaml, as far as it says how GPUs may be split: `knownMigGeometries`.
+"""Reads `knownMigGeometries`, the GPU templates, from HAMi's device-config.yaml.
 
-The key stands under `nvidia:` or at the top; other vendors' sections are none of our business. `allowedGeometries`
+The key is under `nvidia:` or at the top level; other vendors' sections are ignored. `allowedGeometries`
 is a list of lists (each inner list one whole GPU). HAMi's articles also print it flat, which HAMi itself refuses to
 decode; a flat list is kept as such here and grouped once the board is known (hamid.core.planner.template_check).
 """
@@ -27,7 +27,7 @@ def parse_geometries(root: Located, path: str) -> tuple[ModelTemplates, ...]:
     reader = Reader(path)
     node = _find(root)
     if node is None:
-        reader.complain(root, _KEY, "is missing, at the top and under nvidia:", _SHAPE)
+        reader.complain(root, _KEY, "is missing, at the top level and under nvidia:", _SHAPE)
         raise ConfigError(reader.problems)
     parsed = [_entry(reader, entry, key) for key, entry in reader.items(node, _KEY)]
     if reader.problems:
@@ -66,7 +66,7 @@ def _geometry(reader: Reader, name: str, node: Located) -> tuple[TemplateSlot, .
     slots = _slots(reader, list(reader.items(node, name)))
     twice = {slot.name for slot in slots if sum(other.name == slot.name for other in slots) > 1}
     for profile in sorted(twice):
-        reader.complain(node, name, f"names {profile} twice", "write it once, with the whole count")
+        reader.complain(node, name, f"names {profile} twice", "list it once, with the total count")
     return slots
 
 
@@ -82,7 +82,7 @@ def _slot(reader: Reader, node: Located, key: str) -> TemplateSlot | None:
     name = reader.text(fields["name"], f"{key}.name")
     if name is not None and not PROFILE_NAME.fullmatch(name):
         reader.complain(
-            fields["name"], f"{key}.name", f"'{name[:40]}' is no profile name", "such as 2g.10gb or 1g.5gb+me"
+            fields["name"], f"{key}.name", f"'{name[:40]}' is not a profile name", "such as 2g.10gb or 1g.5gb+me"
         )
         name = None
     memory = reader.number(fields["memory"], f"{key}.memory", 1, MAX_MEMORY_MIB)
@@ -96,12 +96,12 @@ def _slot(reader: Reader, node: Located, key: str) -> TemplateSlot | None:
 def _fields(
     reader: Reader, node: Located, key: str, known: frozenset[str], needed: frozenset[str]
 ) -> dict[str, Located] | None:
-    """The fields of a mapping, or None when it is none or lacks one; unknown fields are problems too."""
+    """The fields of a mapping, or None if it is not a mapping or lacks a field; unknown fields are problems too."""
     fields = reader.mapping(node, key)
     if fields is None:
         return None
     for name in sorted(fields.keys() - known):
-        reader.complain(fields[name], f"{key}.{name[:40]}", "is no known key", f"known: {', '.join(sorted(known))}")
+        reader.complain(fields[name], f"{key}.{name[:40]}", "unknown key", f"known: {', '.join(sorted(known))}")
     missing = sorted(needed - fields.keys())
     for name in missing:
         reader.complain(node, f"{key}.{name}", "is missing", f"needed: {', '.join(sorted(needed))}")

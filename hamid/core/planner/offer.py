@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one GPU can offer a request: the values that both policies make, and how seats become an offer.
+"""What one GPU can offer a request: the values that both policies return, and how seats become an offer.
 
 Instances in use are never touched. Idle ones are reused where they match; they are destroyed only if hamid made them
 or the request reclaims.
@@ -27,7 +27,7 @@ class Assignment(Struct, frozen=True):
 
 
 class Offer(Struct, frozen=True, kw_only=True):
-    """How one GPU would serve: what is granted, destroyed and kept, and what is taken before and afterwards."""
+    """How one GPU would serve the request: instances granted, destroyed and kept; occupancy before and after."""
 
     gpu: Gpu
     template: Template | None
@@ -39,7 +39,7 @@ class Offer(Struct, frozen=True, kw_only=True):
 
     @property
     def created(self) -> int:
-        """How many instances would be made."""
+        """The number of instances to create."""
         return sum(grant.instance is None for grant in self.grants)
 
     @property
@@ -49,7 +49,7 @@ class Offer(Struct, frozen=True, kw_only=True):
 
 
 class Evaluation(Struct, frozen=True):
-    """What one GPU says to a request, and everything that was considered on the way."""
+    """One GPU's offer or reason, and everything that was considered for it."""
 
     result: Offer | Reason
     considered: tuple[Consideration, ...]
@@ -84,17 +84,17 @@ def make_offer(gpu: Gpu, board: Board, seats: Iterable[Seat], template: Template
 
 
 def idle_instances(gpu: Gpu) -> tuple[Instance, ...]:
-    """Instances that nobody uses."""
+    """Instances that are not in use."""
     return tuple(instance for instance in gpu.instances if not instance.used)
 
 
 def reclaimable(instance: Instance, request: Request) -> bool:
-    """True when an idle instance may be destroyed for this request: it is hamid's own, or the operator said so."""
+    """True when an idle instance may be destroyed for this request: hamid made it, or the request reclaims."""
     return request.reclaim_idle or instance.generation > 0
 
 
 def seats_of(gpu: Gpu, instances: Iterable[Instance]) -> list[Seat]:
-    """Where instances lie; one whose profile the driver no longer lists is taken by its size alone."""
+    """The seats of instances; one whose profile the driver no longer lists counts by its size alone."""
     known = {profile.profile_id: profile for profile in gpu.profiles}
     return [Seat(known.get(each.profile_id) or _bare_profile(each), each.placement) for each in instances]
 

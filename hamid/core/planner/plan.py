@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Plan: how a request is met, and the steps that it is made of, as values that change nothing.
+"""A Plan: how a request is met, and its steps, as plain values.
 
 A step names its GPU by uuid and says exactly what it does.
 """
@@ -97,10 +97,10 @@ class Action(StrEnum):
 
 
 class Consideration(Struct, frozen=True, kw_only=True):
-    """One thing that the planner looked at on a GPU: a template (by index) or a placement.
+    """One option that the planner considered on a GPU: a template (by index) or a placement.
 
-    `verdict` is the GPU's reason, or in words what became of it; `code` is None for what could serve. `whole_gpu` is
-    True for the verdict on the GPU itself, which follows what was looked at on it.
+    `verdict` is the GPU's reason, or a text; `code` is None for an option that could serve. `whole_gpu` is
+    True for the verdict on the GPU itself, which follows those on its options.
     """
 
     gpu: int
@@ -139,7 +139,7 @@ def planned(instance: Instance, action: Action, *, serves: bool = False) -> Plan
 
 
 def planned_new(seat: Seat, *, serves: bool = False) -> PlannedInstance:
-    """An instance that is made."""
+    """An instance to create."""
     return PlannedInstance(
         action=Action.CREATE,
         serves=serves,
@@ -165,7 +165,7 @@ class GpuPlan(Struct, frozen=True, kw_only=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """How the request is met: the chosen GPUs, the steps in order, and the snapshot that it rests on."""
+    """How the request is met: the chosen GPUs, the steps in order, and the snapshot that it is based on."""
 
     request: Request
     gpus: tuple[GpuPlan, ...]

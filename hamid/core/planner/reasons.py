@@ -15,9 +15,9 @@ from hamid.core.hardware.gpu import Health, Holder, Instance
 
 
 class ReasonCode(StrEnum):
-    """Why a GPU cannot serve a request now; the closed list that programs may rely on.
+    """Why a GPU cannot serve a request now; a closed list, stable for programs.
 
-    The last three are only about containers, so `hamictl mig plan` never shows them.
+    The last three apply only to containers, so `hamictl mig plan` never shows them.
     """
 
     LOST = "Lost"
@@ -48,7 +48,7 @@ class NotSelected(Struct, frozen=True):
 
 
 class OtherModel(Struct, frozen=True):
-    """The GPU, called `name`, is none of the `models` of --model."""
+    """The GPU's model `name` matches none of the `models` of --model."""
 
     code: ClassVar = ReasonCode.EXCLUDED
     models: tuple[str, ...]
@@ -56,19 +56,19 @@ class OtherModel(Struct, frozen=True):
 
 
 class FilteredOut(Struct, frozen=True):
-    """The configuration keeps the GPU from kubelet."""
+    """The configuration's filters exclude the GPU."""
 
     code: ClassVar = ReasonCode.EXCLUDED
 
 
 class OtherUuid(Struct, frozen=True):
-    """The pod names other GPUs."""
+    """The pod selects other GPUs by UUID."""
 
     code: ClassVar = ReasonCode.EXCLUDED
 
 
 class OtherType(Struct, frozen=True):
-    """The pod wants one of these `types`."""
+    """The pod requires one of these `types`."""
 
     code: ClassVar = ReasonCode.EXCLUDED
     types: tuple[str, ...]
@@ -84,11 +84,11 @@ class Avoided(Struct, frozen=True):
 Exclusion = NotSelected | OtherModel | FilteredOut | OtherUuid | OtherType | Avoided
 
 
-# -- the GPU's state rules it out, whatever the size of the request --
+# -- the GPU's state rules it out for requests of any size --
 
 
 class NotServed(Struct, frozen=True):
-    """The driver does not serve the GPU; `note` is what it says."""
+    """The driver does not serve the GPU; `note` is the driver's message."""
 
     health: Health
     note: str
@@ -113,21 +113,21 @@ class NotMigCapable(Struct, frozen=True):
 
 
 class AwaitsReset(Struct, frozen=True):
-    """MIG mode will be `enabled` or disabled by the next reset."""
+    """The next reset will switch MIG mode on (`enabled`) or off."""
 
     code: ClassVar = ReasonCode.MODE_PENDING
     enabled: bool
 
 
 class ModeLags(Struct, frozen=True):
-    """The configured mode needs MIG to be the other way; `enabled` is what it is now."""
+    """The configured mode needs the opposite MIG mode; `enabled` is the current one."""
 
     code: ClassVar = ReasonCode.MODE_PENDING
     enabled: bool
 
 
 class WrongMode(Struct, frozen=True):
-    """The GPU is shared in another mode than the one that is `wanted`."""
+    """The GPU's `configured` mode differs from the `wanted` one."""
 
     code: ClassVar = ReasonCode.WRONG_MODE
     configured: str
@@ -135,20 +135,20 @@ class WrongMode(Struct, frozen=True):
 
 
 class ClientsRunning(Struct, frozen=True):
-    """MIG is off, and these `clients` keep it from being switched on."""
+    """MIG is off, and these `clients` prevent switching it on."""
 
     code: ClassVar = ReasonCode.CLIENTS_RUNNING
     clients: tuple[Holder, ...]
 
 
 class MigDisabled(Struct, frozen=True):
-    """MIG is off, and the request forbids to switch it on."""
+    """MIG is off, and the request does not allow switching it on."""
 
     code: ClassVar = ReasonCode.MIG_DISABLED
 
 
 class MemoryUnknown(Struct, frozen=True):
-    """A percentage is wanted of a GPU whose memory is unknown."""
+    """The request is a percentage, and the GPU's memory is unknown."""
 
     code: ClassVar = ReasonCode.UNKNOWN_MODEL
 
@@ -166,7 +166,7 @@ State = (
 )
 
 
-# -- no instances of that size can be had; `wanted` is the request in words, as `2 x 8000 MiB` --
+# -- the GPU cannot provide instances of that size; `wanted` is the request as text: `2 x 8000 MiB` --
 
 
 class NoTemplates(Struct, frozen=True):
@@ -178,7 +178,7 @@ class NoTemplates(Struct, frozen=True):
 
 
 class UnknownProfile(Struct, frozen=True):
-    """The GPU has no such `profile`, but the `known` ones."""
+    """The GPU has no such `profile`; it has the `known` ones."""
 
     code: ClassVar = ReasonCode.UNKNOWN_PROFILE
     profile: str
@@ -186,7 +186,7 @@ class UnknownProfile(Struct, frozen=True):
 
 
 class NoProfileThatLarge(Struct, frozen=True):
-    """No profile has the `size` of one instance."""
+    """No profile has the requested `size`."""
 
     code: ClassVar = ReasonCode.NO_PROFILE_THAT_LARGE
     size: str
@@ -202,7 +202,7 @@ class NoTemplateThatLarge(Struct, frozen=True):
 
 
 class IdleInTheWay(Struct, frozen=True):
-    """Idle instances that hamid did not make lie where the request would go."""
+    """Idle instances that hamid did not create occupy the placements that the request needs."""
 
     code: ClassVar = ReasonCode.FOREIGN_INSTANCE
     wanted: str
@@ -218,7 +218,7 @@ class NoFreePlacement(Struct, frozen=True):
 
 
 class NoFreeSlots(Struct, frozen=True):
-    """The best template still holds only `free` of `count` instances beside those in use."""
+    """The best template can still hold only `free` of `count` instances beside those in use."""
 
     code: ClassVar = ReasonCode.NO_FREE_PLACEMENT
     wanted: str
@@ -229,7 +229,7 @@ class NoFreeSlots(Struct, frozen=True):
 
 
 class TemplateInUse(Struct, frozen=True):
-    """Instances in use hold the GPU to its template; one of `needed` would hold the request."""
+    """Instances in use fix the GPU's template; one of the `needed` templates would hold the request."""
 
     code: ClassVar = ReasonCode.TEMPLATE_IN_USE
     wanted: str
@@ -249,24 +249,24 @@ Shortage = (
 )
 
 
-# -- no share of that size can be had --
+# -- the GPU cannot provide a share of that size --
 
 
 class TotalUnknown(Struct, frozen=True):
-    """Nothing can be shared of a memory whose size is unknown."""
+    """The GPU's memory is unknown, so it cannot be shared."""
 
     code: ClassVar = ReasonCode.NO_FREE_SHARE
 
 
 class SplitUsedUp(Struct, frozen=True):
-    """As many containers as the split count allows share the GPU."""
+    """The GPU already has as many `users` as the split count allows."""
 
     code: ClassVar = ReasonCode.NO_FREE_SHARE
     users: int
 
 
 class MemoryTaken(Struct, frozen=True):
-    """Less memory is free than is wanted."""
+    """Less memory is free than requested."""
 
     code: ClassVar = ReasonCode.NO_FREE_SHARE
     free_mib: int
@@ -275,7 +275,7 @@ class MemoryTaken(Struct, frozen=True):
 
 
 class CoresTaken(Struct, frozen=True):
-    """Less of the cores is free than is wanted."""
+    """Fewer cores are free than requested."""
 
     code: ClassVar = ReasonCode.NO_FREE_SHARE
     free_percent: int
@@ -284,13 +284,13 @@ class CoresTaken(Struct, frozen=True):
 
 
 class CoresShared(Struct, frozen=True):
-    """All cores are wanted, and other containers share the GPU."""
+    """The request needs all cores, but other containers share the GPU."""
 
     code: ClassVar = ReasonCode.NO_FREE_SHARE
 
 
 class CoresPromised(Struct, frozen=True):
-    """All cores are promised, so that a container without a share of them cannot run."""
+    """All cores are allocated, so a container without a share of them cannot run."""
 
     code: ClassVar = ReasonCode.NO_FREE_SHARE
 
@@ -303,8 +303,8 @@ GpuFacts = Exclusion | State | Shortage | FullShare
 class Reason(Struct, frozen=True, kw_only=True):
     """Why one GPU (by index) cannot serve the request.
 
-    `blockers` is the smallest set of used instances whose end would make the request fit, or, where they are `movable`,
-    whose move within the GPU.
+    `blockers` is the smallest set of used instances that must end to make the request fit, or, if they are `movable`,
+    that must move within the GPU.
     """
 
     gpu: int

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why a request is refused: a code for metrics and for gRPC, facts for people, and a reason for each GPU.
+"""Why a request is refused: a code for metrics and gRPC, facts for messages, and a reason for each GPU.
 
 The planner refuses an operator's Request. Allocate and PreStartContainer refuse a container. Each kind of refusal is a
-class whose fields are its facts. The words are in hamid.core.planner.refusal_text and hamid.core.claims.pod_text.
+class whose fields are its facts. The texts are in hamid.core.planner.refusal_text and hamid.core.claims.pod_text.
 """
 
 from enum import StrEnum
@@ -35,7 +35,7 @@ class RefusalCode(StrEnum):
 
 
 class NoInstances(Struct, frozen=True):
-    """No GPU can hold the instances that are `wanted`, as `2 x 8000 MiB`; the reasons say why."""
+    """No GPU can hold the `wanted` instances (`2 x 8000 MiB`); the reasons say why."""
 
     code: ClassVar = RefusalCode.NO_FIT
     wanted: str
@@ -60,7 +60,7 @@ NoFit = NoInstances | NoShares | NoGpu
 
 
 class NoKind(Struct, frozen=True):
-    """Neither instances nor shares can be had; each was refused for itself."""
+    """Both instances and shares were refused, each for its own reason."""
 
     code: ClassVar = RefusalCode.NO_FIT
     refusals: "tuple[Refusal, ...]"
@@ -76,21 +76,21 @@ class RepeatedDevice(Struct, frozen=True):
 
 
 class UnknownDevice(Struct, frozen=True):
-    """A device id is none of those that hamid advertises."""
+    """Hamid does not advertise this device id."""
 
     code: ClassVar = RefusalCode.UNKNOWN_DEVICE
     device_id: str
 
 
 class PodsUnknown(Struct, frozen=True):
-    """The list of pods cannot be had, for this `problem`, so the container cannot be found."""
+    """The list of pods is unavailable (`problem`), so the container cannot be identified."""
 
     code: ClassVar = RefusalCode.NO_POD
     problem: str
 
 
 class NoPodWaits(Struct, frozen=True):
-    """No pod waits for so many devices; `problem` is what is wrong with the list of pods."""
+    """No pod waits for `count` devices; `problem` is what is wrong with the list of pods."""
 
     code: ClassVar = RefusalCode.NO_POD
     count: int
@@ -99,14 +99,14 @@ class NoPodWaits(Struct, frozen=True):
 
 
 class InvalidPod(Struct, frozen=True):
-    """What the pod asks cannot be read."""
+    """The pod's request is invalid."""
 
     code: ClassVar = RefusalCode.BAD_REQUEST
     problem: str
 
 
 class Ambiguous(Struct, frozen=True):
-    """`count` containers that ask for different things wait; `waiting` names some, with what each asks."""
+    """`count` containers with different requests wait; `waiting` names some, with the request of each."""
 
     code: ClassVar = RefusalCode.AMBIGUOUS
     count: int
@@ -120,20 +120,20 @@ Unidentified = RepeatedDevice | UnknownDevice | PodsUnknown | NoPodWaits | Inval
 
 
 class NoGrantKept(Struct, frozen=True):
-    """The claim that answers this call has no grant that could be repeated."""
+    """The claim that answers this call has no stored grant to repeat."""
 
     code: ClassVar = RefusalCode.LEDGER
     claim: str
 
 
 class NoClaim(Struct, frozen=True):
-    """The ledger has no claim on devices that a container wants to start with."""
+    """The ledger has no claim on the devices of a container that is about to start."""
 
     code: ClassVar = RefusalCode.LOST
 
 
 class GrantLost(Struct, frozen=True):
-    """The container's grant names devices that are `gone`; `there` says which UUID each of its instances has now."""
+    """The container's grant names devices that are `gone`; `there` has the current UUID of each of its instances."""
 
     code: ClassVar = RefusalCode.LOST
     gone: tuple[str, ...]
@@ -147,7 +147,7 @@ ClaimProblem = NoGrantKept | NoClaim | GrantLost
 
 
 class NotReady(Struct, frozen=True):
-    """Hamid is `ending`, or has not restored every claim yet; `problems` are what holds it up."""
+    """Hamid is shutting down (`ending`) or still restoring claims; `problems` say what blocks it."""
 
     code: ClassVar = RefusalCode.NOT_READY
     ending: bool
@@ -162,7 +162,7 @@ class LedgerUncertain(Struct, frozen=True):
 
 
 class Failed(Struct, frozen=True):
-    """An error of hamid's in its own words; its class gave the code."""
+    """A hamid error with its own text; its class determined the code."""
 
     code: RefusalCode
     message: str
@@ -174,7 +174,7 @@ PlainFacts = NoFit | Unidentified | ClaimProblem | NodeProblem
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
-    """Why a request cannot be met now, and why each GPU that was asked cannot serve it."""
+    """Why a request cannot be met now, and why each considered GPU cannot serve it."""
 
     facts: PlainFacts | NoKind
     reasons: tuple[Reason, ...] = ()
@@ -186,7 +186,7 @@ class Refusal(Struct, frozen=True, kw_only=True):
 
 
 class PlanRefusal(Refusal, frozen=True, kw_only=True):
-    """The planner's Refusal, with the request and the snapshot that it rests on, as a Plan has them."""
+    """The planner's Refusal, with the request and the snapshot that it is based on, as in a Plan."""
 
     request: Request
     fingerprint: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked of the planner, and which profiles of a GPU satisfy it."""
+"""A request to the planner, and which profiles of a GPU satisfy it."""
 
 from enum import StrEnum
 from typing import Final
@@ -11,7 +11,7 @@ from hamid.core.hardware.geometry import PROFILE_NAME
 from hamid.core.hardware.profile import Profile
 from hamid.core.units import PERCENT, Memory
 
-# More devices than any container could ask of one node.
+# More devices than one node has.
 MAX_DEVICES: Final = 4096
 
 
@@ -30,7 +30,7 @@ class GpuPolicy(StrEnum):
 
 
 class MemoryMatch(StrEnum):
-    """Whose figure says what a profile has: the template's, as HAMi, or NVML's."""
+    """Whose figures for a profile count: the template's, as in HAMi, or NVML's."""
 
     TEMPLATE = "template"
     NVML = "nvml"
@@ -39,7 +39,7 @@ class MemoryMatch(StrEnum):
 class Request(Struct, frozen=True, kw_only=True):
     """`count` instances, each with at least `memory` and `cores_percent`, or of the named `profile`.
 
-    `gpus` and `models` select GPUs (none: every GPU). `enable_mig` allows to switch MIG on, `reclaim_idle` to
+    `gpus` and `models` select GPUs (none: every GPU). `enable_mig` allows switching MIG on, `reclaim_idle` to
     destroy idle instances that somebody else made, `same_gpu` forbids to spread one request over several GPUs.
     """
 
@@ -58,7 +58,7 @@ class Request(Struct, frozen=True, kw_only=True):
 
     @property
     def size(self) -> str:
-        """One instance in words: `8000 MiB`, `8000 MiB and 30% cores`, `profile 1g.10gb+me`."""
+        """One instance as text: `8000 MiB`, `8000 MiB and 30% cores`, `profile 1g.10gb+me`."""
         parts = [f"profile {self.profile}"] if self.profile else []
         parts += [str(self.memory)] if self.memory else []
         parts += [f"{self.cores_percent}% cores"] if self.cores_percent else []
@@ -66,11 +66,11 @@ class Request(Struct, frozen=True, kw_only=True):
 
     @property
     def wanted(self) -> str:
-        """The whole request in words: `2 x 8000 MiB`."""
+        """The whole request as text: `2 x 8000 MiB`."""
         return self.times(self.count)
 
     def times(self, count: int) -> str:
-        """So many instances of this size in words, where one GPU is asked for a part of the request."""
+        """This many instances of the requested size, as text; for the part of a request that one GPU serves."""
         return f"{count} x {self.size}"
 
 
@@ -88,7 +88,7 @@ class Size(Struct, frozen=True):
 
 
 def satisfies(size: Size, request: Request, gpu_memory_mib: int) -> bool:
-    """True when one instance of that size is enough; suffixed profiles are only for those who name them."""
+    """True when one instance of that size is enough; profiles with a suffix must be requested by name."""
     named = not size.profile.suffix if request.profile is None else size.profile.name == request.profile
     memory_mib = 0 if request.memory is None else request.memory.of(gpu_memory_mib)
     return named and size.memory_mib >= memory_mib and size.cores_percent >= request.cores_percent
@@ -115,12 +115,12 @@ def make_request(
     enable_mig: bool = True,
     reclaim_idle: bool = False,
 ) -> Request:
-    """The only way to a Request; raises UsageError that says what is wrong with these values or their combination.
+    """Make a validated Request; raises UsageError for invalid values or combinations.
 
     Memory is matched against the template's figures under policy template and NVML's under packed, unless said.
     """
     if memory is None and profile is None:
-        raise UsageError("how large?", "give --mem or --profile")
+        raise UsageError("missing --mem or --profile", "use --mem SIZE or --profile NAME")
     default_match = MemoryMatch.TEMPLATE if policy is Policy.TEMPLATE else MemoryMatch.NVML
     return Request(
         count=in_range("count", count, 1, MAX_DEVICES),
@@ -147,5 +147,5 @@ def in_range(name: str, value: int, low: int, high: int) -> int:
 
 def _profile_name(name: str) -> str:
     if not PROFILE_NAME.fullmatch(name):
-        raise UsageError(f"'{name}' is no profile name", "a profile looks like 2g.10gb or 1g.5gb+me")
+        raise UsageError(f"'{name}' is not a profile name", "a profile looks like 2g.10gb or 1g.5gb+me")
     return name

@@ -12,8 +12,8 @@ profile's memory while it is free, and an eighth of that for every instance that
 free blocks are kept first, then those that are nearest to becoming large and free. How this was found, against what
 it was measured and where it falls short: docs/decisions/0003-packed-placement.md.
 
-Requests by memory get the smallest profile of a size, so only those profiles' windows count, until something shows
-that others are asked as well (by name, or by cores): then every shape counts.
+Requests by memory get the smallest profile of a size, so only those profiles' windows count, until a request by name
+or by cores appears: then every shape counts.
 """
 
 from collections import Counter
@@ -29,7 +29,7 @@ from hamid.core.hardware.profile import Placement, Profile
 _NOWHERE = Placement(start=0, size=0)
 # Answers kept; GPUs in the same state share one.
 _KEPT_SEATINGS = 1 << 12
-# Four times what today's boards reach; beyond it the search keeps the lowest starts and asks for existence alone.
+# Four times what today's boards reach; beyond it the search keeps the lowest starts and only tests existence.
 _STATES = 1 << 10
 
 
@@ -39,7 +39,7 @@ def best_seats(
     """Seats for all of `wanted` beside what is occupied, largest first, or None if no legal seating exists.
 
     Among all seatings it is one that costs later requests least, then the one with the lowest starts. The order of
-    `wanted` does not matter. `named` says that profiles are asked by name, so that later requests may ask any.
+    `wanted` does not matter. `named`: the request names its profile, so later requests may name any profile.
     """
     counted = Counter(profile.profile_id for profile in wanted)
     if not all(profile_id in board.index for profile_id in counted):
@@ -48,7 +48,7 @@ def best_seats(
 
 
 def cost(board: Board, before: Occupancy, after: Occupancy, *, named: bool = False) -> float:
-    """What the change from `before` to `after` loses for later requests, in MiB of places; less is better."""
+    """What later requests lose by the change from `before` to `after`, in MiB of placements; less is better."""
     every_shape = named or _shows_other_shapes(board, after)
     return worth(board, before, every_shape) - worth(board, after, every_shape)
 
@@ -127,7 +127,7 @@ def _starts(places: Sequence[Placement]) -> list[int]:
 
 # A power of two keeps the sums exact, so that equal worth compares equal; the figures are flat from 1/20 to 1/3.
 _NEARNESS = 1 / 8
-# Few occupancies have more than a handful of layouts; a hostile board shall not make us list thousands.
+# Few occupancies have more than a handful of layouts; the bound protects against hostile boards.
 _LAYOUTS = 64
 # All states of today's boards fit in; bounded, because a node may live for years.
 _KEPT_STATES = 1 << 16
@@ -167,7 +167,7 @@ def _worth_of(windows: Sequence[_Windows], blocked: Sequence[bool], layout: Sequ
             for instance in layout:
                 if instance & mask:
                     in_the_way += 1
-            # Somebody must end before a spent budget has room again, even where no slice is taken.
+            # A spent budget recovers only when an instance ends, even where no slice is taken.
             total += each.worth[in_the_way or without_budget]
     return total
 
@@ -221,7 +221,7 @@ def _layouts(board: Board, occupancy: Occupancy) -> list[list[int]]:
 def _cover(wanted: Sequence[tuple[int, ...]], lowest: int, left: int) -> Iterator[list[int]]:
     """Every way to lay `wanted` into the taken slices; equal ones in ascending order, so that each set comes once."""
     if not wanted:
-        # What nobody's profile explains belongs to profiles that the driver no longer lists.
+        # Slices that no profile explains belong to profiles that the driver no longer lists.
         yield list(_blocks(left))
         return
     masks = wanted[0]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configured templates meet the GPUs of this node: flat lists are grouped, impossible templates are refused.
+"""Fits configured templates to the GPUs of this node: groups flat lists and refuses impossible templates.
 
-Also says where HAMi itself would choose other templates for a GPU: it looks for the model name as a substring of the
-product name and takes the first entry that has it, so H20 also matches an H200.
+It also warns where HAMi itself would choose other templates for a GPU: HAMi looks for the model name as a substring
+of the product name and takes the first entry that has it, so H20 also matches an H200.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from hamid.core.planner.templates import ModelTemplates, Template, TemplateSlot,
 
 
 class FittedTable(Struct, frozen=True):
-    """A table whose templates all fit the GPUs that they are for, and what an operator should know of it."""
+    """A table whose templates all fit the GPUs that they are for, and warnings for the operator."""
 
     table: TemplateTable
     warnings: tuple[str, ...]
@@ -28,7 +28,7 @@ class FittedTable(Struct, frozen=True):
 def fit_table(table: TemplateTable, gpus: Sequence[Gpu]) -> FittedTable:
     """The table for these GPUs. Raises ConfigError for templates that one of them cannot hold.
 
-    The shipped table may lag behind a driver that renames profiles; only a file of the operator's is held to account.
+    The shipped table may lag behind a driver that renames profiles, so only an operator's file is checked.
     """
     problems: list[Problem] = []
     warnings: list[str] = []
@@ -42,7 +42,7 @@ def fit_table(table: TemplateTable, gpus: Sequence[Gpu]) -> FittedTable:
         if entry.flat and entries[number].flat:
             groups = " | ".join(format_geometry(template.geometry) for template in fitted.templates)
             warnings.append(
-                f"{table.source}:{entry.line}: a flat allowedGeometries, which HAMi refuses; read as {groups}"
+                f"{table.source}:{entry.line}: a flat allowedGeometries, which HAMi rejects; hamid reads it as {groups}"
             )
         entries[number] = fitted
         problems += _problems(table, fitted, gpu) if table.configured else []
@@ -90,11 +90,11 @@ def _problems(table: TemplateTable, entry: ModelTemplates, gpu: Gpu) -> Iterator
         if not unknown and not _holds(board, template.slots):
             message = f"{gpu.title} cannot hold {format_geometry(template.geometry)}"
             most = ", ".join(f"{profile.name}*{profile.max_instances}" for profile in board.profiles)
-            yield Problem(table.source, template.line, key, message, f"each alone at most: {most}")
+            yield Problem(table.source, template.line, key, message, f"maximum count of each alone: {most}")
 
 
 def _hami_differs(table: TemplateTable, gpu: Gpu) -> Iterator[str]:
-    """A warning when HAMi's first substring match is another entry than ours."""
+    """A warning when HAMi's first substring match differs from our entry."""
     name = gpu.name or ""
     ours = table.lookup(name)
     theirs = next((e for e in table.entries if any(model in name for model in e.models)), None)

@@ -3,7 +3,7 @@
 
 A template says how a GPU may be split (HAMi's knownMigGeometries). Names are compared by whole tokens (split at
 blank, `-` and `_`, case and "NVIDIA" ignored), so H20 never matches H200; the most specific match wins. Names that
-HAMi uses but no driver prints stand in an alias table.
+HAMi uses but no driver prints are in an alias table.
 """
 
 import re
@@ -20,7 +20,7 @@ _SEPARATORS = re.compile(r"[ _-]+")
 class TemplateSlot(Struct, frozen=True):
     """`count` instances of one profile in a template; `memory_mib` and `core_percent` as the template claims them.
 
-    `line` is where it stands in its file, 0 for a shipped one; so for the values below.
+    `line` is its line in the file, 0 for a shipped template; so in the types below.
     """
 
     name: str
@@ -90,7 +90,7 @@ def name_tokens(name: str) -> tuple[str, ...]:
 
 
 def contains_tokens(tokens: Sequence[str], wanted: Sequence[str]) -> bool:
-    """True when `wanted` stands in `tokens` as one run."""
+    """True when `tokens` contains `wanted` as one contiguous run."""
     if not wanted:
         return False
     width = len(wanted)

@@ -14,7 +14,7 @@ from hamid.core.planner.offer import seats_of
 
 
 def assume_occupied(snapshot: Snapshot, text: str) -> Snapshot:
-    """The snapshot with `[GPU=]2g.10gb@0,...` in use on that GPU (0 unless said) and its MIG mode on.
+    """The snapshot with `[GPU=]2g.10gb@0,...` in use on that GPU (default 0) and its MIG mode on.
 
     Raises UsageError for what the GPU cannot hold beside its real instances.
     """
@@ -53,7 +53,7 @@ def _occupied(gpu: Gpu, item: LayoutItem, text: str) -> Gpu:
 
 
 def _placement(gpu: Gpu, board: Board, item: LayoutItem, text: str) -> Placement | None:
-    """Where the item lies: its own start, or the lowest free one; None for an unknown profile."""
+    """The item's placement: at its own start, or the lowest free one; None for an unknown profile."""
     profile = board.named(item.profile)
     if profile is None:
         return None
@@ -64,6 +64,6 @@ def _placement(gpu: Gpu, board: Board, item: LayoutItem, text: str) -> Placement
     if found is None:
         starts = ", ".join(str(place.start) for place in profile.placements)
         raise UsageError(
-            f"{item.profile} cannot start at {item.start} on {gpu.title} (in '{text}')", f"it can at {starts}"
+            f"{item.profile} cannot start at {item.start} on {gpu.title} (in '{text}')", f"legal starts: {starts}"
         )
     return found

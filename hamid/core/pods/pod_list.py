@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a Kubernetes PodList in JSON that nobody vouches for: one bad pod makes the list incomplete, not useless."""
+"""Reads a Kubernetes PodList from untrusted JSON: one bad pod makes the list incomplete, not useless."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from hamid.core.pods.pods import Container, Pod, PodList
 
 _STATIC_HASH = "kubernetes.io/config.hash"
 _MOST_PODS = 10_000
-# Bytes that are no UTF-8 are found by msgspec only where it makes a string of them.
+# msgspec detects invalid UTF-8 only where it decodes a string.
 _BAD = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
@@ -77,7 +77,7 @@ def decode_pods(data: bytes) -> PodList:
     try:
         items = _items(data)
     except _BAD as error:
-        return PodList(complete=False, problem=f"it is no list of pods: {_short(error)}")
+        return PodList(complete=False, problem=f"not a list of pods: {_short(error)}")
     if len(items) > _MOST_PODS:
         return PodList(complete=False, problem=f"it has {len(items)} pods, more than any node")
     pods: list[Pod] = []
@@ -94,7 +94,7 @@ def _items(data: bytes) -> list[msgspec.Raw]:
     if data.lstrip()[:1] == b"[":
         return msgspec.json.decode(data, type=list[msgspec.Raw])
     found = msgspec.json.decode(data, type=_ListJson)
-    # A kubelet with no pods says null; a document without the key is something else.
+    # A kubelet without pods returns null; a document without the key is not a pod list.
     if found.items is None and b'"items"' not in data:
         raise msgspec.ValidationError("there is no 'items'")
     return found.items or []

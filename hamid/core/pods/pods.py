@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pods of the node, and which of their containers holds which device ids, as kubelet tells it."""
+"""The pods of the node, and the device ids that their containers hold according to kubelet."""
 
 from collections.abc import Mapping
 
@@ -7,10 +7,10 @@ from msgspec import Struct
 
 
 class Container(Struct, frozen=True, kw_only=True):
-    """A container of a pod. `limits` are quantities as written; `env` are literal values alone.
+    """A container of a pod. `limits` are quantities as written; `env` has literal values only.
 
-    `restartable` is an init container that goes on beside the others (a sidecar). `running` and `terminated` are None
-    when the list says nothing of it.
+    `restartable` is an init container that keeps running beside the others (a sidecar). `running` and `terminated` are
+    None when the list does not say.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Container(Struct, frozen=True, kw_only=True):
 class Pod(Struct, frozen=True, kw_only=True):
     """A pod; `containers` has init containers first. `created` is Unix time, `static_hash` a static pod's config hash.
 
-    `deleted` pods are asked to end and may still run.
+    `deleted` pods are being terminated and may still run.
     """
 
     uid: str
@@ -39,16 +39,17 @@ class Pod(Struct, frozen=True, kw_only=True):
     static_hash: str | None = None
 
     def index_of(self, container: str) -> int | None:
-        """The place of a container among those that are no init containers."""
+        """The index of a container among those that are not init containers."""
         names = [each.name for each in self.containers if not each.init]
         return names.index(container) if container in names else None
 
 
 class PodList(Struct, frozen=True, kw_only=True):
-    """The pods that were found. Not `complete`: some may be missing, why is the `problem`; nobody is gone by it.
+    """The pods that were found.
 
-    `silent`: there is no source of pods, so that other evidence has to do. `refused` are pods (by uid) whose containers
-    were denied their devices a moment ago, whatever the list says of them.
+    Not `complete`: pods may be missing, for the reason in `problem`, so the list does not prove that a pod is gone.
+    `silent`: no source of pods is configured; other evidence must serve. `refused` are pods (by uid) whose containers
+    hamid refused a moment ago, even if the list still shows them as waiting.
     """
 
     pods: tuple[Pod, ...] = ()

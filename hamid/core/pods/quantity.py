@@ -6,7 +6,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Final
 
-# apimachinery takes numbers of any length; nothing that a node has needs more digits than this.
+# apimachinery accepts numbers of any length; no real quantity needs more digits than this.
 _FORM: Final = re.compile(
     r"(?P<number>[+-]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40}))"
     r"(?P<suffix>[KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,3})?",
@@ -20,17 +20,17 @@ _MOST_EXPONENT: Final = 40
 
 
 def parse(text: str) -> Fraction:
-    """The value; raises ValueError for what is no quantity, or is beyond everything that exists."""
+    """The value; raises ValueError for text that is not a quantity or is out of range."""
     found = _FORM.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text[:40]!r} is no quantity such as 4096 or 4Ki")
+        raise ValueError(f"{text[:40]!r} is not a quantity such as 4096 or 4Ki")
     number: Fraction = Fraction(found["number"].rstrip("."))
     suffix = found["suffix"] or ""
     if suffix in _BINARY:
         return number * _BINARY[suffix]
     exponent = _DECIMAL[suffix] if suffix in _DECIMAL else int(suffix[1:])
     if abs(exponent) > _MOST_EXPONENT:
-        raise ValueError(f"{text[:40]!r} is beyond any quantity")
+        raise ValueError(f"{text[:40]!r} is out of range")
     return number * Fraction(10**exponent) if exponent >= 0 else number / Fraction(10**-exponent)
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a snapshot to a target layout with the least change: the fewest instances destroyed, then the fewest created.
+"""Plans the smallest change from a snapshot to a target layout: fewest instances destroyed, then fewest created.
 
-Used instances are never touched. Where one is in the way, its GPU gets no step at all, and the answer says what of
-the target can be reached now. Idle instances that are not in the target are destroyed. Per GPU the steps come in this
-order, so that every state between is legal: mode on, destroy, create, mode off.
+Used instances are never touched. If one blocks the target, its GPU gets no step, and the answer says which part of
+the target can be reached now. Idle instances that are not in the target are destroyed. Per GPU the order of steps
+keeps every intermediate state legal: mode on, destroy, create, mode off.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,18 +37,18 @@ __all__ = ["Blocked", "Change", "GpuChange", "GpuTarget", "differs", "plan_chang
 
 
 class Blocked(Struct, frozen=True, kw_only=True):
-    """An instance that keeps a GPU from its target and may not be altered; who uses it is in `instance.holders`."""
+    """An instance that blocks a GPU's target and may not be changed; `instance.holders` are its users."""
 
     instance: Instance
     why: str
 
 
 class GpuChange(Struct, frozen=True, kw_only=True):
-    """What becomes of one GPU. `axis` is the length of its memory-slice axis, `mode` the new MIG mode if it changes.
+    """The change of one GPU. `axis` is the length of its memory-slice axis, `mode` the new MIG mode if it changes.
 
     `instances` are created, kept or destroyed, by start; blocked ones are in `blocked` alone. A GPU that is blocked
-    or has a `problem` (why it cannot be changed at all) gets no step. `reachable` is what of the target can be there
-    now beside everything that may not be altered, each with its start; it is the target where nothing is blocked.
+    or has a `problem` (why it cannot be changed at all) gets no step. `reachable` is the part of the
+    target that fits now beside everything that may not be changed, with starts; all of it if nothing blocks.
     """
 
     gpu: Gpu
@@ -62,7 +62,7 @@ class GpuChange(Struct, frozen=True, kw_only=True):
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """What must happen for every target to hold: the GPUs by index, the steps in order, the snapshot it rests on."""
+    """The change that reaches every target: GPUs by index, steps in order, and the snapshot's fingerprint."""
 
     gpus: tuple[GpuChange, ...]
     steps: tuple[Step, ...]
@@ -72,7 +72,7 @@ class Change(Struct, frozen=True, kw_only=True):
 
     @property
     def blocked(self) -> bool:
-        """True when a GPU cannot be brought to its target now."""
+        """True when a GPU cannot reach its target now."""
         return any(gpu.blocked or gpu.problem for gpu in self.gpus)
 
     @property
@@ -82,17 +82,17 @@ class Change(Struct, frozen=True, kw_only=True):
 
     @property
     def created(self) -> int:
-        """How many instances would be made."""
+        """The number of instances to create."""
         return self._count(Action.CREATE)
 
     @property
     def destroyed(self) -> int:
-        """How many instances would be destroyed."""
+        """The number of instances to destroy."""
         return self._count(Action.DESTROY)
 
     @property
     def kept(self) -> int:
-        """How many instances stay as they are, without those that are blocked."""
+        """The number of instances that stay, not counting blocking ones."""
         return self._count(Action.KEEP)
 
     def _count(self, action: Action) -> int:
@@ -100,7 +100,7 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 def plan_change(snapshot: Snapshot, targets: Sequence[GpuTarget]) -> Change:
-    """The least change that brings every target's GPU there; a pure function, equal inputs give equal changes.
+    """The smallest change that brings each GPU to its target; a pure function, equal inputs give equal changes.
 
     Raises UsageError for what no board can hold, and for targets that contradict themselves or name no GPU.
     """
@@ -127,19 +127,22 @@ def _pair(snapshot: Snapshot, targets: Sequence[GpuTarget]) -> list[tuple[Gpu, G
             indices = ", ".join(str(index) for index in known) or "none"
             raise UsageError(f"this node has no GPU {target.gpu_index}", f"GPUs here: {indices}")
         if target.gpu_index in found:
-            raise UsageError(f"GPU {target.gpu_index} has two targets", "say what it is to become once")
+            raise UsageError(f"GPU {target.gpu_index} has two targets", "give one target per GPU")
         if target.mig_enabled is False and target.layout:
-            raise UsageError(f"GPU {target.gpu_index} cannot have instances with MIG mode off", "leave out one of them")
+            raise UsageError(
+                f"GPU {target.gpu_index} cannot have instances with MIG mode off",
+                "remove the layout, or leave MIG mode on",
+            )
         found[target.gpu_index] = target
     return [(known[index], found[index]) for index in sorted(found)]
 
 
 def _plan_gpu(gpu: Gpu, target: GpuTarget) -> GpuChange:
-    # The first of equals is taken everywhere below, so the order must not be the driver's.
+    # The code below takes the first of equals, so the order must not depend on the driver.
     gpu = replace(gpu, instances=tuple(sorted(gpu.instances, key=lambda each: (each.placement, each.profile_id))))
     board = board_of(gpu.profiles)
     layout = () if target.mig_enabled is False else target.layout
-    # What no board can hold is said first: waiting for the GPU would not help. A lost GPU lists no profiles.
+    # Report an impossible layout first: waiting for the GPU would not help. A lost GPU lists no profiles.
     wanted = None if layout is None or (layout and not gpu.profiles) else read_layout(gpu, board, layout)
     problem = _problem(gpu, target)
     if problem:
@@ -152,18 +155,18 @@ def _plan_gpu(gpu: Gpu, target: GpuTarget) -> GpuChange:
 
 
 def _problem(gpu: Gpu, target: GpuTarget) -> str:
-    """Why this GPU cannot be changed, whatever lies on it; nothing where the target asks for nothing."""
+    """Why this GPU cannot be changed, regardless of its instances; empty if the target requires no change."""
     if target.mig_enabled is None and target.layout is None:
         return ""
     match not_served(gpu) or no_mig(gpu) or awaits_reset(gpu):
         case NotServed(health=health, note=note):
             return f"{gpu.title} is {health}: {note or 'NVML does not say why'}"
         case NotMigCapable():
-            # mig-parted, too, takes a GPU without MIG as one with MIG switched off.
+            # Like mig-parted, treat a GPU without MIG as one with MIG switched off.
             return f"{gpu.title} has no MIG" if target.mig_enabled or target.layout else ""
         case AwaitsReset(enabled=on):
             pending = "on" if on else "off"
-            return f"{gpu.title} waits for a reset that switches MIG mode {pending}; nothing is changed before"
+            return f"{gpu.title} waits for a reset that switches MIG mode {pending}; it cannot be changed before that"
         case None:  # pragma: no branch: mypy knows that no kind is left
             return _mode_problem(gpu, target)
 
@@ -172,11 +175,11 @@ def _mode_problem(gpu: Gpu, target: GpuTarget) -> str:
     mode = _new_mode(gpu, target)
     if mode is not None and (running := clients_running(gpu)) is not None:
         names = ", ".join(str(client) for client in running.clients)
-        return f"{gpu.title} cannot switch MIG mode {'on' if mode else 'off'} while it is used by {names}"
+        return f"{gpu.title} cannot switch MIG mode {'on' if mode else 'off'} while {names} use it"
     if target.layout and not gpu.profiles:
         return f"the driver lists no profiles for {gpu.title}"
     if target.layout and not gpu.mig_enabled and not mode:
-        return f"{gpu.title} has MIG mode off, so it cannot hold instances; enable it first"
+        return f"{gpu.title} has MIG mode off; enable it before creating instances"
     return ""
 
 
@@ -229,7 +232,7 @@ def _blocked(gpu: Gpu, board: Board, wanted: Wanted, staying: Sequence[Instance]
         axis=board.axis,
         instances=tuple(planned(each, Action.KEEP) for each in others),
         blocked=tuple(blocked),
-        # Those that the target contains serve it first, so that no other is named both as blocked and as serving.
+        # Instances that the target contains serve it first, so none is reported both as blocking and as serving.
         reachable=_items(
             reachable(board, wanted, [*contained.kept, *(s for s in stay if s.key not in kept)], stay, idle)
         ),
@@ -237,12 +240,16 @@ def _blocked(gpu: Gpu, board: Board, wanted: Wanted, staying: Sequence[Instance]
 
 
 def _unalterable(instance: Instance) -> bool:
-    """Somebody uses it, or somebody else divided it between compute instances: neither is ours to end."""
+    """True for an instance in use, or one divided between compute instances, which hamid did not do."""
     return instance.used or instance.compute_instances > 1
 
 
 def _why(instance: Instance, seats: Sequence[Seat]) -> str:
-    state = "in use" if instance.used else f"shared by {instance.compute_instances} compute instances, not altered"
+    state = (
+        "in use"
+        if instance.used
+        else f"shared by {instance.compute_instances} compute instances, which hamid does not change"
+    )
     in_the_way = [str(seat) for seat in seats if seat.placement.mask & instance.placement.mask]
     reason = f"in the way of {', '.join(sorted(in_the_way))}" if in_the_way else "not part of the target"
     return f"{state}, {reason}"
@@ -270,4 +277,5 @@ def _warnings(change: GpuChange) -> Iterator[str]:
     gone = {step.placement for step in change.steps if isinstance(step, DestroyInstance)}
     for each in change.gpu.instances:
         if each.compute_instances == 0 and each.placement in gone:
-            yield f"{each.profile}@{each.placement.start} on {change.gpu.title} has no compute instance and is removed"
+            name = f"{each.profile}@{each.placement.start}"
+            yield f"{name} on {change.gpu.title} has no compute instance and will be destroyed"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NVIDIA mig-parted's file format: named configurations, each a list of entries that say what GPUs are to become.
+"""NVIDIA mig-parted's file format: named configurations, each a list of entries with the targets of GPUs.
 
     version: v1
     mig-configs:
@@ -9,11 +9,11 @@
           mig-enabled: true
           mig-devices: {"1g.5gb": 2, "2g.10gb": 1, "3g.20gb": 1}
 
-Ours alone: `mig-devices` may be a list of layout items with placements, `["3g.20gb@4", "1g.5gb*2"]`.
+Our extension: `mig-devices` may be a list of layout items with placements, `["3g.20gb@4", "1g.5gb*2"]`.
 
-As in mig-parted, the last entry that names a GPU decides about it, indices that the node lacks are passed over, and
-GPUs that no entry names stay as they are. Files hold configurations for many boards, so a profile is judged only when
-its entry meets a GPU.
+As in mig-parted, the last entry that names a GPU applies, indices that the node lacks are ignored, and GPUs that no
+entry names stay unchanged. Files hold configurations for many boards, so a profile is checked only when its entry
+applies to a GPU.
 """
 
 import re
@@ -50,20 +50,20 @@ _FILTER_SHAPE = 'a PCI device id as NVML packs it, such as "0x20B010DE", or a li
 
 
 class DeviceId(Struct, frozen=True):
-    """A board by its PCI ids (device and vendor in one number); `subsystem` None stands for any."""
+    """A board by its PCI ids (device and vendor in one number); `subsystem` None means any."""
 
     primary: int
     subsystem: int | None = None
 
     def matches(self, gpu: Gpu) -> bool:
-        """True when the GPU is of that board; a GPU whose ids are unknown is of none."""
+        """True when the GPU is of that board; False if its ids are unknown."""
         return self.primary == _number(gpu.pci_device_id) and self.subsystem in {None, _number(gpu.pci_subsystem_id)}
 
 
 class Spec(Struct, frozen=True, kw_only=True):
-    """One entry of a configuration and where it stands; `devices` None stands for all, no filter for every board.
+    """One entry of a configuration and its location; `devices` None means all GPUs, no filter means every board.
 
-    `shared` are its profiles that divide an instance between compute instances (`1c.3g.20gb`); no GPU gets those.
+    `shared` are its profiles that divide an instance between compute instances (`1c.3g.20gb`), which are refused.
     """
 
     filters: tuple[DeviceId, ...]
@@ -76,7 +76,7 @@ class Spec(Struct, frozen=True, kw_only=True):
     key: str
 
     def matches(self, gpu: Gpu) -> bool:
-        """True when the entry says something about this GPU."""
+        """True when the entry applies to this GPU."""
         right_board = not self.filters or any(each.matches(gpu) for each in self.filters)
         return right_board and (self.devices is None or gpu.index in self.devices)
 
@@ -86,7 +86,7 @@ def parse_configs(root: Located, path: str) -> dict[str, tuple[Spec, ...]]:
     reader = Reader(path)
     fields = reader.mapping(root, "document") or {}
     for name in fields.keys() - {"version", "mig-configs"}:
-        reader.complain(fields[name], name[:40], "is no known key", "known: version, mig-configs")
+        reader.complain(fields[name], name[:40], "unknown key", "known: version, mig-configs")
     if fields.get("version", Located("", root.line)).value != VERSION:
         found = f"is {shown(fields['version'])}" if "version" in fields else "is missing"
         reader.complain(fields.get("version", root), "version", found, f"must be {VERSION}")
@@ -109,7 +109,7 @@ def choose(configs: Mapping[str, tuple[Spec, ...]], name: str | None, path: str)
 
 
 def targets(specs: Sequence[Spec], snapshot: Snapshot) -> tuple[GpuTarget, ...]:
-    """What the entries make of this node's GPUs; raises ConfigError for profiles that we or the GPU cannot make."""
+    """The targets of this node's GPUs; raises ConfigError for profiles that hamid or the GPU does not support."""
     chosen = {gpu.index: (spec, gpu) for spec in specs for gpu in snapshot.gpus if spec.matches(gpu)}
     problems = [problem for _, (spec, gpu) in sorted(chosen.items()) for problem in _problems(spec, gpu)]
     if problems:
@@ -121,13 +121,13 @@ def targets(specs: Sequence[Spec], snapshot: Snapshot) -> tuple[GpuTarget, ...]:
 
 
 def unmatched(specs: Sequence[Spec], snapshot: Snapshot) -> tuple[str, ...]:
-    """A warning for every GPU that no entry names: it stays as it is."""
+    """A warning for every GPU that no entry names: it stays unchanged."""
     left = [gpu for gpu in snapshot.gpus if not any(spec.matches(gpu) for spec in specs)]
-    return tuple(f"the configuration says nothing about {gpu.title}; it is left as it is" for gpu in left)
+    return tuple(f"the configuration does not mention {gpu.title}; it stays unchanged" for gpu in left)
 
 
 class _Alike(NamedTuple):
-    """What an entry says of GPUs that are alike: the board, if there are several, the mode and the instances."""
+    """The content of an entry for equal GPUs: the board if the node has several, the mode and the instances."""
 
     board: str | None
     mig_enabled: bool
@@ -142,8 +142,8 @@ class _Alike(NamedTuple):
 def export(snapshot: Snapshot, *, name: str = "current", placements: bool = False) -> dict[str, object]:
     """The node as a document of one configuration, ready for YAML or JSON; applied back it changes nothing.
 
-    Counts as mig-parted reads them, or with `placements` our list form. GPUs of one board that are alike share an
-    entry. Half-made instances and GPUs that cannot be read are left out.
+    It has counts as mig-parted reads them, or with `placements` our list form. Equal GPUs of one board share an entry.
+    Half-made instances and unreadable GPUs are omitted.
     """
     readable = [gpu for gpu in snapshot.gpus if is_served(gpu)]
     boards = {gpu.pci_device_id for gpu in readable}
@@ -167,7 +167,7 @@ def _alike(gpu: Gpu, *, filtered: bool, placements: bool) -> _Alike:
     return _Alike(
         board=gpu.pci_device_id if filtered else None,
         mig_enabled=gpu.mig_enabled,
-        # mig-parted and we read {} in both forms; an empty list says nothing more.
+        # mig-parted and hamid read {} in both forms, so an empty list is not needed.
         devices=devices if placements and devices else count_names(each.profile for each in whole),
     )
 
@@ -191,7 +191,7 @@ def _spec(reader: Reader, node: Located, key: str) -> Spec | None:
     if fields is None:
         return None
     for name in sorted(fields.keys() - set(_SPEC_KEYS)):
-        reader.complain(fields[name], f"{key}.{name[:40]}", "is no known key", f"known: {', '.join(_SPEC_KEYS)}")
+        reader.complain(fields[name], f"{key}.{name[:40]}", "unknown key", f"known: {', '.join(_SPEC_KEYS)}")
     missing = [name for name in _NEEDED if name not in fields]
     for name in missing:
         reader.complain(node, f"{key}.{name}", "is missing", f"needed: {', '.join(_NEEDED)}")
@@ -201,9 +201,11 @@ def _spec(reader: Reader, node: Located, key: str) -> Spec | None:
     devices = fields.get("mig-devices", Located(None, node.line))
     layout, shared = _instances(reader, devices, f"{key}.mig-devices")
     if enabled and devices.value is None:
-        reader.complain(devices, f"{key}.mig-devices", "is missing", "with mig-enabled: true; {} means no instance")
+        reader.complain(
+            devices, f"{key}.mig-devices", "is missing", "required with mig-enabled: true; {} means no instances"
+        )
     if not enabled and (layout or shared):
-        reader.complain(devices, f"{key}.mig-devices", "names instances, and mig-enabled is not true")
+        reader.complain(devices, f"{key}.mig-devices", "lists instances, but mig-enabled is not true")
     return Spec(
         filters=_filters(reader, fields.get("device-filter", Located((), node.line)), f"{key}.device-filter"),
         devices=_devices(reader, fields["devices"], f"{key}.devices"),
@@ -258,7 +260,7 @@ def _devices(reader: Reader, node: Located, key: str) -> tuple[int, ...] | None:
 
 
 class _Row(NamedTuple):
-    """One line of `mig-devices`: a profile as written, where it shall lie, how often, and where it stands."""
+    """One line of `mig-devices`: the profile as written, its start, its count, and its location in the file."""
 
     profile: str
     start: int | None
@@ -276,9 +278,9 @@ def _instances(reader: Reader, node: Located, key: str) -> tuple[tuple[LayoutIte
         if plain is None:
             shared.append(row.profile)
         elif not PROFILE_NAME.fullmatch(plain):
-            reader.complain(row.node, row.key, f"'{row.profile[:40]}' is no profile name", _PROFILE_SHAPE)
+            reader.complain(row.node, row.key, f"'{row.profile[:40]}' is not a profile name", _PROFILE_SHAPE)
         elif len(items) + row.times > MAX_COUNT:
-            reader.complain(row.node, row.key, f"makes more than {MAX_COUNT} instances on one GPU")
+            reader.complain(row.node, row.key, f"more than {MAX_COUNT} instances on one GPU")
             break
         else:
             items.extend([LayoutItem(plain, row.start)] * row.times)
@@ -302,7 +304,7 @@ def _counted(reader: Reader, entries: Mapping[str, Located], key: str) -> Iterat
         total += 1 if count is None else count
         yield _Row(name, None, count or 0, node, where)
     if entries and not total:
-        reader.complain(next(iter(entries.values())), key, "counts nothing but 0", "{} means no instance")
+        reader.complain(next(iter(entries.values())), key, "has only zero counts", "{} means no instances")
 
 
 def _listed(reader: Reader, entries: Sequence[Located], key: str) -> Iterator[_Row]:
@@ -320,7 +322,7 @@ def _listed(reader: Reader, entries: Sequence[Located], key: str) -> Iterator[_R
 
 
 def _problems(spec: Spec, gpu: Gpu) -> Iterator[Problem]:
-    """What an entry asks that this GPU cannot have; a GPU that lists no profiles is judged by the planner."""
+    """Profiles in an entry that this GPU cannot have; the planner checks a GPU that lists no profiles."""
     key = f"{spec.key}.mig-devices"
     for name in spec.shared:
         message, hint = dividing(name)

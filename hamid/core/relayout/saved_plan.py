@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plan in a file: written by `mig apply --out`, carried out by `mig apply FILE` if the node is still as it was.
+"""A plan in a file: written by `mig apply --out`, applied by `mig apply FILE` if the node has not changed.
 
-The file is input from outside: it is decoded strictly, and the fingerprint decides whether it still applies.
+The file is untrusted input: it is decoded strictly, and the fingerprint decides whether it still applies.
 """
 
 from collections.abc import Iterator
@@ -44,20 +44,20 @@ def encode_plan(plan: SavedPlan) -> bytes:
 
 
 def decode_plan(content: bytes, path: str) -> SavedPlan:
-    """The plan of a file; raises UsageError that says where the content is wrong."""
-    hint = "make one with: hamictl mig apply ... --out FILE"
+    """The plan of a file; raises UsageError with the location of the error."""
+    hint = "create one with: hamictl mig apply ... --out FILE"
     try:
         plan = msgspec.json.decode(content, type=SavedPlan)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"'{path}' is no saved plan: {error}", hint) from error
+        raise UsageError(f"'{path}' is not a saved plan: {error}", hint) from error
     problem = next(_problems(plan), "")
     if problem:
-        raise UsageError(f"'{path}' is no saved plan: {problem}", hint)
+        raise UsageError(f"'{path}' is not a saved plan: {problem}", hint)
     return plan
 
 
 def _problems(plan: SavedPlan) -> Iterator[str]:
-    """What no plan that --out wrote could say."""
+    """Content that `--out` never writes."""
     for number, step in enumerate(plan.steps):
         placed = () if isinstance(step, SetMigMode) else (step.profile_id, step.placement.start, step.placement.size)
         if not all(0 <= each <= _LARGEST for each in (step.gpu_index, *placed)):
@@ -72,7 +72,7 @@ def _claim_problems(plan: SavedPlan) -> Iterator[str]:
     if len(set(plan.claim_instances)) < len(plan.claim_instances):
         yield "an instance is claimed twice - at `$.claimInstances`"
     if (plan.claim is None) != (not plan.claim_instances):
-        yield "a claim needs instances, and they need a claim - at `$.claim`"
+        yield "a claim needs instances, and instances need a claim - at `$.claim`"
     if plan.claim is not None:
         try:
             operator_name(plan.claim)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the layout that meets a target with the least change, and says what of it can be reached when that is blocked.
+"""Finds the layout that meets a target with the smallest change, and the reachable part if the target is blocked.
 
 The number of instances of a target is fixed, so every idle instance that is kept saves one destruction and one
 creation: the least change keeps the most. The search tries sets of kept instances, the largest first, and lets the
-packed policy seat the rest; it is exact. Instances that may not be altered never move.
+packed policy seat the rest; it is exact. Instances that may not be changed never move.
 """
 
 from collections import Counter
@@ -32,7 +32,7 @@ class Arrangement(NamedTuple):
 
 
 class Hindrance(NamedTuple):
-    """A target that instances forbid: which of those that stay it could hold, and where it lies without the others."""
+    """A blocked target: the staying instances that it could contain, and its seats without the others."""
 
     kept: tuple[Seat, ...]
     seats: tuple[Seat, ...]
@@ -41,8 +41,8 @@ class Hindrance(NamedTuple):
 def arrange(board: Board, occupied: Occupancy, wanted: Wanted, present: Sequence[Seat]) -> Arrangement | None:
     """Seats for all of `wanted` beside what is occupied, keeping as many of the present instances as possible.
 
-    Of equals it is the arrangement that costs later requests least, then the one with the lowest starts. None if
-    nothing legal exists.
+    Among equals it prefers the arrangement that costs later requests least, then the lowest starts. None if no legal
+    arrangement exists.
     """
     for seat in wanted.fixed:
         if not board.fits(occupied, seat):
@@ -62,7 +62,7 @@ def arrange(board: Board, occupied: Occupancy, wanted: Wanted, present: Sequence
 
 
 def take(wanted: Wanted, present: Sequence[Seat]) -> tuple[Wanted, tuple[Seat, ...]]:
-    """What is still wanted when the present instances serve where they lie, and which of them do."""
+    """What remains of `wanted` after present instances serve it where they lie, and which of them serve."""
     fixed, free, taken = list(wanted.fixed), list(wanted.free), []
     for seat in present:
         if seat in fixed:
@@ -76,9 +76,9 @@ def take(wanted: Wanted, present: Sequence[Seat]) -> tuple[Wanted, tuple[Seat, .
 
 
 def hindrance(board: Board, wanted: Wanted, staying: Sequence[Seat]) -> Hindrance:
-    """The most unalterable instances that the target can contain at their places, and the target's seats beside those.
+    """The most unchangeable instances that the target can contain in place, and the target's seats beside those.
 
-    Where it fits beside everything that stays, the seats say so: then nothing is in the way, only too much is there.
+    If the seats fit beside everything that stays, no instance overlaps them: the GPU only has instances too many.
     """
     for size in range(len(staying), -1, -1):  # pragma: no branch: without any of them the target fits
         for group in combinations(staying, size):
@@ -110,7 +110,7 @@ def _preference(part: Arrangement) -> tuple[int, int, float, list[int]]:
 
 
 def _parts(wanted: Wanted, size: int) -> Iterator[Wanted]:
-    """Every part of that many instances; parts that differ only by which of equal instances they take come once."""
+    """Every part of that many instances; equal parts come once."""
     seen = set()
     items: list[Seat | Profile] = [*wanted.fixed, *wanted.free]
     for group in combinations(items, size):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a GPU is to become, and whether its board can hold that at all, whatever lies there now."""
+"""The target of a GPU, and whether its board can hold that target when empty."""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,9 @@ from hamid.core.planner.seating import best_seats
 
 
 class GpuTarget(Struct, frozen=True, kw_only=True):
-    """What one GPU is to become: `mig_enabled` None leaves the mode, `layout` None leaves the instances.
+    """The target of one GPU: `mig_enabled` None keeps the mode, `layout` None keeps the instances.
 
-    A layout is whole: what it does not name shall not be there; () means no instance.
+    A layout is complete: instances that it does not name are removed; () means no instances.
     """
 
     gpu_index: int
@@ -25,14 +25,14 @@ class GpuTarget(Struct, frozen=True, kw_only=True):
 
 
 class Wanted(Struct, frozen=True):
-    """A layout on one board: seats that are given, and profiles that may lie anywhere, equal ones together."""
+    """A layout on one board: fixed seats, and profiles that may lie anywhere, equal profiles adjacent."""
 
     fixed: tuple[Seat, ...] = ()
     free: tuple[Profile, ...] = ()
 
 
 def read_layout(gpu: Gpu, board: Board, items: Sequence[LayoutItem]) -> Wanted:
-    """The layout on this GPU's board; raises UsageError that names GPU, profile and what would be legal."""
+    """The layout on this GPU's board; raises UsageError with GPU, profile and the legal values."""
     fixed: list[Seat] = []
     free: list[Profile] = []
     for item in items:
@@ -44,7 +44,7 @@ def read_layout(gpu: Gpu, board: Board, items: Sequence[LayoutItem]) -> Wanted:
     fixed.sort(key=lambda seat: (seat.placement, seat.profile.profile_id))
     free.sort(key=lambda profile: board.index[profile.profile_id])
     occupied = _occupied(gpu, board, fixed)
-    # A long list of profiles is refused by its sums, before anybody searches.
+    # The sums reject a long list of profiles before any search.
     if best_seats(board, occupied, free, named=True) is None:
         raise _too_much(gpu, board, items)
     return Wanted(tuple(fixed), tuple(free))
@@ -62,7 +62,7 @@ def _seat(gpu: Gpu, profile: Profile, start: int) -> Seat:
         if place.start == start:
             return Seat(profile, place)
     starts = ", ".join(str(place.start) for place in profile.placements)
-    raise UsageError(f"{profile.name} cannot start at {start} on {gpu.title}", f"it can at {starts}")
+    raise UsageError(f"{profile.name} cannot start at {start} on {gpu.title}", f"legal starts: {starts}")
 
 
 def _occupied(gpu: Gpu, board: Board, seats: Sequence[Seat]) -> Occupancy:
@@ -76,7 +76,7 @@ def _occupied(gpu: Gpu, board: Board, seats: Sequence[Seat]) -> Occupancy:
 
 
 def _too_much(gpu: Gpu, board: Board, items: Sequence[LayoutItem]) -> UsageError:
-    """The layout's sums beside the GPU's: one of them, the engines or the starts do not go together."""
+    """The error for a layout that does not fit, with its sums and the GPU's."""
     names = count_names(item.profile if item.start is None else f"{item.profile}@{item.start}" for item in items)
     profiles = [profile for item in items if (profile := board.named(item.profile)) is not None]
     slices = sum(profile.size for profile in profiles)
@@ -89,4 +89,4 @@ def _too_much(gpu: Gpu, board: Board, items: Sequence[LayoutItem]) -> UsageError
 
 
 def _alone(board: Board) -> str:
-    return f"each profile alone fits as often as this: {format_geometry(board.creatable(board.empty))}"
+    return f"maximum count of each profile alone: {format_geometry(board.creatable(board.empty))}"

@@ -90,7 +90,7 @@ class Adopter:
                 yield f"{there.profile}@{seat.start} on GPU {gpu.index}: {held}"
 
     def _tell(self, doubts: list[str]) -> None:
-        problem = f"the ledger was lost, and not all is known yet: {'; '.join(doubts[:3])}" if doubts else ""
+        problem = f"the ledger was lost and is not rebuilt yet: {'; '.join(doubts[:3])}" if doubts else ""
         before = self._conditions.set_problem(_PROBLEM, problem)
         if problem and problem != before:
             self._log.warning("ledger_in_doubt", doubts=doubts)

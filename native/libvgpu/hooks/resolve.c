@@ -78,7 +78,7 @@ static bool is_in_driver(const void *address)
     return strncmp(name, "libcuda.so", 10) == 0 || strncmp(name, "libnvidia-ml.so", 15) == 0;
 }
 
-/* The name is ours among the global ones although nobody may have loaded a driver: then there is none. */
+/* The global name resolves to our hook even if no driver is loaded; in that case there is no such function. */
 static void *lookup_default(int hook, const char *name)
 {
     if (symbols_real_dlsym(RTLD_DEFAULT, name) != hook_ours(hook))

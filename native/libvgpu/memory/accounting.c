@@ -62,8 +62,8 @@ static void subtract(struct region *region, int device, uint64_t bytes)
     CRASH_POINT("subtracted");
 }
 
-/* Adds; takes it back and gives false when the sum is over the limit then. Whoever adds later sees what was added
- * before, so that of those who do not fit together at most as many stay as do. */
+/* Adds the bytes; if the sum is then over the limit, subtracts them again and returns false. A later caller sees what
+ * an earlier one added, so of concurrent requests that do not fit together, only as many succeed as fit. */
 static bool try_add(struct region *region, int device, uint64_t bytes, uint64_t limit)
 {
     add(region, device, bytes);
@@ -116,7 +116,7 @@ void accounting_release(int device, uint64_t bytes)
         subtract(region, device, bytes);
 }
 
-/* The dead are looked for now and then alone, and where there is anybody else: a view must be cheap. */
+/* A search for dead processes runs only now and then, and only if other slots are taken: a view must be cheap. */
 static void reap_sometimes(const struct region *region)
 {
     static _Atomic int64_t next;

@@ -5,10 +5,10 @@
 
 #include "vgpu.h"
 
-/* Takes bytes before the driver is asked for them; false when they would go over the limit, and nothing is taken. */
+/* Counts bytes before the driver allocates them; returns false and counts nothing if they would exceed the limit. */
 bool accounting_reserve(int device, uint64_t bytes);
 
-/* Takes bytes that the driver has already given, whatever the limit says. */
+/* Counts bytes that the driver has already allocated, even over the limit. */
 void accounting_force(int device, uint64_t bytes);
 
 /* Gives bytes back that were reserved. */

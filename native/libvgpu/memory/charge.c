@@ -7,9 +7,9 @@
 #include "memory/device.h"
 #include "memory/pools.h"
 
-static const struct charge NOBODY = {.device = DEVICE_NONE};
+static const struct charge NO_CHARGE = {.device = DEVICE_NONE};
 
-/* Before a limit refuses, this process's own pools give up what they keep, as a driver's do before it refuses. */
+/* Before a limit refuses, this process's pools release the memory that they keep, as a driver's pools do. */
 static bool reserve_beside_pools(int device, uint64_t bytes)
 {
     bool taken = accounting_reserve(device, bytes) || (pools_give_up(device) && accounting_reserve(device, bytes));
@@ -30,7 +30,7 @@ static bool take(struct charge *charge)
 
 bool charge_current(struct charge *charge, uint64_t bytes)
 {
-    *charge = NOBODY;
+    *charge = NO_CHARGE;
     if (!device_controlled())
         return true;
     charge->device = device_current(&charge->ordinal, &charge->context);
@@ -92,7 +92,7 @@ static void give_back(const struct allocation *entry)
     accounting_release(entry->device, entry->bytes);
 }
 
-/* The driver gave memory although it had not said on which device: counted now, or not given. */
+/* The driver allocated memory without first naming the device: count it now, or free it again. */
 static bool keep_late(uint64_t bytes, enum allocation_space space, uint64_t key)
 {
     struct charge charge;
@@ -113,7 +113,7 @@ bool charge_keep(const struct charge *charge, enum allocation_space space, uint6
         charge_drop(charge);
         return result != CU_SUCCESS;
     }
-    /* What the driver gave out anew had ended in a way that we did not see. */
+    /* The driver reused this number, so its old allocation ended without a call that we saw. */
     if (replaced.bytes != 0)
         give_back(&replaced);
     return true;

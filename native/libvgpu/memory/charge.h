@@ -47,7 +47,7 @@ int charge_keep_pointer(const struct charge *charge, const unsigned long long *p
 
 void charge_drop(const struct charge *charge);
 
-/* Around a free: what is known of the key is taken out before the driver gives its number to somebody else. */
+/* Around a free: the key's entry is removed before the driver can give the same number to another thread. */
 bool charge_begin_free(struct allocation *entry, enum allocation_space space, uint64_t key);
 void charge_end_free(bool known, const struct allocation *entry, enum allocation_space space, uint64_t key, int result);
 

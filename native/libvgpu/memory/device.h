@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* CUDA's devices as indices of the region, by which limits are numbered: the order of the GPUs in the container, which is
- * NVML's, whatever CUDA_VISIBLE_DEVICES leaves of them. */
+/* Maps CUDA's devices to the region's indices, which number the limits: the order of the container's GPUs in NVML, even
+ * if CUDA_VISIBLE_DEVICES hides some of them. */
 #ifndef VGPU_DEVICE_H
 #define VGPU_DEVICE_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The driver is asked for what a pool has and for what of it is in use, after everything that may change it. A pool that
- * is being asked is pinned, and nobody destroys it meanwhile. */
+/* After every call that may change a pool, we ask the driver how much memory the pool has and how much of it is in use.
+ * A pool is pinned during these calls, so that no thread destroys it. */
 #include "memory/pools.h"
 
 #include <sched.h>
@@ -20,7 +20,7 @@ typedef int (*trim_to)(void *pool, size_t keep);
 
 struct keeper {
     atomic_int taken, pins;
-    void *_Atomic pool; /* NULL: there is none here, or it is on its way out */
+    void *_Atomic pool; /* NULL: there is none here, or it is being removed */
     atomic_int device;
     atomic_uint settlements;
     _Atomic uint64_t threshold, kept;
@@ -47,7 +47,7 @@ static struct keepers *all_keepers(void)
     return found;
 }
 
-/* The keeper's pool, which nobody destroys until `unpin`; NULL when it has none. */
+/* The keeper's pool, pinned against destruction until `unpin`; NULL when it has none. */
 static void *pin(struct keeper *keeper)
 {
     atomic_fetch_add(&keeper->pins, 1);
@@ -74,15 +74,15 @@ static struct keeper *find(const void *pool)
 static struct keeper *free_place(struct keepers *all)
 {
     for (int place = 0; all != NULL && place < KEEPERS; place++) {
-        int nobody = 0;
-        if (atomic_compare_exchange_strong(&all->places[place].taken, &nobody, 1))
+        int unused = 0;
+        if (atomic_compare_exchange_strong(&all->places[place].taken, &unused, 1))
             return &all->places[place];
     }
     return NULL;
 }
 
-/* The figure becomes this one, and the container's sum follows by the difference: however many do so at once, the sum
- * holds what the last one told. */
+/* Stores the new figure and adds the difference to the container's sum, so that the sum matches the last stored figure
+ * even with concurrent callers. */
 static void count(struct keeper *keeper, uint64_t kept)
 {
     uint64_t before = atomic_exchange(&keeper->kept, kept);
@@ -97,8 +97,8 @@ static uint64_t least(uint64_t one, uint64_t other)
     return one < other ? one : other;
 }
 
-/* Looks what the pool has. What was in use and goes on being kept after the next synchronisation is `kept`; false when
- * the driver does not say. */
+/* Reads what the pool has. `kept` is the memory that stays in the pool after the next synchronisation; false when the
+ * driver does not report it. */
 static bool ask(struct keeper *keeper, void *pool, uint64_t *kept)
 {
     get_attribute get = DRIVER(cuMemPoolGetAttribute, get_attribute);
@@ -114,7 +114,7 @@ static bool ask(struct keeper *keeper, void *pool, uint64_t *kept)
     return true;
 }
 
-/* What all pools of a device have beyond what counts. */
+/* The memory of all pools of a device that is not counted. */
 static uint64_t all_spare(int device)
 {
     struct keepers *all = atomic_load_explicit(&pools_keepers, memory_order_acquire);
@@ -125,7 +125,7 @@ static uint64_t all_spare(int device)
     return spare;
 }
 
-/* True when the driver holds no more than the limit once so many more bytes count. */
+/* True when the driver's memory stays within the limit after this many more bytes are counted. */
 static bool fits(int device, uint64_t more)
 {
     uint64_t limit = accounting_limit(device);
@@ -139,7 +139,7 @@ static void trim(void *pool)
         real(pool, 0);
 }
 
-/* Whoever asked first may tell last: who sees that somebody began after it asks again. */
+/* A thread that asked the driver first may store its answer last: if another thread began after it, it asks again. */
 static void settle(struct keeper *keeper, void *pool)
 {
     for (int tries = 0; tries < SETTLE_TRIES; tries++) {
@@ -200,13 +200,13 @@ void pools_make_room(int device)
         pools_give_up(device);
 }
 
-/* The pool's keeper; a new one where it has none, and one alone however many threads ask. */
+/* The pool's keeper; a new one if it has none. Concurrent callers get the same one. */
 static struct keeper *find_or_make(void *pool, int device)
 {
     struct keepers *all = all_keepers();
     if (all == NULL)
         return NULL;
-    for (int nobody = 0; !atomic_compare_exchange_weak(&all->guard, &nobody, 1); nobody = 0)
+    for (int released = 0; !atomic_compare_exchange_weak(&all->guard, &released, 1); released = 0)
         sched_yield();
     struct keeper *keeper = find(pool);
     if (keeper == NULL) {

@@ -18,14 +18,14 @@ static inline bool pools_keep_any(void)
     return VGPU_UNLIKELY(atomic_load_explicit(&pools_keepers, memory_order_acquire) != NULL);
 }
 
-/* A pool of a device keeps so much from now on. */
+/* Sets how much memory a pool of a device keeps. */
 void pools_keep(void *pool, int device, uint64_t threshold);
 
-/* Nobody asks the pool any more once this returns; gives its threshold, 0 when it had none. */
+/* After this returns, no thread queries the pool; returns its threshold, 0 when it had none. */
 uint64_t pools_forget(void *pool);
 
-/* Of the bytes that are asked of a pool (NULL: of whichever of the device) those that it keeps, which are counted already:
- * from now on they are the caller's. */
+/* Returns how many of the requested bytes a pool already keeps (NULL: any pool of the device). They are counted
+ * already, and from now on belong to the caller. */
 uint64_t pools_take(const void *pool, int device, uint64_t bytes);
 
 /* Counts what the pools of a device keep now. */

@@ -52,7 +52,7 @@ static void read_environment(void)
 
 const struct vgpu_environment *region_environment(void)
 {
-    static atomic_int state; /* 0 unread, 1 somebody reads, 2 read */
+    static atomic_int state; /* 0 unread, 1 being read, 2 read */
     int unread = 0;
     if (VGPU_LIKELY(atomic_load_explicit(&state, memory_order_acquire) == 2))
         return &environment;
@@ -65,14 +65,14 @@ const struct vgpu_environment *region_environment(void)
     return &environment;
 }
 
-/* Free for one, unless somebody has made it before: HAMi-core may hold it by now. */
+/* One holder may take it. An existing semaphore is kept: HAMi-core may hold it already. */
 static void make_semaphore(struct region_semaphore *semaphore)
 {
     if (semaphore->shared == 0)
         *semaphore = (struct region_semaphore){.value = 1, .shared = 128};
 }
 
-/* Every process writes the same values, so that no order and no lock is needed; the magic comes last. */
+/* Every process writes the same values, so no order or lock is needed; the magic comes last. */
 static void fill_header(struct region_v1 *shared)
 {
     if (atomic_load_explicit(&shared->initialized, memory_order_acquire) == REGION_MAGIC)
@@ -100,9 +100,8 @@ static void lower(_Atomic uint64_t *limit, uint64_t ours)
             break;
 }
 
-/* The strictest limit of all who share the region holds, those of HAMi-core too, whose is the one in the header. Its
- * monitor and its processes read it there: both places only ever get smaller, and so end up the same in whatever order
- * processes come. */
+/* The strictest limit of all processes that share the region applies, HAMi-core's included, which is in the header. Its
+ * monitor and processes read it there. Both places only ever decrease, so they converge in any order of processes. */
 static void fill_limits(struct region_v1 *shared, struct region_own *own)
 {
     for (int device = 0; device < VGPU_DEVICES; device++) {
@@ -125,7 +124,7 @@ static bool map(struct region *region)
     return true;
 }
 
-/* Without a file, limits hold for this process alone: better than for nobody. */
+/* Without a file, limits apply to this process alone, which is better than no limits. */
 static bool map_private(struct region *region)
 {
     char *mapped = mmap(NULL, REGION_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

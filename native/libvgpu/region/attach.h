@@ -10,7 +10,7 @@
 
 /* What a forked child must not have; the kernel empties the page for it. */
 struct region_local {
-    atomic_int state; /* 0 nothing, 1 somebody attaches, 2 attached, 3 cannot */
+    atomic_int state; /* 0 not attached, 1 being attached, 2 attached, 3 cannot */
     struct region region;
 };
 
@@ -30,7 +30,7 @@ static inline struct region *region_get(void)
 /* The settings of this process. */
 const struct vgpu_environment *region_environment(void);
 
-/* Slots of dead processes become free, HAMi-core's too; how many. Never waits for anybody. */
+/* Frees slots of dead processes, HAMi-core's too; returns how many. Never blocks. */
 int region_reap(void);
 
 /* Our slot does not name us: HAMi-core moved what stood there to another when it closed a gap. Puts it right. */

@@ -158,7 +158,7 @@ static void read_limits(struct vgpu_environment *found, struct source *source, i
     if (text == NULL || (vgpu_parse_size(text, &bytes) && bytes == 0))
         text = get(source, "CUDA_DEVICE_MEMORY_LIMIT");
     if (text != NULL && !vgpu_parse_size(text, &bytes)) {
-        vgpu_log(VGPU_ERROR, "the memory limit '%.60s' of device %d is no size such as 1024m; nothing is given there",
+        vgpu_log(VGPU_ERROR, "the memory limit '%.60s' of device %d is not a size like 1024m; allocations there fail",
                  text, index);
         found->malformed |= 1u << index;
         bytes = VGPU_MALFORMED_LIMIT;
@@ -167,7 +167,8 @@ static void read_limits(struct vgpu_environment *found, struct source *source, i
     text = get_indexed(source, "CUDA_DEVICE_SM_LIMIT", index);
     text = text != NULL ? text : get(source, "CUDA_DEVICE_SM_LIMIT");
     if (text != NULL && !parse_percent(text, &percent))
-        vgpu_log(VGPU_ERROR, "the core limit '%.60s' of device %d is no number from 0 to 100; 100 holds", text, index);
+        vgpu_log(VGPU_ERROR, "the core limit '%.60s' of device %d is not in the range 0 to 100; using 100", text,
+                 index);
     found->sm_limit[index] = text != NULL && percent >= 1 && percent <= 100 ? percent : 100;
 }
 

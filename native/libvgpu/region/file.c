@@ -19,7 +19,7 @@ static struct file_identity {
     uint64_t device, inode;
 } file;
 
-/* The file, once it has its size. It is never cut, whoever made it. */
+/* Opens the file and makes sure that it has its size. It never shrinks an existing file. */
 static int open_file(const char *path, uint64_t wanted)
 {
     int opened = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
@@ -42,7 +42,7 @@ static int open_file(const char *path, uint64_t wanted)
         errno = kept;
         return -1;
     }
-    /* Whatever this process's umask says: other users of the container share the file. Only its owner can, and must. */
+    /* Override this process's umask: the container's other users share the file. Only the owner can do this. */
     if (fchmod(opened, 0666) != 0 && size == 0)
         vgpu_log(VGPU_WARNING, "cannot share '%s' with other users: %s", path, strerror(errno));
     file = (struct file_identity){device, inode};

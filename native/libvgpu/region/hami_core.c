@@ -22,8 +22,8 @@ static bool has_figures(const struct region_process *process)
     return false;
 }
 
-/* Whoever attached maps the file until its end. Where our own mapping is not found, nothing can be told that way:
- * some file systems name another device there. */
+/* A process that attached maps the file until it ends. If our own mapping is not found, this test proves nothing: some
+ * file systems show another device there. */
 static bool maps_surely_not(int64_t pid)
 {
     return region_file_mapped_by(getpid()) && !region_file_mapped_by(pid);
@@ -36,7 +36,7 @@ static bool lives(int64_t pid, bool thorough)
     return identity_exists(pid) && !(thorough && (pid == getpid() || maps_surely_not(pid)));
 }
 
-/* HAMi-core does not say in which pid namespace it means a pid: it is dead when neither number is anybody's here. */
+/* HAMi-core does not say to which pid namespace a pid belongs: the process is dead when neither number exists here. */
 bool hami_core_is_over(const struct region_process *process, int32_t pid, bool thorough)
 {
     if (pid == 0)

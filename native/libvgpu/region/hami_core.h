@@ -9,8 +9,9 @@
 /* True when the slot names a process other than its owner's; `pid` becomes the one that it names, 0 for none. */
 bool hami_core_has(const struct region *region, int slot, int32_t *pid);
 
-/* True when what stands in a slot without owner, which names `pid`, is for certain nobody's any more. `thorough` reads
- * what a process of that pid maps, for one that has the pid of a former container: for a process that has no slot yet. */
+/* True when the process that a slot without owner names by `pid` has certainly ended. `thorough` also checks whether
+ * the process with that pid maps the region: the pid may be from a former container. It is for a process without a
+ * slot. */
 bool hami_core_is_over(const struct region_process *process, int32_t pid, bool thorough);
 
 #endif

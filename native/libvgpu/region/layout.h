@@ -2,17 +2,18 @@
 /* The file that the processes of a container share: HAMi-core's layout v1 as it is (its monitor reads it), and behind it
  * a block of our own, which says who holds a slot.
  *
- * Law: what a process uses stands in its own slot alone, and only it writes there; what the container uses is the sum of
- * the slots. So a death at any instant leaves nothing to repair but the dead one's slot. Slots never move.
+ * Invariant: a process records its use only in its own slot, and only it writes there; the container's use is the sum
+ * of the slots. So a death at any instant leaves only the dead process's slot to clean up. Slots never move.
  *
- * A slot belongs to who holds the record lock on its byte, far behind the file's end. The kernel gives that up at any
- * kind of death, in whatever pid namespace, and gives it to no forked child. A process that closed all of its
- * descriptors has lost it: its pid, start time and pid namespace speak for it then, as long as it maps the region.
+ * A slot belongs to the process that holds the record lock on its byte, far behind the file's end. The kernel releases
+ * the lock at any kind of death, in any pid namespace, and no forked child inherits it. A process that closed all its
+ * descriptors has lost the lock: then its pid, start time and pid namespace identify it while it maps the region.
  *
- * HAMi-core's processes know nothing of this and may share the region (hami_core.h): a slot that names a process without
- * being owned by it is left to it. They move slots; whose was moved puts it right (attach.h: region_restore).
+ * HAMi-core's processes do not use these locks and may share the region (hami_core.h): a slot that names a process that
+ * does not own it is left to that process. They move slots; the owner of a moved slot restores it (attach.h:
+ * region_restore).
  *
- * Everything in the file may be written by any process of the container. Nothing here trusts it with more than figures. */
+ * Any process of the container may write anything in the file. The code here uses it only for figures. */
 #ifndef VGPU_REGION_LAYOUT_H
 #define VGPU_REGION_LAYOUT_H
 

@@ -8,8 +8,8 @@
 #include "region/hami_core.h"
 #include "region/identity.h"
 
-/* Empties a slot that names `pid`, or nobody; false when it names somebody else: HAMi-core moves slots. All of it: HAMi's
- * readers wait for as long as `sequence` is odd, and show the rest as the next process's. */
+/* Empties a slot that names `pid` or no process; false when it names another one: HAMi-core moves slots. It clears
+ * every field: HAMi's readers wait while `sequence` is odd, and would show leftovers as the next process's. */
 static bool empty_slot(struct region_process *process, int32_t pid)
 {
     if (!atomic_compare_exchange_strong(&process->pid, &pid, 0) && pid != 0)
@@ -116,7 +116,7 @@ static bool take_slot(struct region *region, int slot)
     return true;
 }
 
-/* First what the image before an exec left, then any that is free or whose owner is dead. */
+/* First the slot that the program before an exec left, then any slot that is free or whose owner is dead. */
 bool slots_claim(struct region *region)
 {
     for (int slot = 0; slot < VGPU_SLOTS; slot++)
@@ -134,8 +134,8 @@ static bool is_alive(const struct region *region, int slot)
     return region_file_is_locked(slot) || speaks_for_itself(&region->own->owners[slot]);
 }
 
-/* True when nobody uses the slot any more; `pid` becomes what it says then. A process that attaches asks for those without
- * owner alone, but thoroughly: of the others it takes one, and the rest can wait. */
+/* True when no process uses the slot any more; `pid` becomes the pid in it. A process that attaches checks only slots
+ * without owner, but thoroughly: of the others it takes one, and the rest can wait. */
 static bool is_over(const struct region *region, int slot, bool attaching, int32_t *pid)
 {
     const struct region_owner *owner = &region->own->owners[slot];
@@ -164,14 +164,14 @@ int slots_reap(struct region *region, bool attaching)
 {
     int32_t pid;
     int reaped = 0, count = atomic_load(&region->shared->process_count);
-    /* Twice: under a dead owner's record there may stand what HAMi-core moved there, and that is over too. */
+    /* Twice: a dead owner's slot may hold an entry that HAMi-core moved there, whose process has ended too. */
     for (int slot = 0; slot < count && slot < VGPU_SLOTS; slot++)
         for (int turn = 0; turn < 2 && slot != region->slot && is_over(region, slot, attaching, &pid); turn++)
             reaped += reap(region, slot, pid);
     return reaped;
 }
 
-/* What HAMi-core moved comes back from where it is. It counts twice for an instant, never not at all. */
+/* Copies back what HAMi-core moved. For an instant it counts twice, but never zero times. */
 static void fetch_moved(struct region *region, int from)
 {
     struct region_process *moved = &region->shared->processes[from];

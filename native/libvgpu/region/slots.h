@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The slots of a region: taken, shown to HAMi's readers, emptied after a death, put right when HAMi-core moved them. All
- * of it is for one thread of a process at a time, to whom the kernel would give a lock that another thread has. */
+/* The slots of a region: taken, shown to HAMi's readers, emptied after a death, restored after HAMi-core moved them.
+ * Only one thread of a process may call these at a time: the kernel's record locks do not exclude threads of one
+ * process. */
 #ifndef VGPU_REGION_SLOTS_H
 #define VGPU_REGION_SLOTS_H
 
@@ -14,8 +15,8 @@ bool slots_claim(struct region *region);
 /* The slot names this process from now on; false when HAMi-core has it. */
 bool slots_show(struct region_v1 *shared, int slot);
 
-/* Empties slots that are nobody's any more; how many. A process that attaches asks for those without owner alone, but
- * thoroughly: of the others it takes one, and the rest can wait. */
+/* Empties slots that no process uses any more; returns how many. A process that attaches checks only slots without
+ * owner, but thoroughly: of the others it takes one, and the rest can wait. */
 int slots_reap(struct region *region, bool attaching);
 
 /* Makes our slot name us again, if it does not, and fetches what HAMi-core moved out of it. */

@@ -176,7 +176,7 @@ static int set_anything(struct node *node, const char *uuid, const char *knob, c
         return explain(message, size, NVML_ERROR_INVALID_ARGUMENT, "no knob '%s'%s", knob,
                        uuid != NULL ? " of a GPU" : "");
     if (outcome == 0)
-        return explain(message, size, NVML_ERROR_INVALID_ARGUMENT, "'%s' is no value of '%s'", value, knob);
+        return explain(message, size, NVML_ERROR_INVALID_ARGUMENT, "'%s' is not a value of '%s'", value, knob);
     return NVML_SUCCESS;
 }
 

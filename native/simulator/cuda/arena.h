@@ -33,7 +33,7 @@ enum block_kind {
 
 struct block {
     cu_pointer address;
-    size_t size;      /* as asked for; 0 = the block is free */
+    size_t size;      /* as requested; 0 = the block is free */
     uint64_t charged; /* to the device */
     struct device *device;
     struct context *context; /* NULL: it outlives contexts */
@@ -60,7 +60,7 @@ bool arena_holds(cu_pointer address);
 /* Calls `visit` for every live block. */
 void arena_visit(void (*visit)(struct block *block, void *data), void *data);
 
-/* The whole units around a block: what mapping it anew affects. */
+/* The whole units around a block: the range that remapping it affects. */
 void arena_extent(const struct block *block, cu_pointer *start, size_t *size);
 /* Fresh anonymous memory again, readable or not. */
 bool arena_clear(cu_pointer start, size_t size, bool readable);

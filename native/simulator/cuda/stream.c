@@ -49,7 +49,7 @@ void stream_not_before(struct stream *stream, uint64_t time_ns)
     raise_to(&stream->context->end_ns, time_ns);
 }
 
-/* The device's time is taken by one kernel after another, whoever's they are. */
+/* Kernels of all processes use the device's time one after another. */
 static uint64_t take_time(struct device *device, uint64_t earliest, uint64_t duration)
 {
     _Atomic uint64_t *lane = &driver.store.file->usage.busy_until_ns[device->lane];

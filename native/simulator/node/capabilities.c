@@ -57,7 +57,7 @@ static bool says(const char *path, const char *text, size_t length)
     return got == (ssize_t)length && memcmp(found, text, length) == 0;
 }
 
-/* Every change looks at all of a GPU's files; of those only what is another is written. */
+/* Every change checks all of a GPU's files and writes only those whose content has changed. */
 static void write_access(char path[PATH_SIZE], unsigned minor, unsigned mode)
 {
     char text[96];
@@ -72,8 +72,8 @@ static void write_access(char path[PATH_SIZE], unsigned minor, unsigned mode)
     fclose(file);
 }
 
-/* On hardware somebody must run nvidia-modprobe for this, and what it made stays; the knob is for tests without
- * anybody. A container that may not make device nodes gets a plain file in its place. */
+/* On hardware, a program must run nvidia-modprobe to make these nodes, and they stay; the knob is for tests without
+ * such a program. A container that may not make device nodes gets a plain file instead. */
 static void set_device_node(const struct node *node, unsigned minor, bool wanted)
 {
     char path[PATH_SIZE];
@@ -92,7 +92,7 @@ static void set_device_node(const struct node *node, unsigned minor, bool wanted
     }
 }
 
-/* What is not there needs no removal; its device node is another matter where the simulator makes those. */
+/* A file that does not exist needs no removal, but its device node may, if the simulator makes device nodes. */
 static bool needs_nothing(const struct node *node, const char *path, bool wanted)
 {
     return !wanted && !node->behaviour.make_device_nodes && access(path, F_OK) != 0;
@@ -156,7 +156,7 @@ void capabilities_write_gpu(const struct node *node, unsigned index)
         write_instance(node, index, id);
 }
 
-/* Every possible minor, whatever exists: this file never changes on hardware either. */
+/* Every possible minor, even of instances that do not exist: this file never changes on hardware either. */
 static void write_minors(const struct node *node)
 {
     char path[PATH_SIZE];

@@ -163,7 +163,7 @@ bool fault_parse(const char *text, struct fault *fault, char *message, size_t si
             return true;
     }
     snprintf(message, size,
-             "'%s' is no fault; write FUNCTION[@GPU][#FIRST[+TIMES]]=latency:MS|hang|error:CODE|kill|kill-after, "
+             "'%s' is not a fault; write FUNCTION[@GPU][#FIRST[+TIMES]]=latency:MS|hang|error:CODE|kill|kill-after, "
              "for example nvmlDeviceCreateGpuInstance#2=error:23",
              text);
     return false;

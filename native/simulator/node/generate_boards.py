@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turns hamid/data/mig-profiles.json into the C table of boards that the simulated driver offers.
 
-The law: no invented number. A profile with any unknown number becomes a hole, an unknown product name or memory
-size an empty field, and a board without one complete profile is not offered.
+Invariant: it invents no number. A profile with an unknown number becomes a hole, an unknown product name or memory size
+becomes an empty field, and a board without one complete profile is not offered.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-/* People name a GPU by its index, too; it works also while the GPU is lost and tells nobody its UUID. */
+/* A GPU may also be named by its index, which works even while the GPU is lost and does not report its UUID. */
 static int is_index(const char *text, unsigned index)
 {
     char digits[sizeof "4294967295"];

@@ -89,8 +89,8 @@ static int write_new_file(int descriptor, const struct spec *spec, const char *p
     return NVML_SUCCESS;
 }
 
-/* Whole or not at all: a finished temporary file is linked to its name, which fails if the name is taken.
- * Mode 0600: whoever can write the file owns the node and its lock, so sharing it is a decision (chmod). */
+/* Atomic: a finished temporary file is linked to its name, which fails if the name is taken.
+ * Mode 0600: a user who can write the file controls the node and its lock, so sharing it must be explicit (chmod). */
 int store_create(const char *path, const struct spec *spec, char *message, size_t size)
 {
     char temporary[PATH_MAX];
@@ -117,12 +117,12 @@ static const char *foreign_header(const struct store_header *header, off_t lengt
     if (header->version != STORE_VERSION || header->header_size != sizeof *header ||
         header->node_size != sizeof(struct node) || header->lock_size != sizeof header->lock ||
         header->fingerprint != board_fingerprint)
-        return "was made by another version of the simulator; make it anew";
+        return "was made by another version of the simulator; delete it and create it again";
     return length != (off_t)sizeof(struct store_file) ? "is cut short or too long for a node state" : NULL;
 }
 
 /* Under flock, which a dead process cannot keep: after a reboot or in a copy of the file the lock may name an owner
- * that is gone without a trace, so it is made anew. */
+ * that no longer exists, so the lock is initialised again. */
 static int adopt_lock(int descriptor, struct store_file *file, uint64_t inode)
 {
     char boot_id[40];

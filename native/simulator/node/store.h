@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where a node's state lies and how it changes: two copies and a generation under one lock.
  *
- * The law: a change is written into the spare copy and becomes true by one store of the generation. A process that
- * is killed anywhere leaves the old state or the new one, never half a change, and the robust lock goes to the next. */
+ * Invariant: a change is written into the spare copy and takes effect by one store of the generation. A process that
+ * is killed at any point leaves the old state or the new one, never half a change, and the robust lock passes on. */
 #ifndef HAMI_SIM_STORE_H
 #define HAMI_SIM_STORE_H
 
@@ -19,7 +19,7 @@ struct store_header {
     uint64_t node_size;
     uint32_t fingerprint, lock_size;
     char boot_id[40]; /* the lock is good for this boot ... */
-    uint64_t inode;   /* ... and this file: a copy or a reboot leaves owners that nobody can bury */
+    uint64_t inode;   /* ... and this file: a copy or a reboot leaves dead owners that robust locks miss */
     pthread_mutex_t lock;
     _Atomic uint32_t generation;
     _Atomic uint32_t event_signal; /* futex word: changes with every event */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Memory and time that processes use on simulated GPUs, counted where a call costs nanoseconds.
  *
- * The law: a process writes its own slots alone, so what it holds is gone with it whatever it was doing when it died;
- * the sum over the slots of a device never exceeds its capacity, and a request that fits is never refused. */
+ * Invariant: a process writes only its own slots, so its memory is released when it dies, at any point. The sum over
+ * the slots of a device never exceeds its capacity, and a request that fits is never refused. */
 #ifndef HAMI_SIM_USAGE_H
 #define HAMI_SIM_USAGE_H
 

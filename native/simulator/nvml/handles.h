@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Handles that callers hold. The law: a handle means one object for ever; when the object goes, or the library is
- * shut down, the handle is invalid, also if the same place is filled again. So memory of handles is never reused. */
+/* Handles that callers hold. Invariant: a handle always means the same object. When the object is destroyed, or the
+ * library is shut down, the handle is invalid, even if its place is filled again. So handle memory is never reused. */
 #ifndef HAMI_SIM_HANDLES_H
 #define HAMI_SIM_HANDLES_H
 

@@ -16,7 +16,7 @@ static struct store session_store = {.file = NULL, .descriptor = -1};
 static unsigned session_references;
 static bool fork_is_watched;
 
-/* A fork in the middle of another thread's call must not leave the child with a lock that nobody gives back. */
+/* A fork during another thread's call must not leave the child with a lock that is never released. */
 static void before_fork(void)
 {
     pthread_mutex_lock(&session_lock);
@@ -48,7 +48,7 @@ static int open_session(void)
         result = NVML_ERROR_DRIVER_NOT_LOADED;
     }
     if (result != NVML_SUCCESS) {
-        /* Only somebody who asked for a simulation and mistyped it gets here with a variable set. */
+        /* A failure with a variable set means that the user's simulation setting is wrong. */
         if (getenv("HAMI_SIM_STATE") != NULL || getenv("HAMI_SIM_NODE") != NULL)
             fprintf(stderr, "hami-sim: %s\n", message);
         return result;

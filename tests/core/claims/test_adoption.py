@@ -139,7 +139,7 @@ def test_two_live_containers_on_one_instance_are_a_doubt():
     found = run(answer("u", SMALL), answer("v", SMALL, ids=("GPU-1-1",)), pods=(POD, OTHER))
     assert found.claims == ()
     assert found.doubts == tuple(
-        f"ns/{name}/main and another container were told the same instance {SMALL}" for name in ("job", "other")
+        f"ns/{name}/main and another container were granted the same instance {SMALL}" for name in ("job", "other")
     )
 
 
@@ -162,14 +162,14 @@ UNREAD = RememberedList(complete=False, problem="no checkpoint")
         (
             UNREAD,
             HoldingList(complete=False, problem="no kubelet"),
-            ("kubelet's account cannot be read: no checkpoint; no kubelet",),
+            ("kubelet's records cannot be read: no checkpoint; no kubelet",),
         ),
         (
             UNREAD,
             HoldingList(holdings=(holding("x"),), complete=True),
             (
-                "containers hold devices, and which ones cannot be read: no checkpoint",
-                "container ns/job/main holds 'x', why is not known",
+                "containers hold devices, but their records cannot be read: no checkpoint",
+                "container ns/job/main holds 'x' for an unknown reason",
             ),
         ),
         (

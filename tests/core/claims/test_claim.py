@@ -44,7 +44,7 @@ def test_an_operators_name_is_plain_or_refused(name):
     if plain:
         assert operator_name(name) == name
     else:
-        with pytest.raises(UsageError, match="is no name for a claim"):
+        with pytest.raises(UsageError, match="is not a valid claim name"):
             operator_name(name)
 
 
@@ -182,10 +182,10 @@ def test_equal_facts_of_a_gpu_give_an_equal_gpu(before, after):
         (
             SMALL,
             LedgerFacts(unexplained=frozenset({SEAT})),
-            "nobody knows whom: the ledger was lost, see hamictl mig repair",
+            "an unknown holder: the ledger was lost, see hamictl mig repair",
         ),
-        (replace(SMALL, used=True), LedgerFacts(), "nobody knows whom"),
-        (SMALL, LedgerFacts(trusted=False), "nobody knows whom"),
+        (replace(SMALL, used=True), LedgerFacts(), "an unknown holder"),
+        (SMALL, LedgerFacts(trusted=False), "an unknown holder"),
     ],
 )
 def test_what_keeps_an_instance_is_said_in_words(found, facts, words):

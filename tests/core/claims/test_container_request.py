@@ -78,7 +78,7 @@ def test_what_a_container_asks(limits, annotations, fields):
     [
         ({CORES: "101"}, {}, "nvidia.com/gpucores is 101, not a number from 0 to 100"),
         ({PRIORITY: "-1"}, {}, "nvidia.com/priority is -1, not a number from 0 to 1"),
-        ({}, {MEMORY: "much"}, "nvidia.com/gpumem: 'much' is no quantity such as 4096 or 4Ki"),
+        ({}, {MEMORY: "much"}, "nvidia.com/gpumem: 'much' is not a quantity such as 4096 or 4Ki"),
         ({}, {"nvidia.com/vgpu-mode": "MIG"}, "nvidia.com/vgpu-mode is 'MIG', not one of hami-core, mig, mps"),
     ],
 )

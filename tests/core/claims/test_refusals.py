@@ -144,4 +144,4 @@ def test_a_refusal_by_both_kinds_joins_what_each_said():
     text = for_pod(Refusal(facts=refusal.NoKind((Refusal(facts=refusal.NoGpu()), shares))))
     assert text.message == "no GPU of this node can serve the request; no 1 GPU with room for 8000 MiB"
     assert text.hint == "see hamictl gpu list and hamictl config show"
-    assert text.reasons == ("GPU 1: it is shared by 10 containers, as many as the split count allows",)
+    assert text.reasons == ("GPU 1: it is shared by 10 containers, the maximum that split_count allows",)

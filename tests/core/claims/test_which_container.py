@@ -157,7 +157,10 @@ def test_containers_that_ask_for_different_things_are_named():
         4,
         (
             ("ns/job/init", "all memory, 0 % of the cores"),
-            ("ns/odd/init", "pod ns/odd, container init: nvidia.com/gpucores: 'x' is no quantity such as 4096 or 4Ki"),
+            (
+                "ns/odd/init",
+                "pod ns/odd, container init: nvidia.com/gpucores: 'x' is not a quantity such as 4096 or 4Ki",
+            ),
             ("ns/old/init", "500 MiB, 0 % of the cores"),
             ("ns/part/init", "50 % of the memory, 0 % of the cores, mode mig"),
         ),

@@ -147,7 +147,7 @@ def test_a_collection_tells_what_went_and_what_stays():
         "dest": "/d",
         "dryRun": True,
         "entries": [
-            {"name": "libvgpu.so.v1", "kind": "version", "removed": True, "reason": "nobody uses it"},
+            {"name": "libvgpu.so.v1", "kind": "version", "removed": True, "reason": "not in use"},
             {"name": "u_main", "kind": "container", "removed": False, "reason": "its pod is\\nthere"},
         ],
         "warnings": ["w"],

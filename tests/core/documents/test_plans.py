@@ -146,7 +146,7 @@ REFUSAL_DOCUMENT = {
             {
                 "gpu": 0,
                 "code": "TemplateInUse",
-                "message": "2g.10gb@0 in use freeze its template; 1 x 4000 MiB would need 3g.20gb*2",
+                "message": "2g.10gb@0 in use fix its template; 1 x 4000 MiB would need 3g.20gb*2",
                 "hint": "moving 2g.10gb@0 on the same GPU would make room; or wait until they are released, "
                 "choose another GPU, or use --policy packed",
                 "blockers": [{"profile": "2g.10gb", "start": 0, "size": 2, "migUUID": KEPT["migUUID"]}],

@@ -62,7 +62,7 @@ def test_a_layout_that_divides_an_instance_is_refused():
     """The error says what to ask for, in place of the shared profile."""
     with pytest.raises(UsageError, match="shares a GPU instance between compute instances") as caught:
         parse_layout("2g.10gb@0,1c.3g.20gb@4")
-    assert caught.value.hint == "ask for 3g.20gb@4 as a whole"
+    assert caught.value.hint == "request 3g.20gb@4 as a whole"
     assert parse_layout("3c.3g.20gb@4") == (LayoutItem("3g.20gb", 4),)
 
 

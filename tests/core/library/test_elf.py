@@ -92,15 +92,15 @@ WHOLE = len(elf())
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (b"", "it is no ELF file"),
-        (elf()[:63], "it is no ELF file"),
-        (b"\x7fELG" + elf()[4:], "it is no ELF file"),
-        (elf()[:4] + b"\x01" + elf()[5:], "it is no 64-bit little-endian ELF file"),
-        (elf()[:5] + b"\x02" + elf()[6:], "it is no 64-bit little-endian ELF file"),
-        (elf(kind=2), "it is no shared object"),
-        (elf(machine=183), "it is built for another machine than x86_64"),
-        (elf()[:-1], f"it is cut off: {WHOLE - 1} of at least {WHOLE} bytes"),
-        (elf(more=[(FLAGS_1, 0x08000000)]), "it is a program, no shared object"),
+        (b"", "not an ELF file"),
+        (elf()[:63], "not an ELF file"),
+        (b"\x7fELG" + elf()[4:], "not an ELF file"),
+        (elf()[:4] + b"\x01" + elf()[5:], "not a 64-bit little-endian ELF file"),
+        (elf()[:5] + b"\x02" + elf()[6:], "not a 64-bit little-endian ELF file"),
+        (elf(kind=2), "not a shared object"),
+        (elf(machine=183), "not built for x86_64"),
+        (elf()[:-1], f"truncated: {WHOLE - 1} of at least {WHOLE} bytes"),
+        (elf(more=[(FLAGS_1, 0x08000000)]), "a program, not a shared object"),
         (elf(()), "it does not export dlsym and cuInit"),
         (elf(WANTED[:1]), "it does not export cuInit"),
         (elf([WANTED[0], Symbol("cuInit", LOCAL)]), "it does not export cuInit"),
@@ -133,13 +133,13 @@ def test_sections_belong_to_the_file():
     data = bytearray(elf())
     struct.pack_into("<Q", data, 40, len(data) - 64)
     struct.pack_into("<HH", data, 58, 64, 2)
-    assert problem(bytes(data)) == f"it is cut off: {WHOLE} of at least {WHOLE + 64} bytes"
+    assert problem(bytes(data)) == f"truncated: {WHOLE} of at least {WHOLE + 64} bytes"
 
 
 def test_a_real_library_is_one(libraries):
     """The compiler's shared object passes on this machine, and on no other."""
     assert library_problem(libraries.one, MACHINE) == ""
-    assert "another machine" in library_problem(libraries.one, "s390x")
+    assert "not built for" in library_problem(libraries.one, "s390x")
 
 
 def test_a_library_that_is_cut_off_is_none(libraries):

@@ -56,7 +56,7 @@ def test_a_version_knows_its_pin_and_its_users():
 @pytest.mark.parametrize(
     ("fields", "keep", "removed", "reason"),
     [
-        ({}, 0, True, "nobody uses it"),
+        ({}, 0, True, "not in use"),
         ({}, 1, False, "one of the newest"),
         ({"current": "v1"}, 0, False, "current"),
         ({"pinned": "v1"}, 0, False, "pinned"),

@@ -94,7 +94,7 @@ def test_a_region_is_read_as_it_was_written(ours, processes, limits):
     ("data", "why"),
     [
         (b"", f"it has 0 bytes, a region of HAMi-core 1.x has {V1_SIZE}"),
-        (bytes(V1_SIZE), "no process has made it yet"),
+        (bytes(V1_SIZE), "no process has created it yet"),
         (bytes(Bytes(magic=7).data), f"its magic is 7, not {MAGIC}"),
         (bytes(Bytes(major=2, minor=5).data), "its version is 2.5; versions 1.x can be read"),
     ],

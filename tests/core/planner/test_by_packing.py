@@ -165,7 +165,7 @@ def test_blockers_that_cannot_move_must_end():
     node = assume_occupied(node_of("A100-40GB"), "3g.20gb@0")
     (reason,) = ask(node, "40000", explain=True).reasons
     assert [blocker.profile for blocker in reason.blockers] == ["3g.20gb"]
-    assert "the end of 3g.20gb@0" in hint(reason)
+    assert "ending 3g.20gb@0" in hint(reason)
 
 
 def test_memory_match_may_take_the_templates_figure():

@@ -78,11 +78,11 @@ def test_templates_of_absent_models_are_left_alone():
         ({"knownMigGeometries": [{"models": ["A30"], "allowedGeometries": [[slot("1g.6gb", 10**30)]]}]}, "count"),
         ({"knownMigGeometries": [{"models": ["A30"], "allowedGeometries": [[slot("1g.6gb", True)]]}]}, "true or false"),
         ({"knownMigGeometries": [{"models": ["A30"], "allowedGeometries": [[slot("1g.6gb", 1.5)]]}]}, "not a number"),
-        ({"knownMigGeometries": [{"models": ["A30"], "allowedGeometries": [[slot("big", 1)]]}]}, "no profile name"),
+        ({"knownMigGeometries": [{"models": ["A30"], "allowedGeometries": [[slot("big", 1)]]}]}, "not a profile name"),
         ({"knownMigGeometries": [{"models": ["A30"], "allowedGeometries": [[slot("1g.6gb", 1)] * 2]}]}, "twice"),
         (
             {"knownMigGeometries": [{"models": ["A30"], "allowedGeometries": [[slot("1g.6gb", 1), {"colour": 1}]]}]},
-            "colour: is no known key",
+            "colour: unknown key",
         ),
         (
             {

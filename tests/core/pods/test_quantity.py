@@ -35,12 +35,12 @@ def test_an_exponent_moves_the_point(number, exponent):
 @pytest.mark.parametrize("text", ["1e41", "1E-41", "1e999"])
 def test_what_is_beyond_any_quantity_is_refused(text):
     """An exponent of many digits would take all memory to write out."""
-    with pytest.raises(ValueError, match="is beyond any quantity"):
+    with pytest.raises(ValueError, match="is out of range"):
         parse(text)
 
 
 @pytest.mark.parametrize("text", ["", "x", "1 ", "1Kib", "1ee3", "0x10", "\u0661", "1" * 41])
 def test_other_text_is_no_quantity(text):
     """The error shows the text and what a quantity looks like."""
-    with pytest.raises(ValueError, match="is no quantity such as 4096 or 4Ki"):
+    with pytest.raises(ValueError, match="is not a quantity such as 4096 or 4Ki"):
         parse(text)

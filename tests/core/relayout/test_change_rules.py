@@ -131,13 +131,18 @@ def test_half_made_instances_never_serve_a_target():
     """An idle GPU instance without a compute instance is destroyed and recreated, with a warning."""
     made = change(existing(gpu(), "2g.10gb@0", compute_instances=0), "2g.10gb@0")
     assert words(made.steps) == ["- 2g.10gb@0", "+ 2g.10gb@0"]
-    assert made.warnings == ("2g.10gb@0 on GPU 0 (NVIDIA A100-SXM4-40GB) has no compute instance and is removed",)
+    assert made.warnings == (
+        "2g.10gb@0 on GPU 0 (NVIDIA A100-SXM4-40GB) has no compute instance and will be destroyed",
+    )
 
 
 def test_shared_instances_are_not_altered():
     """An idle instance that others divided between compute instances blocks what it is in the way of."""
     made = change(existing(gpu(), "3g.20gb@0", compute_instances=3), "2g.10gb@0")
-    assert made.gpus[0].blocked[0].why == "shared by 3 compute instances, not altered, in the way of 2g.10gb@0"
+    assert (
+        made.gpus[0].blocked[0].why
+        == "shared by 3 compute instances, which hamid does not change, in the way of 2g.10gb@0"
+    )
     assert made.empty
     assert made.blocked
 

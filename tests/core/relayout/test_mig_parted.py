@@ -152,9 +152,7 @@ def test_filters_choose_the_entry_for_each_board(chosen):
         2: ["1g.10gb", "1g.10gb", "2g.20gb", "3g.40gb"],
     }
     assert not plan_change(snapshot, targets(specs, snapshot)).blocked
-    assert unmatched(specs, snapshot) == (
-        "the configuration says nothing about GPU 3 (NVIDIA H200); it is left as it is",
-    )
+    assert unmatched(specs, snapshot) == ("the configuration does not mention GPU 3 (NVIDIA H200); it stays unchanged",)
 
 
 def test_custom_entries_name_gpus_by_index(chosen):
@@ -192,7 +190,7 @@ def test_profiles_that_share_an_instance_are_refused_by_name(chosen):
     """`1c.3g.20gb` divides an instance and is refused; `3c.3g.20gb` is the whole of it; other boards do not care."""
     specs = chosen("shared")
     assert specs[0].layout == (LayoutItem("3g.20gb"),)
-    with pytest.raises(UsageError, match=r"1c\.3g\.20gb shares a GPU instance.*ask for 3g\.20gb"):
+    with pytest.raises(UsageError, match=r"1c\.3g\.20gb shares a GPU instance.*request 3g\.20gb"):
         targets(specs, node("A100-40GB"))
     assert targets(specs, node("A30-24GB")) == ()
 
@@ -243,11 +241,11 @@ HOSTILE = [
     ("mig-configs: {a: [{devices: all, mig-enabled: false}]}", "version: is missing (must be v1)"),
     ("version: v2\nmig-configs: {a: [{devices: all, mig-enabled: false}]}", "version: is v2 (must be v1)"),
     ("version: [v1]\nmig-configs: {a: [{devices: all, mig-enabled: false}]}", "version: is a list"),
-    ("version: v1\nhooks: {}\nmig-configs: {a: [{devices: all, mig-enabled: false}]}", "hooks: is no known key"),
+    ("version: v1\nhooks: {}\nmig-configs: {a: [{devices: all, mig-enabled: false}]}", "hooks: unknown key"),
     (entry("x"), "mig-configs.a[0]: is text, not a mapping"),
     (entry("{devices: all}"), "mig-enabled: is missing"),
     (entry("{mig-enabled: false}"), "devices: is missing"),
-    (entry("{devices: all, mig-enabled: false, mig-device: {}}"), "mig-device: is no known key"),
+    (entry("{devices: all, mig-enabled: false, mig-device: {}}"), "mig-device: unknown key"),
     (entry('{devices: all, mig-enabled: "true", mig-devices: {}}'), "mig-enabled: is text (true)"),
     (entry(f"{{{HEAD}}}"), "mig-devices: is missing"),
     (entry(f"{{{HEAD}, mig-devices: null}}"), "mig-devices: is missing"),
@@ -267,16 +265,16 @@ HOSTILE = [
     (entry(f'{{{HEAD}, mig-devices: {{"1g.5gb": -1}}}}'), "1g.5gb: is -1"),
     (entry(f'{{{HEAD}, mig-devices: {{"1g.5gb": 1000000000}}}}'), "1g.5gb: is 1000000000"),
     (entry(f'{{{HEAD}, mig-devices: {{"1g.5gb": 1.5}}}}'), "1g.5gb: is a decimal number"),
-    (entry(f'{{{HEAD}, mig-devices: {{"1g.5gb": 0}}}}'), "counts nothing but 0"),
+    (entry(f'{{{HEAD}, mig-devices: {{"1g.5gb": 0}}}}'), "has only zero counts"),
     (entry(f'{{{HEAD}, mig-devices: {{"1g.5gb": 64, "2g.10gb": 1}}}}'), "more than 64 instances"),
-    (entry(f'{{{HEAD}, mig-devices: {{"1g.5gb@0": 1}}}}'), "'1g.5gb@0' is no profile name"),
-    (entry(f'{{{HEAD}, mig-devices: {{"1g.5GB": 1}}}}'), "'1g.5GB' is no profile name"),
-    (entry(f'{{{HEAD}, mig-devices: {{"1c.": 1}}}}'), "'1c.' is no profile name"),
+    (entry(f'{{{HEAD}, mig-devices: {{"1g.5gb@0": 1}}}}'), "'1g.5gb@0' is not a profile name"),
+    (entry(f'{{{HEAD}, mig-devices: {{"1g.5GB": 1}}}}'), "'1g.5GB' is not a profile name"),
+    (entry(f'{{{HEAD}, mig-devices: {{"1c.": 1}}}}'), "'1c.' is not a profile name"),
     (entry(f"{{{HEAD}, mig-devices: [1g.5gb@9999]}}"), "mig-devices[0]: is 1g.5gb@9999"),
     (entry(f"{{{HEAD}, mig-devices: [1g.5gb*0]}}"), "mig-devices[0]: counts 0"),
     (entry(f'{{{HEAD}, mig-devices: ["1g.5gb,1g.5gb"]}}'), "mig-devices[0]: is 1g.5gb,1g.5gb"),
     (entry(f"{{{HEAD}, mig-devices: [{{}}]}}"), "mig-devices[0]: is a mapping"),
-    (entry(f"{{{HEAD}, mig-devices: [one]}}"), "'one' is no profile name"),
+    (entry(f"{{{HEAD}, mig-devices: [one]}}"), "'one' is not a profile name"),
 ]
 
 

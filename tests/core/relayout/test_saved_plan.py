@@ -97,16 +97,16 @@ STEP = create(GPU, SEAT)
             "a number is outside 0..1023 - at `$.claimInstances[0]`",
         ),
         ({"claim_instances": TWICE}, "an instance is claimed twice - at `$.claimInstances`"),
-        ({"claim_instances": ()}, "a claim needs instances, and they need a claim - at `$.claim`"),
-        ({"claim": None}, "a claim needs instances, and they need a claim - at `$.claim`"),
-        ({"claim": "a/b"}, "'a/b' is no name for a claim - at `$.claim`"),
+        ({"claim_instances": ()}, "a claim needs instances, and instances need a claim - at `$.claim`"),
+        ({"claim": None}, "a claim needs instances, and instances need a claim - at `$.claim`"),
+        ({"claim": "a/b"}, "'a/b' is not a valid claim name - at `$.claim`"),
     ],
 )
 def test_what_no_saved_plan_says_is_refused(changed, words):
     """A number beyond any GPU, a claim without instances or with one twice: the error says where."""
     with pytest.raises(UsageError) as caught:
         decode_plan(encode_plan(replace(PLAN, **changed)), "/f")
-    assert caught.value.message == f"'/f' is no saved plan: {words}"
+    assert caught.value.message == f"'/f' is not a saved plan: {words}"
 
 
 GOOD = json.loads(encode_plan(PLAN))
@@ -131,9 +131,9 @@ GOOD = json.loads(encode_plan(PLAN))
 )
 def test_a_file_that_is_no_saved_plan_is_refused(content):
     """Half a file, another document, a newer version, or a key more or less is never carried out."""
-    with pytest.raises(UsageError, match="'/f' is no saved plan") as caught:
+    with pytest.raises(UsageError, match="'/f' is not a saved plan") as caught:
         decode_plan(content, "/f")
-    assert caught.value.hint == "make one with: hamictl mig apply ... --out FILE"
+    assert caught.value.hint == "create one with: hamictl mig apply ... --out FILE"
 
 
 @given(st.binary(max_size=60) | st.text(max_size=30).map(lambda text: msgspec.json.encode({"steps": text})))

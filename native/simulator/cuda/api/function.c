@@ -250,7 +250,7 @@ CUDA_API int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, un
 {
     ENTER_CONTEXT();
     struct stream *queue = stream_find(stream);
-    /* The way of nearly every launch: nothing is gathered that nobody records. */
+    /* The path of nearly every launch: without a recording, nothing is gathered. */
     if (queue != NULL && queue->capture == NULL && function_check(function) != NULL &&
         is_shape(grid_x, grid_y, grid_z, x, y, z)) {
         stream_run(queue);

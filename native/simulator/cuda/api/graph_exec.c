@@ -155,7 +155,7 @@ CUDA_API int cuGraphExecDestroy(void *handle)
     return CU_SUCCESS;
 }
 
-/* Memory that an earlier launch left and nobody freed stops the next one, or goes if that was asked for. */
+/* Memory that an earlier launch left unfreed makes the next launch fail, or is freed if the graph requests that. */
 static int prepare_memory(struct exec *exec)
 {
     for (struct node_object *node = exec->first; node != NULL; node = node->next) {

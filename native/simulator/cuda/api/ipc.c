@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* CUDA: memory between processes, by IPC handles and as external memory. Whoever made it is charged for it. */
+/* CUDA: memory between processes, by IPC handles and as external memory. The process that allocated it is charged. */
 #include "cuda/api/ipc.h"
 
 #include "cuda/arena.h"

@@ -13,7 +13,7 @@ static struct gpu_instance *free_slot(struct gpu *gpu)
 }
 
 /* A client on the whole GPU (a profiler, a monitor with an open context) blocks creation: seen on GH200. */
-static int nobody_in_the_way(const struct call *call)
+static int require_no_clients(const struct call *call)
 {
     struct process_scope clients = {.gpu = call->index, .whole_gpu_only = true};
     return process_any_alive(call->node, &clients) ? NVML_ERROR_IN_USE : NVML_SUCCESS;
@@ -45,7 +45,7 @@ static int create(struct call *call, unsigned profile_id, const struct nvml_plac
         (placement->size != profile->size || !rules_start_exists(profile, placement->start)))
         result = NVML_ERROR_INVALID_ARGUMENT;
     if (result == NVML_SUCCESS)
-        result = nobody_in_the_way(call);
+        result = require_no_clients(call);
     if (result != NVML_SUCCESS)
         return result;
     struct layout layout = gpu_layout(call->gpu);

@@ -130,7 +130,7 @@ static void answer_field(const struct call *call, struct nvml_field_value *field
     field->latency_us = 0;
     field->value_type = VALUE_UNSIGNED;
     field->value = value == ABSENT_ID ? 0 : value;
-    /* The scope of a power field is the GPU (0), or a module or memory rail that nobody measured. */
+    /* The scope of a power field is the GPU (0), or a module or memory rail, which was never measured. */
     field->result = value == ABSENT_ID || (is_power && field->scope != 0) ? NVML_ERROR_NOT_SUPPORTED : NVML_SUCCESS;
 }
 

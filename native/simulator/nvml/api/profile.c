@@ -125,7 +125,7 @@ EXPORT int nvmlDeviceGetGpuInstanceProfileInfoByIdV(void *device, unsigned profi
     return call_end(&call, result != NVML_SUCCESS ? result : fill_versioned(call.gpu, profile, info));
 }
 
-/* Every legal place, whatever is occupied. `count` is an output alone: nvidia-smi passes 0 and expects entries. */
+/* Every legal placement, occupied or not. `count` is an output alone: nvidia-smi passes 0 and expects entries. */
 static int list_placements(const struct call *call, unsigned id, struct nvml_placement *placements, unsigned *count)
 {
     const struct profile *profile;
