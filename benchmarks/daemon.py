@@ -71,7 +71,7 @@ class Daemon:
             "memory_match": "nvml",
             "default_memory_mib": 4000,
             "kubelet_settle_seconds": 0,
-            # Nobody is told who holds what here; nothing is to be released while it is measured.
+            # No source names the holders here, so nothing may be released during the measurement.
             "absent_seconds": 600,
             "metrics_address": f"127.0.0.1:{self.port}",
             **settings,

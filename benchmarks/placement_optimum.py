@@ -4,7 +4,7 @@
     python benchmarks/placement_optimum.py [--named] [--board NAME] [--load LOAD]
 
 The benchmark's loss model with one GPU is a Markov chain over the layouts. Every request is taken if it fits; only
-where it goes is free. Relative value iteration gives the long-run acceptance of the best choice of places for that
+its place can be chosen. Relative value iteration gives the long-run acceptance of the best choice of places for that
 mix and load, which no rule can exceed, and of `packed`, which does not know the mix.
 """
 

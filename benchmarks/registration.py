@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How soon kubelet has the plugin's devices again, beside one answered call of kubelet's over the same socket.
 
-Cases: the plugin starts; kubelet restarts and wipes its folder; somebody removes the plugin's socket; the folder comes
+Cases: the plugin starts; kubelet restarts and wipes its folder; the plugin's socket is removed; the folder comes
 back; the list of devices changes; the plugin ends. The baseline is one answered call over an open connection, the
 least that news of any kind takes. The plugin looks twice a second, so the cases of which it gets no news take about
 that long. Figures are medians in milliseconds.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command tree. A noun's module is imported only when it is asked for: start-up is what scripts feel."""
+"""The command tree. Each noun's module is imported on first use, which keeps start-up short."""
 
 import importlib
 from collections.abc import Mapping
@@ -24,14 +24,14 @@ _NOUNS: Final[Mapping[str, str]] = {
 
 
 class LazyGroup(TyperGroup):
-    """The root group: knows the nouns by name and loads each on demand."""
+    """The root group: lists the nouns by name and imports each on demand."""
 
     def list_commands(self, ctx: object) -> list[str]:
         """The nouns, in the order of the help page."""
         return list(_NOUNS)
 
     def get_command(self, ctx: object, cmd_name: str) -> Any:
-        """The noun's command, imported now; None for an unknown name. Any, since typer keeps its class private."""
+        """The noun's command, or None for an unknown name. The type is Any because typer's class is private."""
         module = _NOUNS.get(cmd_name)
         if module is None:
             return None
@@ -52,7 +52,7 @@ app = typer.Typer(
 
 @app.callback()
 def root(context: typer.Context, sim: Sim = None, root: Root = None, output: OutputOption = None) -> None:
-    """Plan and inspect NVIDIA MIG layouts on this node, or on a simulated one.
+    """Inspect, plan and change how this node, or a simulated one, shares its NVIDIA GPUs.
 
     \b
     Examples:
@@ -61,8 +61,8 @@ def root(context: typer.Context, sim: Sim = None, root: Root = None, output: Out
       hamictl --sim 2xA100-SXM4-40GB mig plan --mem 8000 --count 2 -o json
 
     \b
-    Exit codes: 0 ok, 1 failure, 2 usage or invalid configuration, 3 changes pending, 4 not permitted,
-    5 daemon unreachable, 6 no driver or GPU, 7 refused (busy or stale), 8 request cannot fit, 9 partial,
-    130 interrupted.
+    Exit codes: 0 ok, 1 failure, 2 usage error or invalid configuration, 3 changes pending, 4 not permitted,
+    5 daemon unreachable, 6 no driver or GPU, 7 refused (in use, or the plan is stale), 8 request cannot fit,
+    9 partially done, 130 interrupted.
     """
     remember(context, sim=sim, root=root, output=output)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The entry point `hamictl`: what ^C means before, between and after the commands' own code.
+"""The entry point `hamictl`, and its handling of ^C outside the commands' own code.
 
-Little is imported before the handler stands: until then ^C would end in a traceback of imports.
+The handler is installed before most imports: without it, ^C during an import would print a traceback.
 """
 
 import signal
@@ -23,7 +23,7 @@ def main() -> None:
 
         app(prog_name="hamictl")
     finally:
-        # It is over; ^C must not turn what was done into a failure while the interpreter ends.
+        # The command is finished: ^C while the interpreter exits must not turn success into failure.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
 
@@ -35,7 +35,7 @@ def _end(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _repeat(lost: "sys.UnraisableHookArgs") -> None:
-    # Python drops what is raised in a weakref's callback or a finalizer: a ^C that came there comes again.
+    # Python drops exceptions raised in a weakref callback or a finalizer; deliver such a ^C again.
     if isinstance(lost.exc_value, SystemExit) and lost.exc_value.code == _INTERRUPTED:
         signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
     else:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node as hamictl reaches it: one function per operation, and the only module that imports hamid's engine and node.
+"""hamictl's access to the node: one function per operation. Only this module imports hamid's engine and node.
 
-Each operation imports what it needs when it is called: start-up is what scripts feel.
+Each operation imports what it needs when it is called, which keeps start-up short.
 """
 
 import os
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from hamid.node.simulation import lifecycle as sim_nodes
     from hamid.node.system.service import ServicePlan
 
-# The types of what operations take and return, for the annotations of other modules.
+# Argument and return types, for the annotations of other modules.
 __all__ = ["Paths", "RestoreReport", "ServicePlan", "SyncReport", "sim_control", "sim_nodes"]
 
 _SPEC = re.compile(r"[0-9]+x")
 
 
 def __getattr__(name: str) -> "ModuleType":
-    """The modules that control simulated nodes, as `sim_control` and `sim_nodes`; imported when first used."""
+    """The modules `sim_control` and `sim_nodes`, which control simulated nodes; imported on first use."""
     from hamid.node.simulation import control, lifecycle
 
     modules = {"sim_control": control, "sim_nodes": lifecycle}
@@ -59,9 +59,9 @@ def is_spec(sim: str) -> bool:
 
 
 def paths_of(sim: str | None, root: str | None) -> Paths:
-    """The paths under the root in force: `--root`, else the simulated node's own root, else HAMI_ROOT, else /.
+    """The paths under the effective root: `--root`, else the simulated node's own root, else HAMI_ROOT, else /.
 
-    A node that `--sim` describes has a root that is created when something is written and removed at exit.
+    The root of a `--sim SPEC` node is created on the first write and removed at exit.
     """
     if root is not None:
         return Paths(root)
@@ -72,7 +72,7 @@ def paths_of(sim: str | None, root: str | None) -> Paths:
 
 @cache
 def _temporary_root() -> str:
-    """A directory of this process, with a name that cannot be guessed."""
+    """A directory of this process with an unpredictable name."""
     import atexit
     import shutil
 
@@ -82,7 +82,7 @@ def _temporary_root() -> str:
 
 
 def open_node(sim: str | None, root: str | None) -> Paths:
-    """The paths of a node whose driver is asked: with `sim`, this process's NVML is the simulated one from here on.
+    """The paths of a node whose driver will be used. With `sim`, this process uses the simulated NVML from now on.
 
     Raises UsageError for a bad spec or state file.
     """
@@ -95,7 +95,9 @@ def _enter_simulation(sim: str) -> None:
     from hamid.node.simulation import control
 
     if not sim:
-        raise UsageError("--sim is empty", "give a node such as 2xA100-SXM4-40GB, or the state file of 'sim up'")
+        raise UsageError(
+            "--sim is empty", "pass a node such as 2xA100-SXM4-40GB, or the state file of 'hamictl sim up'"
+        )
     if is_spec(sim):
         control.check_spec(sim)
         os.environ.pop("HAMI_SIM_STATE", None)
@@ -111,12 +113,12 @@ def snapshot(paths: Paths) -> "Snapshot":
     """The node as NVML and /proc show it now."""
     from hamid.engine.driver.observe import observe
 
-    # Reading a ledger costs start-up; a node that never had a state directory has none.
+    # Reading the ledger takes time at start-up; without a state directory there is no ledger.
     return observe(paths if os.path.lexists(paths.state_dir) else None)
 
 
 def templates(paths: Paths, file: str | None) -> "TemplateTable":
-    """The template table of `file`, else of the node's device-config.yaml, else as shipped."""
+    """The template table of `file`, else of the node's device-config.yaml, else the built-in one."""
     from hamid.node.config.files import templates
 
     return templates(paths, file)
@@ -134,7 +136,7 @@ def apply(
     progress: "Progress",
     stop: Callable[[], bool],
 ) -> "ApplyReport":
-    """Apply a plan, all of it or nothing, and record its claim."""
+    """Apply a plan, completely or not at all, and record its claim."""
     from hamid.engine.steps.apply import apply
 
     return apply(
@@ -158,7 +160,7 @@ def claims(paths: Paths) -> "tuple[Claim, ...]":
 
 
 def release(paths: Paths, name: str) -> list[str]:
-    """End a claim; what was done, in words."""
+    """End a claim; return messages about what was done."""
     from hamid.engine.steps.restore import release
 
     return release(paths, name)
@@ -179,7 +181,7 @@ def repair_plan(paths: Paths, reclaim_idle: Sequence[str]) -> "tuple[list[Findin
 
 
 def restore_preview(paths: Paths, snapshot: "Snapshot") -> "RestoreReport":
-    """What `restore` would find; nothing is changed."""
+    """What `restore` would do; changes nothing."""
     from hamid.engine.steps.restore import preview
 
     return preview(snapshot, claims(paths))
@@ -200,21 +202,21 @@ def config_files(paths: Paths, path: str | None) -> "Files":
 
 
 def read_config(files: "Files", node_name: str | None) -> "Parsed":
-    """The configuration in these files, as the node of this name reads it; raises ConfigError with every problem."""
+    """The configuration that these files give the node of this name; raises ConfigError with all problems."""
     from hamid.node.config.files import read_files
 
     return read_files(files, {**os.environ, **({"NODE_NAME": node_name} if node_name else {})})
 
 
 def config_in_force(paths: Paths) -> "RunningConfig | None":
-    """The configuration that the running hamid uses; None when no hamid runs."""
+    """The configuration of the running hamid; None if hamid is not running."""
     from hamid.engine.reload import running
 
     return running(paths)
 
 
 def library_sync(dest: str, source: str | None, *, dry_run: bool, full: bool) -> "SyncReport":
-    """Install what the source holds."""
+    """Install the files of the source directory."""
     from hamid.engine.library.sync import sync
 
     return sync(dest, source, dry_run=dry_run, full=full)
@@ -228,21 +230,21 @@ def library_rollback(dest: str, version: str, *, dry_run: bool) -> "SyncReport":
 
 
 def library_status(dest: str, paths: Paths) -> "LibraryState":
-    """What is installed and who uses it."""
+    """The installed versions and their users."""
     from hamid.engine.library.state import status
 
     return status(dest, paths)
 
 
 def library_verify(dest: str) -> "tuple[Drift, ...]":
-    """Every difference between what was installed and what is on the disk."""
+    """All differences between the manifest and the disk."""
     from hamid.engine.library.verify import verify
 
     return verify(dest)
 
 
 def library_selftest(dest: str, sim: str | None) -> "tuple[str, tuple[Check, ...]]":
-    """The library that a container gets, and what a CUDA client saw under it."""
+    """The library that a container gets, and the results of a CUDA client that ran with it."""
     from hamid.engine.library.selftest import selftest
     from hamid.engine.library.state import container_library
 
@@ -260,7 +262,7 @@ def library_collect(dest: str, paths: Paths, *, keep: int, dry_run: bool) -> "Co
 
 
 def service_plan(paths: Paths, *, install: bool, start: bool = False) -> "ServicePlan":
-    """What installing or removing hamid.service would do."""
+    """The plan to install or remove hamid.service."""
     from hamid.node.system import service
 
     absolute = Paths(os.path.abspath(paths.root))
@@ -282,18 +284,18 @@ def read_marked(path: str) -> "Located":
 
 
 def read_file(path: str) -> bytes:
-    """A small file of the operator's; raises UsageError."""
+    """The content of a small file named by the user; raises UsageError."""
     from hamid.node.config.yaml import read_bounded
 
     return read_bounded(path)
 
 
 def write_file(path: str, content: bytes) -> None:
-    """Write a file of the operator's, whole or not at all; raises UsageError, also when it is not a regular file."""
+    """Write a file named by the user, atomically; raises UsageError, also if the path is not a regular file."""
     from hamid.node.files.replace import replace_file
 
     if os.path.exists(path) and not os.path.isfile(path):
-        raise UsageError(f"cannot write '{path}': it is no regular file", "name a file, new or to be replaced")
+        raise UsageError(f"cannot write '{path}': not a regular file", "name a new file, or a regular file to replace")
     try:
         replace_file(path, content, mode=None)
     except OSError as error:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options that every command and group takes, in every position, and what happens to errors.
+"""The options that every command and group accepts in every position, and the reporting of errors.
 
-`noun(...)` makes a group, `verb(app)` a command of it; the command's function gets a Session first.
+`noun(...)` creates a group and `verb(app)` a command in it. The command's function gets a Session first.
 """
 
 import inspect
@@ -21,25 +21,27 @@ from hamid.core.exits import Exit, exit_code
 
 Sim = Annotated[
     str | None,
-    typer.Option("--sim", metavar="SPEC|STATE", help="Use a simulated node: 2xA100-SXM4-40GB, or a state file."),
+    typer.Option(
+        "--sim", metavar="SPEC|STATE", help="Use a simulated node: a spec such as 2xA100-SXM4-40GB, or a state file."
+    ),
 ]
 Root = Annotated[
     str | None,
-    typer.Option("--root", metavar="DIR", help="Where the node's files lie (default /, or HAMI_ROOT)."),
+    typer.Option("--root", metavar="DIR", help="Root directory of the node's files (default HAMI_ROOT, else /)."),
 ]
-OutputOption = Annotated[Output | None, typer.Option("--output", "-o", help="Form of the answer (default table).")]
+OutputOption = Annotated[Output | None, typer.Option("--output", "-o", help="Output format (default table).")]
 Gpus = Annotated[
     list[str] | None,
-    typer.Option("--gpu", "-i", metavar="GPU", help="A GPU by index, uuid or PCI bus id; repeat for several."),
+    typer.Option("--gpu", "-i", metavar="GPU", help="Index, uuid or PCI bus id of a GPU. Repeatable."),
 ]
 _SHARED: tuple[tuple[str, object], ...] = (("sim", Sim), ("root", Root), ("output", OutputOption))
 _BROKEN_PIPE = 141
 _SPECIAL_FORMS = frozenset({Output.MIG_PARTED})
-_FORMS_HINT = "every command has table, wide, json, yaml and name; 'mig export' also mig-parted"
+_FORMS_HINT = "use table, wide, json, yaml or name; only 'mig export' also supports mig-parted"
 
 
 def noun(name: str, summary: str) -> typer.Typer:
-    """A group of commands that also takes the shared options."""
+    """A group of commands that also accepts the shared options."""
     app = typer.Typer(name=name, help=summary, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
     @app.callback()
@@ -51,7 +53,7 @@ def noun(name: str, summary: str) -> typer.Typer:
 
 
 def remember(context: typer.Context, *, sim: str | None, root: str | None, output: Output | None) -> None:
-    """Keep what was given at this position for the command that follows."""
+    """Keep the options given at this position for the command that follows."""
     earlier = context.obj if isinstance(context.obj, Shared) else Shared()
     context.obj = earlier.override(sim=sim, root=root, output=output)
 
@@ -61,9 +63,9 @@ def verb(
 ) -> Callable[[Callable[..., int | None]], Callable[..., None]]:
     """Register a function `(session, own options...) -> exit code or None` as a command.
 
-    `more_forms` are forms of `-o` that only this command has.
+    `more_forms` are values of `-o` that only this command supports.
 
-    A parameter whose type is a Struct stands for a group of options, one per field; the function gets it filled.
+    A parameter whose type is a Struct is a group of options, one per field; the function gets the filled Struct.
     """
 
     def decorate(function: Callable[..., int | None]) -> Callable[..., None]:
@@ -77,7 +79,9 @@ def verb(
                 given[key] = group(**{field: given.pop(field) for field in group.__struct_fields__})
             session = Session(context.obj)
             if session.output in _SPECIAL_FORMS - more_forms:
-                raise typer.Exit(report(session, UsageError(f"'{name}' has no form '{session.output}'", _FORMS_HINT)))
+                raise typer.Exit(
+                    report(session, UsageError(f"'{name}' does not support -o {session.output}", _FORMS_HINT))
+                )
             raise typer.Exit(run(session, function, given))
 
         context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
@@ -95,7 +99,7 @@ def _is_group(annotation: object) -> TypeGuard[type[Struct]]:
 
 
 def _expand(parameter: inspect.Parameter) -> list[inspect.Parameter]:
-    """A parameter as typer sees it: itself, or one per field of its group."""
+    """A parameter as typer gets it: itself, or one per field of its group."""
     if not _is_group(parameter.annotation):
         return [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
     hints = get_type_hints(parameter.annotation, include_extras=True)
@@ -107,23 +111,23 @@ def _option(name: str, kind: object, default: object) -> inspect.Parameter:
 
 
 def run(session: Session, function: Callable[..., int | None], given: dict[str, object]) -> int:
-    """Run a command's function; an error becomes a message, a document where one was asked for, and its code."""
+    """Run a command's function. An error becomes a message, with -o json or yaml also a document, and an exit code."""
     try:
         code = function(session, **given) or Exit.OK
         sys.stdout.flush()
     except HamiError as error:
         return report(session, error)
     except (KeyboardInterrupt, SystemExit):  # the latter is how hamictl.entry ends at ^C
-        return report(session, Interrupted("interrupted", "a change that was under way: hamictl mig repair"))
+        return report(session, Interrupted("interrupted", "if a change was in progress, run: hamictl mig repair"))
     except BrokenPipeError:
-        # The reader has gone; a second flush at exit must not fail again.
+        # The reader closed the pipe; the flush at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     return int(code)
 
 
 def report(session: Session, error: HamiError) -> int:
-    """Say what happened and what to do, on stderr; for json and yaml as a document on stdout too."""
+    """Print an error and its hint on stderr, and for json and yaml also a document on stdout; return the exit code."""
     if session.output in {Output.JSON, Output.YAML}:
         from hamictl.render import documents
         from hamid.core.documents.envelope import error_document

@@ -17,9 +17,9 @@ _SignalHandler = Callable[[int, FrameType | None], object] | int | None
 
 
 class StepLines:
-    """Called as `(step, state)` with begin, done, undone or failed; GPUs work in parallel, lines stay whole.
+    """Prints a line for each `(step, state)`: begin, done, undone or failed. Thread-safe: GPUs work in parallel.
 
-    On a terminal a step's line appears when it begins; elsewhere only its outcome is a line.
+    The line for `begin` is printed on a terminal only.
     """
 
     def __init__(self, total: int) -> None:
@@ -30,7 +30,7 @@ class StepLines:
         self._terminal = sys.stderr.isatty()
 
     def __call__(self, step: Step, state: str) -> None:
-        """Tell what has become of a step."""
+        """Report the state of a step."""
         with self._lock:
             if state == "begin":
                 self._begun[step] = time.monotonic()
@@ -43,7 +43,7 @@ class StepLines:
 
 
 class FirstInterrupt:
-    """Within the block the first ^C only asks to stop after the current step; the second ends the program."""
+    """Within the block, the first ^C requests a stop after the current step; the second ends the program."""
 
     def __init__(self) -> None:
         self._asked = False
@@ -59,11 +59,11 @@ class FirstInterrupt:
         signal.signal(signal.SIGINT, self._before)
 
     def asked(self) -> bool:
-        """True once somebody has pressed ^C."""
+        """True after the first ^C."""
         return self._asked
 
     def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
-        sys.stderr.write("\nstopping after the current step; ^C again ends at once, the next hamictl then tidies up\n")
+        sys.stderr.write("\nstopping after the current step; press ^C again to exit now (the next hamictl cleans up)\n")

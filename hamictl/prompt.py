@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A question on the terminal whose ^C is never lost, at whatever instant it comes."""
+"""A yes/no question on the terminal that never loses a ^C."""
 
 import os
 import select
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 
 def agreed(question: str) -> bool:
-    """What the person says; an empty line and the end of the input mean no. Raises KeyboardInterrupt for ^C."""
+    """True for yes; an empty line and the end of the input mean no. Raises KeyboardInterrupt for ^C."""
     with _woken_by_signals() as wake:
         while True:
             sys.stderr.write(f"{question} [y/N]: ")
@@ -25,8 +25,8 @@ def agreed(question: str) -> bool:
 
 
 def _line(wake: int) -> str:
-    """A line of standard input, once there is one; a signal's handler runs before anything is read."""
-    # A read that began just after the signal came would sit in the kernel with the handler still to run.
+    """Wait for a line of standard input; a signal's handler runs before anything is read."""
+    # A blocking read that starts just after a signal arrives would delay its handler until the next line.
     while True:
         ready, _, _ = select.select([sys.stdin, wake], [], [])
         if wake in ready:
@@ -37,7 +37,7 @@ def _line(wake: int) -> str:
 
 @contextmanager
 def _woken_by_signals() -> Iterator[int]:
-    """The descriptor that becomes readable with every signal, whenever it comes."""
+    """A descriptor that becomes readable with every signal."""
     wake, trigger = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     before = signal.set_wakeup_fd(trigger, warn_on_full_buffer=False)
     try:

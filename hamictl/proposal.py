@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""plan -> confirm -> apply, once for every command that changes MIG: what is proposed, and how it is carried out."""
+"""plan -> confirm -> apply: the proposed change, shared by all commands that change MIG."""
 
 import sys
 from collections.abc import Iterable
@@ -23,31 +23,32 @@ from hamid.core.relayout.saved_plan import SavedPlan, SavedSeat, encode_plan
 if TYPE_CHECKING:
     from hamictl.session import Session
 
-# A day; a driver call that takes longer never comes back.
+# One day: a driver call that takes longer never returns.
 _LONGEST_TIMEOUT_SECONDS = 86400
 
 
 class ConfirmOptions(Struct, kw_only=True):
-    """Whether something is done at all, and whether somebody is asked."""
+    """Options for confirmation: preview only, or skip the prompt."""
 
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and change nothing.")] = False
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False
 
 
 class RunOptions(ConfirmOptions, kw_only=True):
-    """How a proposed change is carried out."""
+    """Options for applying a proposed change."""
 
     out: Annotated[
-        str | None, typer.Option("--out", metavar="FILE", help="Save the plan for 'mig apply FILE' and change nothing.")
+        str | None,
+        typer.Option("--out", metavar="FILE", help="Save the plan to FILE for 'mig apply FILE'; change nothing."),
     ] = None
     keep_pending: Annotated[
-        bool, typer.Option("--keep-pending", help="Leave a MIG mode pending that cannot take effect now.")
+        bool, typer.Option("--keep-pending", help="Keep a mode change pending if it cannot take effect now.")
     ] = False
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Deadline of each driver call.")] = 60.0
 
 
 class Proposal(Struct, frozen=True, kw_only=True):
-    """A change that may be carried out: its steps, the snapshot that it rests on, and how it looks."""
+    """A change to apply: its steps, the fingerprint of its snapshot, and its page and document."""
 
     steps: tuple[Step, ...]
     fingerprint: str
@@ -60,12 +61,12 @@ class Proposal(Struct, frozen=True, kw_only=True):
 
     @property
     def idle(self) -> bool:
-        """True when there is nothing to do."""
+        """True if there is nothing to do."""
         return not self.steps and self.claim is None
 
 
 def propose_change(change: Change) -> Proposal:
-    """A change towards layouts; it makes no claim."""
+    """A change to given layouts; it creates no claim."""
     return Proposal(
         steps=change.steps,
         fingerprint=change.fingerprint,
@@ -77,7 +78,7 @@ def propose_change(change: Change) -> Proposal:
 
 
 def propose_plan(plan: Plan, claim: str) -> Proposal:
-    """What `mig plan` shows, held by an operator's claim."""
+    """A plan of `mig plan`, with the operator's claim that will hold its instances."""
     seats = tuple(
         SavedSeat(gpu_uuid=each.gpu.uuid, profile_id=_profile_id(each.gpu.profiles, i.profile), start=i.placement.start)
         for each in plan.gpus
@@ -96,7 +97,7 @@ def propose_plan(plan: Plan, claim: str) -> Proposal:
 
 
 def propose_saved(saved: SavedPlan) -> Proposal:
-    """A plan from a file; whether it still applies is decided under the lock."""
+    """A plan from a file. Its fingerprint is checked later, under the lock."""
     lines = [f"  {number}. {step_text(step)}" for number, step in enumerate(saved.steps, 1)]
     return Proposal(
         steps=saved.steps,
@@ -114,10 +115,11 @@ def _profile_id(profiles: Iterable[Profile], name: str) -> int:
 
 
 def carry_out(session: "Session", proposal: Proposal, run: RunOptions) -> int:
-    """Show, save or confirm, and apply. The exit code: 0 done or nothing to do, 7 blocked, 9 in part, 130 stopped."""
+    """Show, save or confirm, and apply. Exit codes: 0 done or nothing to do, 7 blocked, 9 partial, 130 interrupted."""
     if not 0 < run.timeout <= _LONGEST_TIMEOUT_SECONDS:
         raise UsageError(
-            f"--timeout {run.timeout:g} is no deadline", f"seconds above 0, up to {_LONGEST_TIMEOUT_SECONDS}"
+            f"--timeout {run.timeout:g} is out of range",
+            f"give a number of seconds above 0 and up to {_LONGEST_TIMEOUT_SECONDS}",
         )
     if proposal.blocked or proposal.idle or run.dry_run or run.out is not None:
         if run.out is not None and not proposal.blocked:
@@ -132,11 +134,13 @@ def carry_out(session: "Session", proposal: Proposal, run: RunOptions) -> int:
 
 
 def confirm(run: ConfirmOptions, question: str) -> None:
-    """Ask on a terminal; elsewhere only --yes will do. Raises UsageError without it, Exit when the answer is no."""
+    """Ask on a terminal. Raises UsageError without a terminal and --yes, and Exit if the answer is no."""
     if run.yes:
         return
     if not sys.stdin.isatty():
-        raise UsageError("this changes the node and nobody can be asked", "say --yes, or look first with --dry-run")
+        raise UsageError(
+            "not a terminal, so the change cannot be confirmed", "pass --yes to confirm, or --dry-run to preview"
+        )
     if not agreed(question):
         sys.stderr.write("nothing was changed\n")
         raise typer.Exit(Exit.FAILURE)
@@ -151,7 +155,7 @@ def _save(proposal: Proposal, path: str) -> None:
         steps=proposal.steps,
     )
     node_access.write_file(path, encode_plan(plan))
-    sys.stderr.write(f"saved; carry it out with: hamictl mig apply {path}\n")
+    sys.stderr.write(f"saved; apply it with: hamictl mig apply {path}\n")
 
 
 def _apply(session: "Session", proposal: Proposal, run: RunOptions) -> int:

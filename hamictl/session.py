@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run of hamictl: the options that every command shares, the node behind them, and where output goes."""
+"""One run of hamictl: the shared options, the node that they select, and the output."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Output(StrEnum):
-    """The forms of `-o`."""
+    """The output formats of `-o`."""
 
     TABLE = "table"
     WIDE = "wide"
@@ -31,14 +31,14 @@ class Output(StrEnum):
 
 
 class Shared(Struct, frozen=True):
-    """The shared options as given so far; a later position overrides an earlier one."""
+    """The shared options given so far; a later position overrides an earlier one."""
 
     sim: str | None = None
     root: str | None = None
     output: Output | None = None
 
     def override(self, *, sim: str | None, root: str | None, output: Output | None) -> "Shared":
-        """These options with those that were given again."""
+        """These options, overridden by those that are not None."""
         return Shared(
             sim=self.sim if sim is None else sim,
             root=self.root if root is None else root,
@@ -47,7 +47,7 @@ class Shared(Struct, frozen=True):
 
 
 class Session:
-    """What a command gets beside its own options."""
+    """What a command gets in addition to its own options."""
 
     def __init__(self, shared: Shared) -> None:
         self.sim = shared.sim
@@ -56,42 +56,42 @@ class Session:
 
     @cached_property
     def paths(self) -> "Paths":
-        """Where the files of this node are; for commands that do not ask its driver."""
+        """The paths of this node's files, for commands that do not use the driver."""
         return node_access.paths_of(self.sim, self.root)
 
     @cached_property
     def node(self) -> "Paths":
-        """The same paths once the driver can be asked; with --sim that is the simulated driver."""
+        """The same paths, with the driver ready for use; with --sim it is the simulated driver."""
         return node_access.open_node(self.sim, self.root)
 
     def snapshot(self) -> "Snapshot":
-        """The node as it is now; what could not be found out is said on stderr."""
+        """The current state of the node; warnings about what could not be read go to stderr."""
         found = node_access.snapshot(self.node)
         for warning in found.warnings:
             sys.stderr.write(f"warning: {warning}\n")
         return found
 
     def state_file(self, state: str | None) -> str:
-        """The state file of a lasting simulated node: `--state`, else `--sim`, else HAMI_SIM_STATE."""
+        """The state file of a persistent simulated node: `--state`, else `--sim`, else HAMI_SIM_STATE."""
         found = state or self.sim or os.environ.get("HAMI_SIM_STATE")
         if not found:
-            raise UsageError("which simulated node?", "name its state file with --state FILE or --sim FILE")
+            raise UsageError("no simulated node specified", "name its state file with --state FILE or --sim FILE")
         if node_access.is_spec(found):
-            raise UsageError(f"'{found}' describes a throw-away node", "name a state file with --state FILE")
+            raise UsageError(f"'{found}' is a temporary node, not a state file", "name a state file with --state FILE")
         return found
 
     @property
     def structured(self) -> bool:
-        """True when the answer is for a program: one document and nothing else on stdout."""
+        """True if stdout gets one document for a program and nothing else."""
         return self.output not in {Output.TABLE, Output.WIDE}
 
     @property
     def wide(self) -> bool:
-        """True when more columns were asked for."""
+        """True for -o wide, which adds columns."""
         return self.output is Output.WIDE
 
     def emit(self, document: Document, text: Callable[[], str]) -> None:
-        """Print the answer in the form that was asked; `text` makes the one for people."""
+        """Print the output in the format of -o; `text` returns the text for people."""
         if not self.structured:
             sys.stdout.write(text())
             return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hamid's arguments, and the node that they name: real, or a simulation that never touches the real one."""
+"""hamid's arguments, and the node that they select: the real one, or a simulation that never touches it."""
 
 import argparse
 import contextlib
@@ -21,17 +21,17 @@ from hamid.node.simulation import control, lifecycle
 _SPEC: Final = re.compile(r"[0-9]+x")
 _KUBELET: Final = "/var/lib/kubelet"
 _ABOUT: Final = """\
-The GPU daemon of a node: kubelet's device plugin for nvidia.com/gpu, MIG instances on demand, shares by libvgpu.
-It is configured by /etc/hami/hamid.yaml, its drop-ins and HAMi's own files; SIGHUP reads them anew."""
+Run the GPU daemon of this node: kubelet's device plugin for nvidia.com/gpu, with MIG instances on demand and
+libvgpu shares. It reads /etc/hami/hamid.yaml, its drop-ins and HAMi's own files; SIGHUP reloads them."""
 _EXAMPLES: Final = """\
 examples:
   hamid                                      serve this node (as hamid.service does)
-  hamid --check-config                       say what is wrong with the configuration, and end
-  hamid --once                               restore and release what is due, and end
+  hamid --check-config                       check the configuration and exit
+  hamid --once                               restore and release claims once and exit
   hamid --sim 2xA100-SXM4-40GB --kubelet-root /tmp/kubelet
-                                             serve a throw-away simulated node
+                                             serve a temporary simulated node
 
-exit codes: 0 ended as asked, 1 failure, 2 usage or invalid configuration, 4 not permitted, 6 no driver (--once),
+exit codes: 0 ok, 1 failure, 2 usage error or invalid configuration, 4 not permitted, 6 no driver (--once),
 7 another hamid or hamictl holds the node"""
 
 
@@ -56,16 +56,22 @@ class Setup(Struct, frozen=True, kw_only=True):
 
 
 def parse_arguments(arguments: Sequence[str]) -> Options:
-    """The options; ends the process with status 2 for what is none."""
+    """The options; a usage error ends the process with status 2."""
     parser = argparse.ArgumentParser(
         prog="hamid", description=_ABOUT, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--root", metavar="DIR", help="every path of the node lies below this directory")
-    parser.add_argument("--sim", metavar="SPEC|STATE", help="a simulated node: 2xA30, or the file of 'hamictl sim up'")
-    parser.add_argument("--kubelet-root", metavar="DIR", help=f"kubelet's directory instead of {_KUBELET}")
-    parser.add_argument("--once", action="store_true", help="do what is due once, without any socket, and end")
-    parser.add_argument("--check-config", action="store_true", help="say what is wrong with the configuration, and end")
-    parser.add_argument("--takeover", action="store_true", help="serve although another master of the GPUs was found")
+    parser.add_argument("--root", metavar="DIR", help="root directory of the node's files (default /)")
+    parser.add_argument(
+        "--sim", metavar="SPEC|STATE", help="serve a simulated node: 2xA30, or a state file of 'hamictl sim up'"
+    )
+    parser.add_argument("--kubelet-root", metavar="DIR", help=f"kubelet's directory (default {_KUBELET})")
+    parser.add_argument(
+        "--once", action="store_true", help="restore and release claims once, without serving, and exit"
+    )
+    parser.add_argument(
+        "--check-config", action="store_true", help="check the configuration, print every problem and exit"
+    )
+    parser.add_argument("--takeover", action="store_true", help="serve even if another program manages the GPUs")
     parser.add_argument("--version", action="version", version=f"hamid {importlib.metadata.version('hami-node')}")
     found = parser.parse_args(arguments)
     return Options(**vars(found))
@@ -73,12 +79,12 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
 
 @contextlib.contextmanager
 def prepare(options: Options) -> Iterator[Setup]:
-    """The node for the time of the block; raises UsageError. A throw-away one is gone after it."""
+    """The node to serve within the block; raises UsageError. A temporary node is removed afterwards."""
     stray = sorted(name for name in os.environ if name.startswith("HAMI_SIM_"))
     if options.sim is None and stray:
         raise UsageError(
-            f"{', '.join(stray)} is set, which would put a simulated driver in the place of the real one",
-            "unset it, or say --sim",
+            f"{', '.join(stray)} is set, which would replace the real driver with a simulated one",
+            "unset it, or pass --sim",
         )
     if options.sim is None:
         yield _setup(options, options.root or "/", simulated=False)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hamid: the node's GPU daemon. Its life cycle only: arguments, one TaskGroup, signals, readiness, the end.
+"""hamid's life cycle: arguments, one TaskGroup, signals, readiness, shutdown.
 
-hamid is READY once it holds lock, configuration and ledger and its loops run. A missing driver, kubelet or port is a
-state to wait in, shown in STATUS and /readyz, never a reason to end.
+hamid is READY once it holds lock, configuration and ledger and its loops run. If the driver, kubelet or a port is
+missing, hamid waits and shows the reason in STATUS and /readyz; it does not exit.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ from hamid.serve.web import Web
 from hamid.status import DaemonStatus, StatusSources
 
 _STATUS_SECONDS: Final = 2.0
-# Together below the 10 s within which calls in flight end or are undone.
+# Together below the 10 s within which calls in progress end or are undone.
 _STOP_SECONDS: Final = 5.0
 _CLOSE_SECONDS: Final = 3.0
 _VERSION: Final = importlib.metadata.version("hami-node")
@@ -53,19 +53,19 @@ def main() -> None:
     status = run(parse_arguments(sys.argv[1:]))
     sys.stdout.flush()
     sys.stderr.flush()
-    # The interpreter would wait for every thread, also for one that a hung driver never gives back.
+    # A normal exit would wait for every thread, including one that hangs in the driver.
     os._exit(status)
 
 
 def run(options: Options) -> int:
-    """One life; the exit status."""
+    """Run hamid until it ends; return the exit status."""
     try:
         with prepare(options) as setup:
             log = logs.setup(LogForm.AUTO, "info", os.environ)
             reloader = Reloader(setup.paths, os.environ, log)
             config = reloader.start()
             if options.check_config:
-                print("the configuration can be used", file=sys.stdout)  # the answer of a command
+                print("the configuration is valid", file=sys.stdout)  # the answer of a command
                 return Exit.OK
             log = logs.setup(config.log_format, config.log_level.value, os.environ)
             with _open(setup, reloader, log) as node:
@@ -97,7 +97,7 @@ def _open(setup: Setup, reloader: Reloader, log: Logger) -> Iterator[Node]:
 
 
 def _install_library(folder: str, log: Logger) -> None:
-    """Bring libvgpu up to date where we carry one; what is installed stays when that fails."""
+    """Update the installed libvgpu if this package includes one; on failure the installed one is kept."""
     try:
         report = sync(folder)
     except HamiError as error:
@@ -107,7 +107,7 @@ def _install_library(folder: str, log: Logger) -> None:
 
 
 def _live(life: "_Life") -> int:
-    """Runs the loop; not by asyncio.run, which at the end would wait for threads that a hung driver keeps."""
+    """Run the event loop. asyncio.run would wait at the end for threads that hang in the driver."""
     loop = asyncio.new_event_loop()
     try:
         return loop.run_until_complete(life.run())
@@ -117,7 +117,7 @@ def _live(life: "_Life") -> int:
 
 
 def _once(node: Node, setup: Setup, log: Logger) -> int:
-    """Observe, adopt, restore, reconcile once; raises what went wrong."""
+    """Observe, adopt, restore and reconcile once; raises the first error."""
     for text in node.start():
         log.info("restored", text=text)
     node.reconcile()
@@ -204,7 +204,7 @@ class _Life:
 
     async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
         self._log.info("stopping")
-        self._notifier.stopping("stopping: calls in flight end or are undone")
+        self._notifier.stopping("stopping: calls in progress end or are undone")
         self._node.drain()
         self._health.stop()
         self._notifier.extend(2 * (_STOP_SECONDS + _CLOSE_SECONDS))
@@ -213,7 +213,7 @@ class _Life:
             task.cancel()
 
     def _changed(self) -> None:
-        """Another configuration is in force."""
+        """Apply a changed configuration to the running parts."""
         config = self._reloader.config
         logs.set_level(config.log_level.value)
         self._plugin.configure(
@@ -223,8 +223,8 @@ class _Life:
 
 
 def _gate(setup: Setup, resource: str) -> Callable[[], str]:
-    """Why nothing may be changed on this node yet; empty when hamid is its only manager."""
-    # A simulated node has no processes of its own, and the machine's do not concern it.
+    """Why hamid may not change this node; empty if no other program manages its GPUs."""
+    # The machine's processes do not manage a simulated node.
     return OtherManagers(
         setup.paths, setup.kubelet_dir, socket_name(resource), takeover=setup.takeover, processes=not setup.simulated
     ).reason

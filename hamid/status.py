@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What hamid tells about itself: systemd's STATUS line, /livez, /readyz and /metrics."""
+"""hamid's status: systemd's STATUS line, /livez, /readyz and /metrics."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -16,14 +16,14 @@ from hamid.serve.plugin.registration import DevicePlugin
 from hamid.serve.supervisor import Supervisor
 from hamid.serve.web import Response, Route, checks, metrics
 
-# Without a beat for this long the supervisor is stuck, and the watchdog is to end the process.
+# The supervisor counts as stuck after this long without a beat; the watchdog then ends the process.
 _STUCK_SECONDS: Final = 15.0
-# What /readyz asks for; the other checks are shown by `?verbose`.
+# The checks that /readyz requires; `?verbose` shows the others too.
 _NEEDED: Final = ("driver", "restored", "kubelet")
 
 
 class StatusSources(Struct, frozen=True, kw_only=True):
-    """The parts of the daemon that the status is read from; `web_problem` says why metrics are not served."""
+    """The parts of the daemon that provide the status; `web_problem` returns why metrics are not served."""
 
     node: Node
     reloader: Reloader
@@ -36,30 +36,30 @@ class StatusSources(Struct, frozen=True, kw_only=True):
 
 
 class DaemonStatus:
-    """Reads published state alone: nothing here waits for the driver or for kubelet."""
+    """The status. It reads published state only and never waits for the driver or kubelet."""
 
     def __init__(self, parts: StatusSources) -> None:
         self._parts = parts
 
     def problems(self) -> dict[str, str]:
-        """Every check of /readyz with what is wrong, empty for what is not."""
+        """Every check of /readyz with its problem, which is empty if the check passes."""
         parts = self._parts
         view, plugin = parts.node.view, parts.plugin.state
         sick = [f"{each.gpu.title}: {each.problem}" for each in view.gpus if each.served and each.problem]
         waiting = parts.supervisor.needs_restart
         return {
             "driver": parts.supervisor.waits_for or "; ".join(view.problems),
-            "restored": "" if view.ready else "promises of before are not all restored yet",
+            "restored": "" if view.ready else "still restoring existing claims",
             "kubelet": "" if plugin.registered else plugin.problem or "not registered yet",
             "configuration": parts.reloader.problem.replace("\n", "; "),
-            "restart": f"{', '.join(waiting)} changed; restart hamid" if waiting else "",
+            "restart": f"{', '.join(waiting)} changed; restart hamid to apply" if waiting else "",
             "pods": view.notes.get("pods", ""),
             "metrics": parts.web_problem(),
             "gpus": "; ".join(sick),
         }
 
     def line(self) -> str:
-        """STATUS for systemd."""
+        """The STATUS line for systemd."""
         view = self._parts.node.view
         problems = [f"{name}: {text}" for name, text in self.problems().items() if text]
         free = sum(device.healthy for device in view.devices)
@@ -69,14 +69,14 @@ class DaemonStatus:
 
     @property
     def alive(self) -> bool:
-        """True while the supervisor beats."""
+        """True while the supervisor's last beat is recent."""
         return self._silence() < _STUCK_SECONDS
 
     def _silence(self) -> float:
         return time.monotonic() - self._parts.supervisor.beat
 
     def routes(self) -> Mapping[str, Route]:
-        """What the web server answers, by path."""
+        """The handlers of the web server, by path."""
         return {"/metrics": self._metrics, "/livez": self._livez, "/readyz": self._readyz}
 
     async def _livez(self, query: str) -> Response:

@@ -23,7 +23,7 @@ fail() {
 
 warn() { [ -n "$quiet" ] || printf 'warning: %s\n' "$*" >&2; }
 
-# Runs at every exit: a failure leaves no temporary file, and nobody waits for us.
+# Runs at every exit: a failure leaves no temporary file and releases the lock.
 clean_up() {
     trap - EXIT HUP INT TERM
     [ -z "$claimed" ] && return
@@ -138,7 +138,7 @@ check_library() {
     elif ! names "$source/$1" dlsym || ! names "$source/$1" cuInit; then
         problem='it does not export dlsym and cuInit'
     fi
-    [ -z "$problem" ] || bad="$bad'$source/$1' is no libvgpu for this machine: $problem; "
+    [ -z "$problem" ] || bad="$bad'$source/$1' is not a valid libvgpu: $problem; "
 }
 
 names() { tr -c 'A-Za-z0-9_' '\n' <"$1" | grep -Fqx "$2"; }
@@ -169,7 +169,7 @@ md5_of() {
     sum=${sum%% *}
 }
 
-# True when the file that is installed holds the same and nobody else can write to it.
+# True when the installed file has the same content and others cannot write to it.
 is_same() {
     is_file "$dest/$1" || return 1
     look_at "$dest/$1" && is_ours || return 1
@@ -179,10 +179,10 @@ is_same() {
     md5_of "$dest/$1"
     [ "$sum" = "$wanted_sum" ] || return 1
     octal_of "$letters"
-    standing=$octal
+    current=$octal
     wanted_mode "$1"
     look_at "$dest/$1"
-    [ "$standing" = "$octal" ] || [ "$links" = 1 ]
+    [ "$current" = "$octal" ] || [ "$links" = 1 ]
 }
 
 # Makes ready what differs; the number in the temporary name counts the entries, so that `publish` finds it again.
@@ -250,9 +250,9 @@ replace() {
 match_mode() {
     look_at "$dest/$1" || return 0
     octal_of "$letters"
-    standing=$octal
+    current=$octal
     wanted_mode "$1"
-    [ "$standing" = "$octal" ] && return
+    [ "$current" = "$octal" ] && return
     chmod "$octal" "$dest/$1" || fail 1 "'$dest/$1' cannot be changed"
     say "Mode set: $dest/$1 ($octal)"
 }

@@ -87,7 +87,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(recorder)
     invoke, run = CliRunner.invoke, subprocess.run
 
-    # What is recorded takes whatever the tests pass on.
+    # The recorder accepts all arguments that the tests pass on.
     def recorded_invoke(self: CliRunner, app: Typer, args: Sequence[str] = (), **options: Any) -> Result:
         result = invoke(self, app, args, **options)
         recorder.note(args, result.exit_code, result.stdout, result.stderr)

@@ -125,7 +125,7 @@ run hamictl --sim "$state" alloc list
 metrics
 
 echo
-echo "hamid holds the node; whoever else would change it is told so:"
+echo "hamid holds the node; other programs that try to change it are refused:"
 refused 7 hamictl --sim "$state" mig apply --mem 5000 --yes
 
 echo

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One file a noun; each holds that noun's commands and nothing else."""
+"""The commands, one file per noun."""

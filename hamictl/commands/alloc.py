@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hamictl alloc: what was promised to whom, as the ledger has it; beside a running hamid too."""
+"""hamictl alloc: the claims in the ledger. It also works while hamid runs."""
 
 from typing import Annotated
 
@@ -14,15 +14,15 @@ from hamid.core.documents.claims import claims_document
 from hamid.core.documents.envelope import Document
 from hamid.core.errors import HamiError, UsageError
 
-app = noun("alloc", "Show which container or operator holds which part of the GPUs.")
+app = noun("alloc", "Show which containers and operators hold which parts of the GPUs.")
 
 
 @verb(app, "list")
 def list_claims(session: Session) -> None:
-    """List claims: what containers were granted, and what operators hold by name.
+    """List the claims of containers and operators.
 
-    `provisional`: kubelet has not said yet that this container holds the devices. `-o wide` adds device ids and
-    pod uids.
+    State `provisional` means that kubelet has not yet confirmed which container holds the devices. `-o wide` adds
+    device ids and pod uids.
 
     \b
     Examples:
@@ -36,9 +36,9 @@ def list_claims(session: Session) -> None:
 @verb(app, "show")
 def show_claim(
     session: Session,
-    claim: Annotated[str, typer.Argument(metavar="CLAIM|POD", help="A claim, a pod's uid, or NAMESPACE/POD.")],
+    claim: Annotated[str, typer.Argument(metavar="CLAIM|POD", help="Name of a claim, uid of a pod, or NAMESPACE/POD.")],
 ) -> None:
-    """Show claims in full, by their name or by the pod that holds them.
+    """Show the details of a claim, or of all claims of a pod.
 
     \b
     Examples:
@@ -49,7 +49,7 @@ def show_claim(
     found = [each for each in known if claim in _names(each)]
     if not found:
         names = ", ".join(each.name for each in known) or "none"
-        raise UsageError(f"no claim or pod '{claim}' holds anything", f"claims here: {names}")
+        raise UsageError(f"no claim named '{claim}', and no pod '{claim}' holds one", f"existing claims: {names}")
     document = _document(session, found)
     session.emit(document, lambda: "\n".join(page.claim_page(each) for each in document["claims"]))
 
@@ -65,6 +65,6 @@ def _document(session: Session, claims: "list[Claim] | tuple[Claim, ...]") -> Do
     try:
         snapshot = session.snapshot()
     except HamiError:
-        # Claims outlive a driver that is missing; then GPUs have no numbers.
+        # The ledger can be read without a driver; then the GPUs' indexes are unknown.
         return claims_document(claims, {}, simulated=session.sim is not None)
     return claims_document(claims, {gpu.uuid: gpu.index for gpu in snapshot.gpus}, simulated=snapshot.simulated)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hamictl config: what hamid is configured to do, and what is wrong with it."""
+"""hamictl config: show, check and compare hamid's configuration."""
 
 import sys
 from typing import Annotated
@@ -17,27 +17,28 @@ from hamid.core.errors import DaemonMissing, UsageError
 from hamid.core.exits import Exit
 from hamid.core.located import ConfigError
 
-app = noun("config", "Show, check and compare the configuration of hamid.")
+app = noun("config", "Show, check and compare hamid's configuration.")
 
 NodeName = Annotated[
-    str | None, typer.Option("--node", metavar="NAME", help="Read HAMi's config.json as the node of this name.")
+    str | None,
+    typer.Option("--node", metavar="NAME", help="Node whose entry in HAMi's config.json applies (default: NODE_NAME)."),
 ]
 Path = Annotated[
     str | None,
-    typer.Argument(metavar="[PATH]", help="A file or a directory like /etc/hami (default: that of the node)."),
+    typer.Argument(metavar="[PATH]", help="A file, or a directory like /etc/hami (default: this node's files)."),
 ]
 
 
 @verb(app, "show")
 def show(
     session: Session,
-    setting: Annotated[list[str] | None, typer.Argument(metavar="[SETTING]...", help="Only these settings.")] = None,
-    origin: Annotated[
-        bool, typer.Option("--origin", help="Show the file and line that each value comes from.")
-    ] = False,
+    setting: Annotated[
+        list[str] | None, typer.Argument(metavar="[SETTING]...", help="Settings to show (default: all).")
+    ] = None,
+    origin: Annotated[bool, typer.Option("--origin", help="Show the file and line of each value.")] = False,
     node: NodeName = None,
 ) -> None:
-    """Show every setting as the node's files have it, HAMi's own files included.
+    """Show the settings in this node's files, including HAMi's own files.
 
     \b
     Examples:
@@ -46,7 +47,9 @@ def show(
     """
     for name in setting or ():
         if name not in BY_NAME:
-            raise UsageError(f"unknown setting '{name[:80]}'", nearest(name) or "see hamictl config show")
+            raise UsageError(
+                f"unknown setting '{name[:80]}'", nearest(name) or "list all settings with: hamictl config show"
+            )
     files = node_access.config_files(session.paths, None)
     document = settings_document(node_access.read_config(files, node), files.names, tuple(setting or ()))
 
@@ -56,7 +59,7 @@ def show(
 
 @verb(app, "check")
 def check(session: Session, path: Path = None, node: NodeName = None) -> int:
-    """Say whether hamid could run with the configuration, and everything that is wrong with it; nothing is changed.
+    """Check the configuration and list every problem.
 
     \b
     Examples:
@@ -65,7 +68,7 @@ def check(session: Session, path: Path = None, node: NodeName = None) -> int:
       hamictl config check ./config.json --node gpu-worker-7 -o json
 
     \b
-    Exit code 2 for a configuration that hamid would refuse.
+    Exit code: 2 if hamid would refuse the configuration.
     """
     files = node_access.config_files(session.paths, path)
     try:
@@ -79,7 +82,7 @@ def check(session: Session, path: Path = None, node: NodeName = None) -> int:
 
 @verb(app, "diff")
 def compare(session: Session, path: Path = None) -> int:
-    """Compare the configuration in force with the files, and say what each difference needs.
+    """Compare the running configuration with the files. The last column tells what applies a change.
 
     \b
     Examples:
@@ -87,14 +90,14 @@ def compare(session: Session, path: Path = None) -> int:
       hamictl config diff ./new-etc-hami
 
     \b
-    Exit codes: 0 no difference, 2 the files are invalid, 3 they differ, 5 no hamid runs here.
+    Exit codes: 0 no difference, 2 the files are invalid, 3 they differ, 5 hamid is not running.
     """
     running = node_access.config_in_force(session.paths)
     if running is None:
         raise DaemonMissing(
-            "no hamid runs on this node, so nothing is in force", "start hamid.service, or see: hamictl config show"
+            "hamid is not running on this node", "start hamid.service, or read the files with: hamictl config show"
         )
-    # As the daemon's own environment names the node; ours may have no NODE_NAME.
+    # The name in the daemon's environment; hamictl's environment may have no NODE_NAME.
     node = str(running.settings.get("node_name", "")) or None
     wanted = node_access.read_config(node_access.config_files(session.paths, path), node).config
     templates = (running.templates, templates_mark(wanted))

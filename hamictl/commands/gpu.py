@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hamictl gpu: what GPUs this node has."""
+"""hamictl gpu: the GPUs of this node."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ app = noun("gpu", "Show the GPUs of this node.")
 
 @verb(app, "list")
 def list_gpus(session: Session, gpu: Gpus = None) -> None:
-    """List GPUs with memory, MIG mode and health.
+    """List GPUs with their memory, MIG mode and health.
 
     \b
     Examples:
@@ -32,9 +32,9 @@ def list_gpus(session: Session, gpu: Gpus = None) -> None:
 
 @verb(app, "show")
 def show_gpu(
-    session: Session, gpu: Annotated[str, typer.Argument(metavar="GPU", help="Index, uuid or PCI bus id.")]
+    session: Session, gpu: Annotated[str, typer.Argument(metavar="GPU", help="Index, uuid or PCI bus id of the GPU.")]
 ) -> None:
-    """Show one GPU in full: identity, mode, instances on its memory-slice axis, clients.
+    """Show one GPU in detail: identity, mode, instances, clients.
 
     \b
     Examples:

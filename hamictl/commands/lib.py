@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hamictl lib: the libvgpu files on this node's disk."""
+"""hamictl lib: the installed libvgpu files of this node."""
 
 import os
 import sys
@@ -25,25 +25,24 @@ from hamid.core.library.gc import KEEP
 if TYPE_CHECKING:
     from hamictl.node_access import SyncReport
 
-app = noun("lib", "Install, inspect and collect the libvgpu files that containers get.")
+app = noun("lib", "Install, inspect and clean up libvgpu files.")
 
-Dest = Annotated[
-    str | None, typer.Option("--dest", metavar="DIR", help="The library directory (default /usr/local/vgpu).")
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; change nothing.")]
+Dest = Annotated[str | None, typer.Option("--dest", metavar="DIR", help="Library directory (default /usr/local/vgpu).")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done; change nothing.")]
 
 
 @verb(app, "sync")
 def sync(
     session: Session,
     source: Annotated[
-        str | None, typer.Option("--source", metavar="DIR", help="What to install (default: our own build).")
+        str | None,
+        typer.Option("--source", metavar="DIR", help="Directory to install from (default: the build in this package)."),
     ] = None,
     dest: Dest = None,
     dry_run: DryRun = False,
-    full: Annotated[bool, typer.Option("--full", help="Read every file, whatever the stat-cache says.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Read every file and ignore the stat cache.")] = False,
 ) -> None:
-    """Install a directory's files; what is equal stays untouched, every other file is replaced as a whole.
+    """Install libvgpu files. Files that are equal are not touched; others are replaced atomically.
 
     \b
     Examples:
@@ -51,14 +50,14 @@ def sync(
       hamictl lib sync --source ./build --dest /opt/vgpu --dry-run
 
     \b
-    Exit codes: 4 not permitted, 7 refused (an unsafe directory, a libvgpu.so that is none, another sync at work).
+    Exit codes: 4 not permitted, 7 refused (unsafe directory, invalid libvgpu.so, or another sync is running).
     """
     _show_sync(session, node_access.library_sync(_dest(session, dest), source, dry_run=dry_run, full=full))
 
 
 @verb(app, "status")
 def show_status(session: Session, dest: Dest = None) -> None:
-    """Show the installed versions, which one containers get, and who uses each.
+    """Show the installed versions, the current one and their users.
 
     \b
     Examples:
@@ -81,7 +80,7 @@ def show_status(session: Session, dest: Dest = None) -> None:
 
 @verb(app, "verify")
 def verify(session: Session, dest: Dest = None) -> int:
-    """Read every installed file and compare it with what was installed.
+    """Compare every installed file with the manifest.
 
     \b
     Examples:
@@ -89,7 +88,7 @@ def verify(session: Session, dest: Dest = None) -> int:
       hamictl lib verify --dest /opt/vgpu -o json
 
     \b
-    Exit code 3 when anything differs: a file that is missing, changed or open to others, or a foreign libvgpu.so.
+    Exit code: 3 if a file is missing, changed or writable by others, or if libvgpu.so was not installed by hamid.
     """
     folder = _dest(session, dest)
     drifts = node_access.library_verify(folder)
@@ -102,11 +101,11 @@ def verify(session: Session, dest: Dest = None) -> int:
 @verb(app, "gc")
 def collect(
     session: Session,
-    keep: Annotated[int, typer.Option("--keep", metavar="N", help="How many of the newest versions stay.")] = KEEP,
+    keep: Annotated[int, typer.Option("--keep", metavar="N", help="Number of newest versions to keep.")] = KEEP,
     dest: Dest = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Remove versions that nobody uses and directories of containers whose pod is gone.
+    """Remove unused versions and directories of ended containers.
 
     \b
     Examples:
@@ -114,8 +113,8 @@ def collect(
       hamictl lib gc --keep 1
 
     \b
-    A version stays that is current, pinned, mapped, mounted, named by a pod, a container record or a claim; whatever
-    cannot be read counts as a user of every version.
+    A version is kept while it is current, pinned, mapped or mounted, or while a pod, a container record or a claim
+    names it. If any of these cannot be read, every version is kept.
     """
     found = node_access.library_collect(_dest(session, dest), session.paths, keep=keep, dry_run=dry_run)
     document = collection_document(found.dest, found.verdicts, dry_run=dry_run, warnings=found.warnings)
@@ -127,12 +126,14 @@ def collect(
 @verb(app, "rollback")
 def rollback(
     session: Session,
-    version: Annotated[str | None, typer.Argument(metavar="VERSION", help="An installed version.")] = None,
-    unpin: Annotated[bool, typer.Option("--unpin", help="Lift the pin; the next sync brings its own version.")] = False,
+    version: Annotated[str | None, typer.Argument(metavar="VERSION", help="Installed version to pin.")] = None,
+    unpin: Annotated[
+        bool, typer.Option("--unpin", help="Remove the pin; the next sync makes its version current.")
+    ] = False,
     dest: Dest = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Give containers an installed version from now on, also after later syncs.
+    """Pin an installed version for new containers. Later syncs keep the pin.
 
     \b
     Examples:
@@ -140,17 +141,17 @@ def rollback(
       hamictl lib rollback --unpin
     """
     if (version is None) != unpin or version == "":
-        raise UsageError("which version?", "give either VERSION or --unpin")
+        raise UsageError("specify exactly one of VERSION and --unpin", "list the versions with: hamictl lib status")
     report = node_access.library_rollback(_dest(session, dest), version or "", dry_run=dry_run)
 
     _show_sync(session, report)
     done = f"pinned to {version}" if version else "no version is pinned"
-    sys.stderr.write(f"{'dry run, would be: ' if dry_run else ''}{done}\n")
+    sys.stderr.write(f"{'dry run, result would be: ' if dry_run else ''}{done}\n")
 
 
 @verb(app, "selftest")
 def selftest(session: Session, dest: Dest = None) -> int:
-    """Run a small CUDA client under the installed libvgpu: is it loaded, does it limit, does it show the limit.
+    """Test the installed libvgpu with a small CUDA client.
 
     \b
     Examples:
@@ -158,7 +159,8 @@ def selftest(session: Session, dest: Dest = None) -> int:
       hamictl --sim node lib selftest -o json
 
     \b
-    Takes 32 MiB of the first CUDA device for a moment. Exit codes: 1 when a check fails, 6 without a driver.
+    The client checks that libvgpu is loaded, enforces a memory limit and reports that limit. It briefly allocates
+    32 MiB on the first CUDA device. Exit codes: 1 if a check fails, 6 without a driver.
     """
     path, checks = node_access.library_selftest(_dest(session, dest), session.sim)
     document = selftest_document(path, checks)
@@ -168,11 +170,14 @@ def selftest(session: Session, dest: Dest = None) -> int:
 
 
 def _dest(session: Session, dest: str | None) -> str:
-    """The library directory: `--dest`, else where the node's containers take it from."""
+    """The library directory: `--dest`, else the node's own."""
     if dest == "":
-        raise UsageError("the destination is empty", "name a directory with --dest DIR")
+        raise UsageError("--dest is empty", "name a directory with --dest DIR")
     if dest is None and session.root is None and session.sim is not None and node_access.is_spec(session.sim):
-        raise UsageError("a throw-away simulated node has no disk", "add --root DIR, or name a node of 'sim up'")
+        raise UsageError(
+            f"--sim {session.sim} is a temporary node without files",
+            "add --root DIR, or pass the state file of 'hamictl sim up'",
+        )
     return os.path.abspath(dest or session.paths.library_dir)
 
 

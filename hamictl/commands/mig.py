@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hamictl mig: profiles, instances, templates, and the plan for a request."""
+"""hamictl mig: list profiles, instances and templates, and plan a request."""
 
 from typing import Annotated
 
@@ -23,10 +23,10 @@ from hamid.core.planner.what_if import assume_occupied
 
 Templates = Annotated[
     str | None,
-    typer.Option("--templates", metavar="FILE", help="Templates as in HAMi's device-config.yaml (knownMigGeometries)."),
+    typer.Option("--templates", metavar="FILE", help="File with knownMigGeometries, as in HAMi's device-config.yaml."),
 ]
 
-app = noun("mig", "Inspect MIG, plan layouts and change them.")
+app = noun("mig", "Inspect, plan and change MIG layouts.")
 
 
 mig_change.register(app)
@@ -35,7 +35,7 @@ mig_claims.register(app)
 
 @verb(app, "profiles")
 def list_profiles(session: Session, gpu: Gpus = None) -> None:
-    """List the MIG profiles that each GPU's driver offers, with their placements.
+    """List the MIG profiles of each GPU with their placements.
 
     \b
     Examples:
@@ -50,7 +50,7 @@ def list_profiles(session: Session, gpu: Gpus = None) -> None:
 
 @verb(app, "list")
 def list_instances(session: Session, gpu: Gpus = None) -> None:
-    """List the MIG instances that exist, and who holds them.
+    """List the existing MIG instances and what holds each.
 
     \b
     Examples:
@@ -66,10 +66,10 @@ def list_instances(session: Session, gpu: Gpus = None) -> None:
 @verb(app, "templates")
 def list_templates(
     session: Session,
-    every: Annotated[bool, typer.Option("--all", help="Every model of the table, not only this node's.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Show all models of the table, not only this node's.")] = False,
     templates: Templates = None,
 ) -> None:
-    """List the templates (whole-GPU geometries) for this node's GPUs, in order of preference.
+    """List the MIG templates for this node's GPUs. The preferred ones come first.
 
     \b
     Examples:
@@ -95,12 +95,14 @@ def plan(
         list[str] | None,
         typer.Option(
             metavar="[GPU=]LAYOUT",
-            help="Assume used instances, such as 1=2g.10gb@0,2g.10gb@2 (GPU 0 unless said, MIG on). Repeatable.",
+            help="Assume used instances, such as 1=2g.10gb@0,2g.10gb@2 (default GPU 0; implies MIG on). Repeatable.",
         ),
     ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Show all that was considered or is in the way.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show every option considered, and every obstacle.")
+    ] = False,
 ) -> int:
-    """Show where instances would go, or why they cannot; nothing is changed.
+    """Show where instances would be placed, or why not.
 
     \b
     Examples:
@@ -110,7 +112,7 @@ def plan(
       hamictl --sim 2xA100-SXM4-40GB mig plan --mem 20000 -o json
 
     \b
-    Exit code 8 when the request cannot fit; the answer then says why for every GPU.
+    Exit code: 8 if the request cannot fit; the output then gives the reason for each GPU.
     """
     request = wanted.request()
     snapshot = session.snapshot()

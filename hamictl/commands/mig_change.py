@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hamictl mig: the commands that change layouts, each of them plan -> confirm -> apply."""
+"""hamictl mig: the commands that change layouts. Each one plans, asks for confirmation and applies."""
 
 import os
 from collections.abc import Callable
@@ -30,26 +30,28 @@ from hamid.core.relayout.change import Change, GpuTarget, differs, plan_change
 from hamid.core.relayout.saved_plan import decode_plan
 
 ConfigFile = Annotated[
-    str | None, typer.Option("--file", "-f", metavar="FILE", help="A file in mig-parted's format (version: v1).")
+    str | None, typer.Option("--file", "-f", metavar="FILE", help="Layout file in mig-parted's format (version: v1).")
 ]
 ConfigName = Annotated[
-    str | None, typer.Option("--config", "-c", metavar="NAME", help="Which of the file's configurations.")
+    str | None, typer.Option("--config", "-c", metavar="NAME", help="Name of a configuration in the file.")
 ]
 
 
 class TargetOptions(Struct, kw_only=True):
-    """What the node is to become, in one of several forms."""
+    """The wanted layouts, in one of several forms."""
 
     layout: Annotated[
         list[str] | None,
-        typer.Option(metavar="GPU=LAYOUT", help="A layout such as 0=3g.20gb@4,1g.5gb*2; repeat for several GPUs."),
+        typer.Option(metavar="GPU=LAYOUT", help="Layout of a GPU, such as 0=3g.20gb@4,1g.5gb*2. Repeatable."),
     ] = None
     template: Annotated[
-        int | None, typer.Option(metavar="INDEX", help="A template of the GPUs' model, as 'mig templates' counts.")
+        int | None, typer.Option(metavar="INDEX", help="Number of a template, as shown by 'mig templates'.")
     ] = None
     file: ConfigFile = None
     config: ConfigName = None
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the claim that --mem makes.")] = None
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name for the claim that --mem creates (default: generated).")
+    ] = None
 
 
 def register(app: typer.Typer) -> None:
@@ -64,9 +66,9 @@ def apply(
     wanted: RequestOptions,
     target: TargetOptions,
     run: RunOptions,
-    plan: Annotated[str | None, typer.Argument(metavar="[PLAN]", help="A plan that --out saved.")] = None,
+    plan: Annotated[str | None, typer.Argument(metavar="[PLAN]", help="Plan file saved with --out.")] = None,
 ) -> int:
-    """Change MIG layouts: what must change, nothing else; nothing that is in use.
+    """Change MIG layouts. Instances in use are never touched.
 
     \b
     Examples:
@@ -77,8 +79,8 @@ def apply(
       hamictl mig apply --mem 8000 --out plan.json && hamictl mig apply plan.json --yes
 
     \b
-    --mem makes a claim, held until 'mig release --name NAME'; what the other forms make is idle until it is used.
-    Exit codes: 7 when something in use is in the way or the plan is stale, 8 when a request cannot fit.
+    --mem and --profile create a claim that holds the instances until 'mig release'; other forms leave them idle.
+    Exit codes: 7 if an instance in use is in the way or the plan is stale, 8 if the request cannot fit.
     """
     forms = {
         "PLAN": plan,
@@ -90,8 +92,8 @@ def apply(
     given = [name for name, value in forms.items() if value is not None]
     if len(given) != 1:
         raise UsageError(
-            f"{' and '.join(given)} exclude each other" if given else "what is the node to become?",
-            f"give one of {', '.join(forms)}",
+            f"{' and '.join(given)} cannot be combined" if given else "no layout specified",
+            f"specify one of {', '.join(forms)}",
         )
     _check_read(given[0], wanted, target)
     if plan is not None:
@@ -102,15 +104,14 @@ def apply(
 
 
 def _check_read(form: str, wanted: RequestOptions, target: TargetOptions) -> None:
-    """An option that this form does not read is refused: who writes `-f FILE -i 0` believes that -i limits the file."""
+    """Refuse options that this form ignores: with `-f FILE -i 0`, a user would expect -i to limit the file."""
     usual = RequestOptions()
     given = [field for field in usual.__struct_fields__ if getattr(wanted, field) not in (getattr(usual, field), [])]
     read = {"--mem or --profile": {*given, "name"}, "--template": {"gpu"}, "--file": {"config"}}.get(form, set())
     given += [field for field in ("name", "config") if getattr(target, field) is not None]
     unread = [f"--{field.replace('_', '-')}" for field in given if field not in read]
     if unread:
-        verb_form = "means" if len(unread) == 1 else "mean"
-        raise UsageError(f"{', '.join(unread)} {verb_form} nothing beside {form}", "see hamictl mig apply --help")
+        raise UsageError(f"{', '.join(unread)} cannot be used with {form}", "see: hamictl mig apply --help")
 
 
 def _apply_request(session: Session, wanted: RequestOptions, name: str | None, run: RunOptions) -> int:
@@ -143,7 +144,7 @@ def _file_change(snapshot: Snapshot, path: str, name: str | None) -> Change:
 def _layout_target(snapshot: Snapshot, text: str) -> GpuTarget:
     selector, separator, layout = text.partition("=")
     if not separator:
-        raise UsageError(f"'{text}' does not say which GPU", "write GPU=LAYOUT, such as 0=3g.20gb@4,1g.5gb*2")
+        raise UsageError(f"--layout '{text}' names no GPU", "write GPU=LAYOUT, such as 0=3g.20gb@4,1g.5gb*2")
     (gpu,) = select_gpus(snapshot, (selector,))
     items = parse_layout(layout) if layout else ()
     return GpuTarget(gpu_index=gpu.index, mig_enabled=None if gpu.mig_enabled else True, layout=items)
@@ -151,7 +152,7 @@ def _layout_target(snapshot: Snapshot, text: str) -> GpuTarget:
 
 def _template_targets(session: Session, snapshot: Snapshot, wanted: RequestOptions, index: int) -> list[GpuTarget]:
     if not wanted.gpu:
-        raise UsageError("on which GPU?", "give -i GPU beside --template")
+        raise UsageError("missing -i GPU: --template needs at least one GPU", "add -i GPU; repeat it for several")
     table = fit_table(node_access.templates(session.node, None), snapshot.gpus).table
     targets = []
     for gpu in select_gpus(snapshot, tuple(wanted.gpu)):
@@ -159,7 +160,7 @@ def _template_targets(session: Session, snapshot: Snapshot, wanted: RequestOptio
         templates = {template.index: template for template in (entry.templates if entry else ())}
         if index not in templates:
             legal = ", ".join(str(each) for each in templates) or "none"
-            raise UsageError(f"{gpu.title} has no template {index}", f"it has {legal}; see hamictl mig templates")
+            raise UsageError(f"{gpu.title} has no template {index}", f"it has: {legal}; see: hamictl mig templates")
         slots = templates[index].slots
         items = tuple(LayoutItem(slot.name) for slot in slots for _ in range(slot.count))
         targets.append(GpuTarget(gpu_index=gpu.index, mig_enabled=True, layout=items))
@@ -167,7 +168,7 @@ def _template_targets(session: Session, snapshot: Snapshot, wanted: RequestOptio
 
 
 def clear(session: Session, run: RunOptions, gpu: Gpus = None) -> int:
-    """Destroy every idle instance of a GPU; refused while one is in use.
+    """Destroy all instances of a GPU; refuse if one is in use.
 
     \b
     Examples:
@@ -178,7 +179,7 @@ def clear(session: Session, run: RunOptions, gpu: Gpus = None) -> int:
 
 
 def enable(session: Session, run: RunOptions, gpu: Gpus = None) -> int:
-    """Switch MIG mode on; refused while the GPU has clients.
+    """Switch MIG mode on; refuse if the GPU has clients.
 
     \b
     Examples:
@@ -188,7 +189,7 @@ def enable(session: Session, run: RunOptions, gpu: Gpus = None) -> int:
 
 
 def disable(session: Session, run: RunOptions, gpu: Gpus = None) -> int:
-    """Switch MIG mode off, destroying idle instances first; refused while one is in use.
+    """Destroy all instances and switch MIG mode off. Refuse if one is in use.
 
     \b
     Examples:
@@ -206,7 +207,7 @@ def _each_gpu(
     layout: tuple[LayoutItem, ...] | None,
 ) -> int:
     if not gpus:
-        raise UsageError("on which GPU?", "give -i GPU; repeat it for several")
+        raise UsageError("missing -i GPU", "add -i GPU; repeat it for several")
     snapshot = session.snapshot()
     targets = [
         GpuTarget(gpu_index=gpu.index, mig_enabled=mig_enabled, layout=layout)
@@ -216,14 +217,17 @@ def _each_gpu(
 
 
 def check(session: Session, file: ConfigFile = None, config: ConfigName = None) -> int:
-    """Compare the node with a mig-parted configuration: exit code 0 when it is so, 3 when it differs.
+    """Compare the node with a mig-parted file.
 
     \b
     Examples:
       hamictl mig check -f mig-parted.yaml -c all-balanced
+
+    \b
+    Exit codes: 0 if they match, 3 if they differ.
     """
     if file is None:
-        raise UsageError("check against what?", "give -f FILE in mig-parted's format")
+        raise UsageError("missing -f FILE", "name a file in mig-parted's format with -f FILE")
     change = _file_change(session.snapshot(), file, config)
     proposal = propose_change(change)
     session.emit(change_document(change), lambda: proposal.page)
@@ -231,12 +235,12 @@ def check(session: Session, file: ConfigFile = None, config: ConfigName = None) 
 
 
 def export(session: Session) -> None:
-    """Print the node's layout as a mig-parted file that 'apply -f' accepts back.
+    """Print the layout as a mig-parted file. 'mig apply -f' reads it.
 
     \b
     Examples:
-      hamictl mig export > layout.yaml            # counts, as mig-parted reads them
-      hamictl mig export -o yaml > layout.yaml    # with placements, for hamictl alone
+      hamictl mig export > layout.yaml            # counts, for mig-parted and hamictl
+      hamictl mig export -o yaml > layout.yaml    # with placements, for hamictl only
     """
     placements = session.output in {Output.YAML, Output.JSON}
     document = mig_parted.export(session.snapshot(), placements=placements)

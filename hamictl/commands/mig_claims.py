@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hamictl mig: release what is held, repair what disagrees, restore what a reboot took."""
+"""hamictl mig: release claims, repair the ledger and restore instances after a reboot."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -30,12 +30,12 @@ def register(app: typer.Typer) -> None:
 def release(
     session: Session,
     run: ConfirmOptions,
-    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="The claim to end.")] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of the claim to end.")] = None,
     instance: Annotated[
-        str | None, typer.Option("--instance", metavar="UUID", help="The MIG instance to give back.")
+        str | None, typer.Option("--instance", metavar="UUID", help="UUID of the MIG instance to release.")
     ] = None,
 ) -> None:
-    """End an operator's claim; what was made for it is destroyed once nobody uses it.
+    """End an operator's claim. Its instances are destroyed once they are idle, if hamid created them.
 
     \b
     Examples:
@@ -43,7 +43,7 @@ def release(
       hamictl mig release --instance MIG-5d9b3c0e-...
     """
     if (name is None) == (instance is None):
-        raise UsageError("release what?", "give either --name NAME or --instance UUID")
+        raise UsageError("specify exactly one of --name and --instance", "list the claims with: hamictl alloc list")
     what = f"claim '{name}'" if name is not None else f"instance {instance}"
     snapshot = session.snapshot()
     _check_known(session, snapshot, name, instance)
@@ -62,13 +62,13 @@ def _release(session: Session, name: str | None, instance: str) -> list[str]:
 
 
 def _check_known(session: Session, snapshot: Snapshot, name: str | None, instance: str | None) -> None:
-    """Nobody is asked to confirm what cannot be done."""
+    """Fail before the prompt if there is no such claim or instance."""
     if name is not None:
         known = sorted(claim.name for claim in node_access.claims(session.node))
         if name not in known:
-            raise UsageError(f"there is no claim '{name}'", f"claims here: {', '.join(known) or 'none'}")
+            raise UsageError(f"no claim named '{name}'", f"existing claims: {', '.join(known) or 'none'}")
     elif not any(each.mig_uuid == instance for gpu in snapshot.gpus for each in gpu.instances):
-        raise UsageError(f"no instance here is called '{instance}'", "hamictl mig list shows the instances")
+        raise UsageError(f"no instance with UUID '{instance}'", "list the instances with: hamictl mig list")
 
 
 def repair(
@@ -76,10 +76,11 @@ def repair(
     run: ConfirmOptions,
     gpu: Gpus = None,
     reclaim_idle: Annotated[
-        bool, typer.Option("--reclaim-idle", help="Also destroy idle instances of others on the GPUs of -i.")
+        bool,
+        typer.Option("--reclaim-idle", help="Also destroy idle instances not created by hamid, on the GPUs of -i."),
     ] = False,
 ) -> int:
-    """Show what ledger and node do not agree on, then mend it.
+    """Show where the ledger and the node disagree, and repair it.
 
     \b
     Examples:
@@ -87,7 +88,7 @@ def repair(
       hamictl mig repair --reclaim-idle -i 0 --yes
     """
     if reclaim_idle and not gpu:
-        raise UsageError("reclaim on which GPU?", "give -i GPU beside --reclaim-idle")
+        raise UsageError("missing -i GPU: --reclaim-idle needs at least one GPU", "add -i GPU; repeat it for several")
     snapshot = session.snapshot()
     uuids = [each.uuid for each in select_gpus(snapshot, tuple(gpu or ()))] if reclaim_idle else []
     findings, mend = node_access.repair_plan(session.node, uuids)
@@ -95,10 +96,10 @@ def repair(
     mends = any(each.mends for each in findings)
     done: list[str] = []
     if not session.structured:
-        listing = table(["GPU", "KIND", "MENDS", "WHAT"], rows) if rows else "ledger and node agree\n"
+        listing = table(["GPU", "KIND", "REPAIRED", "FINDING"], rows) if rows else "the ledger and the node agree\n"
         sys.stdout.write(listing)
     if mends and not run.dry_run:
-        confirm(run, "Mend this?")
+        confirm(run, "Repair these findings?")
         done = mend()
     document = {
         **envelope("MigRepair", simulated=snapshot.simulated),
@@ -110,7 +111,7 @@ def repair(
 
 
 def restore(session: Session, run: ConfirmOptions) -> int:
-    """After a reboot, make the instances of every claim again at their recorded places.
+    """Recreate the instances of all claims after a reboot. Each gets its recorded placement.
 
     \b
     Examples:
@@ -121,7 +122,7 @@ def restore(session: Session, run: ConfirmOptions) -> int:
     if run.dry_run:
         report = node_access.restore_preview(session.node, snapshot)
     else:
-        confirm(run, "Make the instances of all claims again?")
+        confirm(run, "Recreate the instances of all claims?")
         report = node_access.restore(session.node)
     for message in report.messages:
         sys.stderr.write(f"{message}\n")
@@ -132,7 +133,7 @@ def restore(session: Session, run: ConfirmOptions) -> int:
 
 
 def restore_document(report: "RestoreReport", *, simulated: bool) -> Document:
-    """The answer for programs; `now` is null for what is not there."""
+    """The JSON document; `now` is null for an instance that does not exist."""
     instances = [
         {
             "claim": each.claim,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hamictl service: hamid under systemd."""
+"""hamictl service: install and remove hamid.service."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +15,8 @@ from hamid.core.errors import InUse, UsageError
 if TYPE_CHECKING:
     from hamictl.node_access import Paths, ServicePlan
 
-app = noun("service", "Install hamid as a service of systemd, or take it away.")
-_LINKS_HINT = "nvidia-ctk system create-dev-char-symlinks --create-all, or: ln -s NODE LINK for each"
+app = noun("service", "Install or remove hamid.service for systemd.")
+_LINKS_HINT = "run: nvidia-ctk system create-dev-char-symlinks --create-all, or: ln -s NODE LINK for each"
 _MOST_NAMED = 4
 
 
@@ -24,9 +24,9 @@ _MOST_NAMED = 4
 def install(
     session: Session,
     run: ConfirmOptions,
-    now: Annotated[bool, typer.Option("--now", help="Also start it.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Also start hamid now.")] = False,
 ) -> None:
-    """Write hamid's files for systemd, have it read them, and enable hamid.service.
+    """Install and enable hamid.service.
 
     \b
     Examples:
@@ -35,8 +35,9 @@ def install(
       hamictl --root /mnt/image service install --yes
 
     \b
-    Exit codes: 2 a file of somebody else is in the way, 7 GPUs' device nodes have no links in /dev/char, so that the
-    daemon-reload would cut running containers off their GPUs. With --root DIR only files are written.
+    With --root DIR, only write the files; do not call systemctl.
+    Exit codes: 2 if a file not written by hamictl is in the way; 7 if GPU device nodes have no links in /dev/char, so
+    that a daemon-reload would cut running containers off from their GPUs.
     """
     plan = node_access.service_plan(_paths(session), install=True, start=now)
     _carry_out(session, run, plan, "Install hamid.service?")
@@ -44,7 +45,7 @@ def install(
 
 @verb(app, "uninstall")
 def uninstall(session: Session, run: ConfirmOptions) -> None:
-    """Stop and disable hamid.service, and remove what 'service install' wrote; state and configuration stay.
+    """Stop, disable and remove hamid.service. State and configuration are kept.
 
     \b
     Examples:
@@ -57,7 +58,7 @@ def uninstall(session: Session, run: ConfirmOptions) -> None:
 
 def _paths(session: Session) -> "Paths":
     if session.sim is not None and session.root is None:
-        raise UsageError("a simulated node has no systemd", "add --root DIR to write the files there")
+        raise UsageError("a simulated node has no systemd", "add --root DIR to write the files into DIR")
     return session.paths
 
 
@@ -74,7 +75,7 @@ def _check_links(plan: "ServicePlan") -> None:
     if plan.missing_links and plan.commands:
         named = ", ".join(f"{node} (no {link})" for node, link in plan.missing_links[:_MOST_NAMED])
         more = f" and {len(plan.missing_links) - _MOST_NAMED} more" if len(plan.missing_links) > _MOST_NAMED else ""
-        raise InUse(f"a daemon-reload would cut containers off their GPUs: {named}{more}", _LINKS_HINT)
+        raise InUse(f"a daemon-reload would cut containers off from their GPUs: {named}{more}", _LINKS_HINT)
 
 
 def _document(plan: "ServicePlan", *, dry_run: bool) -> Document:

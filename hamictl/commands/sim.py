@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hamictl sim: lasting simulated GPU nodes, for people without the hardware and for tests."""
+"""hamictl sim: persistent simulated GPU nodes, for tests and for users without the hardware."""
 
 import shlex
 from pathlib import Path
@@ -19,8 +19,8 @@ from hamid.core.errors import UsageError
 from hamid.core.hardware.snapshot import select_gpus
 from hamid.core.units import parse_memory
 
-app = noun("sim", "Make, show and end simulated GPU nodes.")
-process = noun("process", "Processes that hold GPU memory on a simulated node.")
+app = noun("sim", "Create, inspect and remove simulated GPU nodes.")
+process = noun("process", "Start and stop processes that hold GPU memory.")
 app.add_typer(process)
 app.add_typer(inject)
 
@@ -28,10 +28,12 @@ app.add_typer(inject)
 @verb(app, "up")
 def start_node(
     session: Session,
-    node: Annotated[str, typer.Option("--node", metavar="SPEC", help="GPUs: 2xA100-SXM4-40GB,1xA30.")],
+    node: Annotated[
+        str, typer.Option("--node", metavar="SPEC", help="Number and model of the GPUs: 2xA100-SXM4-40GB,1xA30.")
+    ],
     state: StateOption = None,
 ) -> None:
-    """Make a lasting simulated node; its GPUs start as shipped, with MIG off.
+    """Create a persistent simulated node. Its GPUs start with MIG mode off.
 
     \b
     Examples:
@@ -76,7 +78,7 @@ def show_node(session: Session, state: StateOption = None) -> None:
 
 @verb(app, "env")
 def print_environment(session: Session, state: StateOption = None) -> None:
-    """Print the exports that point any NVML or CUDA client at the node.
+    """Print the variables that make NVML and CUDA clients use the node.
 
     \b
     Examples:
@@ -89,7 +91,7 @@ def print_environment(session: Session, state: StateOption = None) -> None:
 
 @verb(app, "boards")
 def list_boards(session: Session) -> None:
-    """List the GPUs that a simulated node can have.
+    """List the GPU models that a simulated node can have.
 
     \b
     Examples:
@@ -104,7 +106,7 @@ def list_boards(session: Session) -> None:
 
 @verb(app, "down")
 def end_node(session: Session, state: StateOption = None) -> None:
-    """End a simulated node: its holder processes, its state file, its root directory.
+    """Remove a simulated node: its processes, state file and root.
 
     \b
     Examples:
@@ -112,7 +114,7 @@ def end_node(session: Session, state: StateOption = None) -> None:
     """
     path = session.state_file(state)
     pids = node_access.sim_nodes.down(Path(path))
-    ended = f", {len(pids)} holder(s) ended" if pids else ""
+    ended = f", {len(pids)} process(es) ended" if pids else ""
     document = {**envelope("SimulatedNode", simulated=True), "state": path, "ended": pids}
     session.emit(document, lambda: f"simulated node {path} is down{ended}\n")
 
@@ -120,12 +122,18 @@ def end_node(session: Session, state: StateOption = None) -> None:
 @verb(process, "start")
 def start_process(
     session: Session,
-    memory: Annotated[str, typer.Option("--memory", metavar="MEM", help="GPU memory that it holds: 1000, 1Gi.")],
-    instance: Annotated[str | None, typer.Option("--instance", metavar="UUID", help="The MIG instance to use.")] = None,
-    gpu: Annotated[str | None, typer.Option("--gpu", "-i", metavar="GPU", help="The GPU to use, without MIG.")] = None,
+    memory: Annotated[
+        str, typer.Option("--memory", metavar="MEM", help="GPU memory to hold, in MiB or with a unit: 1000, 1Gi.")
+    ],
+    instance: Annotated[
+        str | None, typer.Option("--instance", metavar="UUID", help="UUID of the MIG instance to use.")
+    ] = None,
+    gpu: Annotated[
+        str | None, typer.Option("--gpu", "-i", metavar="GPU", help="GPU to use, with MIG mode off.")
+    ] = None,
     state: StateOption = None,
 ) -> None:
-    """Put a process in the background that holds GPU memory; prints its pid and returns.
+    """Start a background process that holds GPU memory, and print its pid.
 
     \b
     Examples:
@@ -134,10 +142,12 @@ def start_process(
     """
     path = session.state_file(state)
     if (instance is None) == (gpu is None):
-        raise UsageError("a process runs on one thing", "give either --instance UUID or --gpu GPU")
+        raise UsageError("specify exactly one of --instance and --gpu", "add --instance UUID or --gpu GPU")
     memory_mib = parse_memory(memory).mib
     if memory_mib is None:
-        raise UsageError("a process holds an amount, not a percentage", "write for example --memory 1000")
+        raise UsageError(
+            f"--memory {memory} is a percentage, not an amount", "give MiB or a unit, such as --memory 1000"
+        )
     if instance is None:
         snapshot = node_access.snapshot(node_access.open_node(path, session.root))
         (chosen,) = select_gpus(snapshot, (gpu or "0",))
@@ -150,10 +160,10 @@ def start_process(
 @verb(process, "stop")
 def stop_process(
     session: Session,
-    pid: Annotated[int, typer.Argument(help="A pid that 'process start' printed.")],
+    pid: Annotated[int, typer.Argument(help="Pid printed by 'process start'.")],
     state: StateOption = None,
 ) -> None:
-    """End a process that 'process start' made.
+    """Stop a process that 'process start' started.
 
     \b
     Examples:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hamictl sim inject: faults, knobs and incidents on a simulated node. docs/simulator.md explains each."""
+"""hamictl sim inject: faults, knobs and incidents of a simulated node; docs/simulator.md describes each."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,25 +12,30 @@ from hamictl.session import Session
 from hamid.core.documents.envelope import envelope
 from hamid.core.errors import UsageError
 
-app = noun("inject", "Faults, knobs and incidents on a simulated node.")
+app = noun("inject", "Inject faults and incidents, and set knobs.")
 
 StateOption = Annotated[
-    str | None, typer.Option("--state", metavar="FILE", help="The node's state file (the same as --sim FILE).")
+    str | None, typer.Option("--state", metavar="FILE", help="State file of the node (same as --sim FILE).")
 ]
 Target = Annotated[
-    str | None, typer.Option("--gpu", "-i", metavar="GPU", help="A GPU by index or uuid, or a MIG uuid (default: all).")
+    str | None,
+    typer.Option(
+        "--gpu", "-i", metavar="GPU", help="Index or uuid of a GPU, or uuid of a MIG device (default: all GPUs)."
+    ),
 ]
 
 
 @verb(app, "set")
 def set_knob(
     session: Session,
-    knob: Annotated[str, typer.Argument(help="driver, lost, gi_ids, uuids, activation, root_only ...")],
-    value: Annotated[str, typer.Argument(help="The knob's new value.")],
+    knob: Annotated[
+        str, typer.Argument(help="Name of the knob: driver, lost, gi_ids, uuids, activation, root_only ...")
+    ],
+    value: Annotated[str, typer.Argument(help="New value of the knob.")],
     gpu: Target = None,
     state: StateOption = None,
 ) -> None:
-    """Change how the node, or one of its GPUs, behaves.
+    """Set a knob: change how the node or one of its GPUs behaves.
 
     \b
     Examples:
@@ -52,12 +57,15 @@ def add_fault(
     ],
     state: StateOption = None,
 ) -> None:
-    """Let calls of a function fail, wait, hang, or kill their caller; HAMI_SIM_FAULTS takes the same rules.
+    """Inject a fault into calls of a driver function.
 
     \b
     Examples:
       hamictl sim inject fault 'nvmlDeviceCreateGpuInstance*=latency:1000' --state /tmp/node
       hamictl sim inject fault 'nvmlGpuInstanceDestroy@1#2=error:19' --state /tmp/node
+
+    \b
+    The variable HAMI_SIM_FAULTS takes the same rules.
     """
     path = session.state_file(state)
     node_access.sim_control.add_fault(rule, state=path)
@@ -66,7 +74,7 @@ def add_fault(
 
 @verb(app, "clear")
 def clear_faults(session: Session, state: StateOption = None) -> None:
-    """End every fault that was added.
+    """Remove all injected faults.
 
     \b
     Examples:
@@ -80,11 +88,11 @@ def clear_faults(session: Session, state: StateOption = None) -> None:
 @verb(app, "xid")
 def post_xid(
     session: Session,
-    xid: Annotated[int, typer.Argument(help="The Xid, such as 79.")],
+    xid: Annotated[int, typer.Argument(help="Number of the Xid, such as 79.")],
     gpu: Target = None,
     state: StateOption = None,
 ) -> None:
-    """Let a GPU or MIG device report an Xid to everybody who waits for events.
+    """Report an Xid of a GPU or MIG device. All clients that wait for events get it.
 
     \b
     Examples:
@@ -98,12 +106,12 @@ def post_xid(
 @verb(app, "ecc")
 def post_ecc(
     session: Session,
-    count: Annotated[int, typer.Argument(help="How many errors.")] = 1,
-    uncorrected: Annotated[bool, typer.Option("--uncorrected", help="Double-bit errors.")] = False,
+    count: Annotated[int, typer.Argument(help="Number of errors.")] = 1,
+    uncorrected: Annotated[bool, typer.Option("--uncorrected", help="Count uncorrected (double-bit) errors.")] = False,
     gpu: Target = None,
     state: StateOption = None,
 ) -> None:
-    """Count ECC errors on a GPU and post the event.
+    """Add ECC errors to a GPU's counter and report the event.
 
     \b
     Examples:
@@ -116,7 +124,7 @@ def post_ecc(
 
 @verb(app, "reset")
 def reset_gpu(session: Session, gpu: Target = None, state: StateOption = None) -> None:
-    """Reset an idle GPU, or all: instances go, a pending mode becomes current, a lost GPU returns.
+    """Reset an idle GPU, or all GPUs. This destroys instances, applies a pending MIG mode and brings back a lost GPU.
 
     \b
     Examples:
@@ -129,7 +137,7 @@ def reset_gpu(session: Session, gpu: Target = None, state: StateOption = None) -
 
 @verb(app, "reboot")
 def reboot(session: Session, state: StateOption = None) -> None:
-    """Reboot the node: processes and instances are gone; MIG mode stays on Ampere alone.
+    """Reboot the node. Processes and instances end; only Ampere GPUs keep their MIG mode.
 
     \b
     Examples:
@@ -146,7 +154,7 @@ def _where(gpu: str | None) -> str:
 
 def _one(gpu: str | None) -> str:
     if gpu is None:
-        raise UsageError("on which GPU?", "give --gpu with an index, a uuid or a MIG uuid")
+        raise UsageError("missing --gpu", "add --gpu with an index, a uuid or a MIG uuid")
     return gpu
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hamictl version: of this program, and of the driver where there is one."""
+"""hamictl version: the versions of this program and of the driver."""
 
 from importlib.metadata import version as distribution_version
 
@@ -15,7 +15,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 @verb(app, "version")
 def show_version(session: Session) -> None:
-    """Show the version of hamictl and of the driver.
+    """Show the versions of hamictl and of the driver.
 
     \b
     Examples:
@@ -32,7 +32,7 @@ def _driver_versions(session: Session) -> tuple[str | None, str | None]:
     try:
         snapshot = session.snapshot()
     except HamiError:
-        # A version must be told on a machine whose driver is missing, too; None says that there is no answer.
+        # A machine without a driver must still get hamictl's version; None means that the driver's is unknown.
         if session.sim is not None:
             raise
         return None, None

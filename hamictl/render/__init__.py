@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From values to text: tables for people, documents for programs. Pure."""
+"""Rendering of values: tables for people, documents for programs. No I/O."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The memory-slice axis of a GPU as a line of boxes: what lies where, what would change, what stays free.
+"""The memory-slice axis of a GPU as a line of boxes: current instances, planned changes and free slices.
 
 0       1       2       3       4       5       6       7
 |+ 2g.10gb      |+ 2g.10gb      |. . . . . . . . . . . . . . . .|
@@ -22,18 +22,18 @@ class Box(NamedTuple):
 
 
 def draw(axis: int, boxes: Iterable[Box]) -> list[str]:
-    """A ruler, a row of boxes, and below it the boxes that give way to them."""
+    """A ruler, a row of boxes, and below it a row of the boxes to be destroyed."""
     every = sorted(boxes, key=lambda box: box.placement)
     width = _cell_width(every)
     rows = [_row(axis, width, [box for box in every if box.mark != "-"], free=".")]
-    going = [box for box in every if box.mark == "-"]
-    if going:
-        rows.append(_row(axis, width, going, free=" "))
+    destroyed = [box for box in every if box.mark == "-"]
+    if destroyed:
+        rows.append(_row(axis, width, destroyed, free=" "))
     return ["".join(str(number).ljust(width) for number in range(axis)).rstrip(), *rows]
 
 
 def _cell_width(boxes: list[Box]) -> int:
-    """Characters per slice, so that the longest label fits its box."""
+    """Characters per slice: enough for the longest label to fit its box."""
     needs = [-(-(len(box.label) + 4) // box.placement.size) for box in boxes]
     return max([_NARROWEST, *needs])
 

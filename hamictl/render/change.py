@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A change before it is applied, for people: what it does on each GPU, and each step in words."""
+"""The text of a change before it is applied: its effect on each GPU, and its steps."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,11 +9,11 @@ from hamid.core.planner.plan import Action, CreateInstance, DestroyInstance, Pla
 from hamid.core.relayout.change import Change, GpuChange
 
 _MARKS = {Action.CREATE: "+", Action.REUSE: "*", Action.KEEP: "=", Action.DESTROY: "-"}
-_NOTHING = "Nothing to change: the node is as asked."
+_NOTHING = "Nothing to change: the node already matches."
 
 
 def plan_as_change(plan: Plan) -> str:
-    """What realising a plan of `mig plan` would change."""
+    """The changes that a plan of `mig plan` would make."""
     lines: list[str] = []
     for each in plan.gpus:
         switched = any(isinstance(step, SetMigMode) and step.gpu_index == each.gpu.index for step in plan.steps)
@@ -23,7 +23,7 @@ def plan_as_change(plan: Plan) -> str:
 
 
 def change_page(change: Change) -> str:
-    """A change towards layouts, with what stands in its way."""
+    """A change to given layouts, with what blocks it."""
     lines: list[str] = []
     for each in change.gpus:
         lines += _gpu_lines(each.gpu, each.axis, mode=each.mode, instances=each.instances)
@@ -61,13 +61,13 @@ def _obstacles(each: GpuChange) -> list[str]:
         name = f"{block.instance.profile} at {block.instance.placement}"
         lines.append(f"  ! blocked {name}: {block.why}{_used_by(block.instance)}")
     if each.blocked:
-        now = ", ".join(f"{item.profile}@{item.start}" for item in each.reachable) or "nothing of it"
-        lines.append(f"  reachable now: {now}")
+        now = ", ".join(f"{item.profile}@{item.start}" for item in each.reachable) or "none of this"
+        lines.append(f"  can be applied now: {now}")
     return [*lines, ""] if lines else []
 
 
 def summary(steps: Sequence[Step], instances: Iterable[PlannedInstance], blocked: int) -> str:
-    """The last line, which counts."""
+    """The last line: the number of changes of each kind."""
     created = sum(isinstance(step, CreateInstance) for step in steps)
     destroyed = sum(isinstance(step, DestroyInstance) for step in steps)
     modes = sum(isinstance(step, SetMigMode) for step in steps)
@@ -79,7 +79,7 @@ def summary(steps: Sequence[Step], instances: Iterable[PlannedInstance], blocked
 
 
 def step_text(step: Step) -> str:
-    """One step in words."""
+    """The text of one step."""
     match step:
         case SetMigMode():
             return f"GPU {step.gpu_index}: switch MIG mode {'on' if step.enabled else 'off'}"

@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Claims for people, rendered from their document."""
+"""The text of claims, rendered from their document."""
 
 from hamictl.render.tables import table
 from hamid.core.documents.envelope import Document
 
 
 def claims_table(document: Document, *, wide: bool) -> str:
-    """A line for each claim."""
-    columns = ["CLAIM", "HOLDER", "STANDING", "HOLDS", "SINCE"] + (["DEVICES", "POD UID"] if wide else [])
+    """A table with one line per claim."""
+    columns = ["CLAIM", "HOLDER", "STATE", "HOLDS", "SINCE"] + (["DEVICES", "POD UID"] if wide else [])
     return table(columns, [_row(claim, wide=wide) for claim in document["claims"]])
 
 
 def claim_page(claim: Document) -> str:
-    """One claim in full."""
+    """The details of one claim."""
     pod = claim["pod"] or {}
     lines = [
         ("Claim", claim["name"]),
         ("Holder", _holder(claim)),
-        ("Standing", claim["standing"]),
+        ("State", claim["standing"]),
         ("Pod uid", pod.get("uid")),
         ("Resource", claim["resource"]),
         ("Devices", " ".join(claim["deviceIds"])),

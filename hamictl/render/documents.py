@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Documents for programs: JSON, YAML, and bare names, one renderer for every kind."""
+"""Renders documents of every kind as JSON, YAML or bare names."""
 
 import msgspec
 
 from hamid.core.documents.envelope import Document
 
-# The keys by which an entry of a list is known to other commands, the most specific first.
+# Keys whose value names a list entry in other commands, the most specific first.
 _NAMES = ("migUUID", "uuid", "name", "key", "pid")
 
 
 def render(document: Document, form: str) -> str:
     """The document as text that ends with a newline; `form` is json, yaml or name."""
     if form == "yaml":
-        import yaml  # yaml costs start-up
+        import yaml  # imported here because it slows down start-up
 
         plain = msgspec.to_builtins(document)
         return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
@@ -22,14 +22,14 @@ def render(document: Document, form: str) -> str:
 
 
 def names(document: Document) -> list[str]:
-    """One name per entry of the document's lists of objects; a document without lists has its kind for a name."""
+    """One name per entry of the document's lists of objects; for a document without lists, its kind."""
     lists = [value for value in document.values() if isinstance(value, list)]
     found = [_name(entry) for each in lists for entry in each if isinstance(entry, dict)]
     return [name for name in found if name] or ([] if lists else [str(document["kind"])])
 
 
 def _name(entry: Document) -> str:
-    """What an entry is called; one without a name of its own is called by its first value."""
+    """The name of an entry: the first of its _NAMES, else its first value."""
     named = next((entry[key] for key in _NAMES if entry.get(key)), None)
     value = next(iter(entry.values()), "") if named is None else named
     return str(value[0] if isinstance(value, list) and value else value)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The inventory for people: GPUs, profiles, instances, templates."""
+"""The text of the inventory: GPUs, profiles, instances, templates."""
 
 from hamictl.render.axis import Box, draw
 from hamictl.render.tables import table
@@ -11,7 +11,7 @@ from hamid.core.units import format_mib
 
 
 def gpu_table(gpus: tuple[Gpu, ...], *, wide: bool) -> str:
-    """GPUs, one a line."""
+    """A table of GPUs."""
     columns = ["GPU", "NAME", "MEMORY", "MIG", "INSTANCES", "USED", "HEALTH", "UUID"]
     rows: list[list[object]] = [
         [
@@ -33,7 +33,7 @@ def gpu_table(gpus: tuple[Gpu, ...], *, wide: bool) -> str:
 
 
 def mode(gpu: Gpu) -> str:
-    """MIG mode in words: `on`, `off`, `off (on pending)`, `none`."""
+    """The MIG mode as text: `on`, `off`, `off (on pending)`, `none`."""
     if not gpu.mig_capable:
         return "none"
     current = "on" if gpu.mig_enabled else "off"
@@ -41,7 +41,7 @@ def mode(gpu: Gpu) -> str:
 
 
 def gpu_page(gpu: Gpu, *, wide: bool) -> str:
-    """One GPU in full."""
+    """The details of one GPU."""
     facts = {
         "name": gpu.name or "unknown",
         "uuid": gpu.uuid or "unknown",
@@ -61,7 +61,7 @@ def gpu_page(gpu: Gpu, *, wide: bool) -> str:
 
 
 def instance_table(gpus: tuple[Gpu, ...], *, wide: bool) -> str:
-    """Instances, one a line."""
+    """A table of instances."""
     columns = ["GPU", "MIG", "PROFILE", "MEMORY", "PLACEMENT", "GI", "CI", "HELD BY", "UUID"]
     rows: list[list[object]] = [_instance_row(gpu, instance) for gpu in gpus for instance in gpu.instances]
     if wide:
@@ -87,13 +87,13 @@ def _instance_row(gpu: Gpu, instance: Instance) -> list[object]:
 
 
 def _held_by(instance: Instance) -> str | None:
-    """Claims and processes; an instance that counts as used for another reason says only that."""
+    """The claim and the processes; `in use` for an instance that is used for another reason."""
     claims = [f"claim {instance.claim}"] if instance.claim else []
     return ", ".join([*claims, *map(str, instance.holders)]) or ("in use" if instance.used else None)
 
 
 def profile_table(gpus: tuple[Gpu, ...], *, wide: bool) -> str:
-    """Profiles, smallest first, one a line."""
+    """A table of profiles, smallest first."""
     columns = ["GPU", "PROFILE", "ID", "MEMORY", "SLICES", "SM", "MAX", "PLACEMENTS"]
     profiles = [(gpu, p) for gpu in gpus for p in sorted(gpu.profiles, key=lambda p: p.order)]
     rows: list[list[object]] = [
@@ -119,7 +119,7 @@ def profile_table(gpus: tuple[Gpu, ...], *, wide: bool) -> str:
 
 
 def template_table(document: Document) -> str:
-    """Templates in order of preference, from their document."""
+    """A table of templates, preferred first, from their document."""
     rows: list[list[object]] = [
         [
             ",".join(str(gpu) for gpu in model["gpus"]),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The library store for people, in HAMi's words where HAMi has some. Rendered from the documents."""
+"""The text of the library store, rendered from the documents. Messages that HAMi also prints use HAMi's wording."""
 
 from typing import Final
 
@@ -19,10 +19,10 @@ _FEW_USERS: Final = 3
 
 
 def sync_page(document: Document, *, empty: bool) -> str:
-    """One line a file; `empty` says that the source held none."""
+    """One line per file; `empty` means that the source directory has no library."""
     lines = [_sync_line(row, document) for row in document["files"]]
     if empty:
-        lines += [f"Nothing to install: '{document['source']}' holds no library; name a directory with --source DIR"]
+        lines += [f"Nothing to install: no library in '{document['source']}'; name a directory with --source DIR"]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -41,10 +41,10 @@ def _sync_line(row: Document, document: Document) -> str:
 
 
 def status_page(document: Document, *, wide: bool) -> str:
-    """What a container gets, and every installed version."""
-    head = f"Containers get: {document['current'] or 'nothing, no library is installed for them'}\n"
+    """The version that containers get, and all installed versions."""
+    head = f"Containers get: {document['current'] or 'none, no library is installed'}\n"
     if document["pinned"]:
-        head += f"Pinned to:      {document['pinned']} (hamictl lib rollback --unpin lifts it)\n"
+        head += f"Pinned to:      {document['pinned']} (unpin with: hamictl lib rollback --unpin)\n"
     if not document["versions"]:
         return head + "No versioned library is installed.\n"
     columns = ["VERSION", "CURRENT", "SIZE", "INSTALLED", "USED BY"] + (["SHA-256", "SOURCE"] if wide else [])
@@ -66,21 +66,21 @@ def _users(users: list[Document], *, wide: bool) -> str:
 
 
 def verification_page(document: Document) -> str:
-    """One line for everything that differs."""
+    """One line per difference."""
     if document["intact"]:
         return f"Intact: {document['dest']}\n"
     return "".join(f"Differs ({row['code']}): {row['name']}: {row['message']}\n" for row in document["drifts"])
 
 
 def selftest_page(document: Document) -> str:
-    """One line a check, and the verdict."""
+    """One line per check, and the verdict."""
     rows = [f"{'ok  ' if row['passed'] else 'FAIL'}  {row['name']}: {row['seen']}\n" for row in document["checks"]]
-    verdict = "limits clients" if document["passed"] else "does not do what it promises"
-    return "".join(rows) + f"'{document['library']}' {verdict}.\n"
+    verdict = "passed" if document["passed"] else "FAILED"
+    return "".join(rows) + f"selftest of '{document['library']}': {verdict}\n"
 
 
 def collection_page(document: Document) -> str:
-    """One line for each version and each directory of a container."""
-    gone = "Would remove" if document["dryRun"] else "Removed"
-    lines = [f"{gone if row['removed'] else 'Kept'}: {row['name']} ({row['reason']})" for row in document["entries"]]
+    """One line per version and per container directory."""
+    removed = "Would remove" if document["dryRun"] else "Removed"
+    lines = [f"{removed if row['removed'] else 'Kept'}: {row['name']} ({row['reason']})" for row in document["entries"]]
     return "".join(f"{line}\n" for line in lines) or f"Nothing to collect in {document['dest']}\n"

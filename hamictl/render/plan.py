@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plan or a refusal for people: the axis of each chosen GPU, the steps, what stays, and what to mind."""
+"""The text of a plan or a refusal: the axis of each chosen GPU, the steps, what remains, and warnings."""
 
 from hamictl.render.axis import Box, draw
 from hamictl.render.change import step_text
@@ -13,7 +13,7 @@ _LEGEND = "+ create   * reuse   = keep   - destroy   . free"
 
 
 def plan_page(outcome: Plan | PlanRefusal) -> str:
-    """The whole answer as text that ends with a newline."""
+    """The complete text, ending with a newline."""
     lines = [_heading(outcome)]
     if isinstance(outcome, Plan):
         for plan in outcome.gpus:
@@ -55,7 +55,7 @@ def _rest_lines(plan: Plan) -> list[str]:
 
 
 def _considered_line(each: Consideration) -> str:
-    """A GPU's own verdict stands out; what was looked at on it is indented below the GPU's number."""
+    """One considered option and its verdict; a verdict about the whole GPU omits the GPU's number."""
     what = each.what if each.template is None else f"template {each.template}: {each.what}"
     code = f" ({each.code})" if each.code else ""
     where = "" if each.whole_gpu else f"GPU {each.gpu}, "

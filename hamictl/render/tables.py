@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables for people. Colour, width and NO_COLOR are rich's business; without a terminal nothing is cut or coloured."""
+"""Tables as text. rich handles colour, width and NO_COLOR; without a terminal nothing is truncated or coloured."""
 
 import io
 import sys
 from collections.abc import Iterable, Sequence
 
-# Wide enough that nothing wraps when the reader is a pipe.
+# Wide enough that nothing wraps when the output is a pipe.
 _PIPE_WIDTH = 1000
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table with a heading line; an empty one says so."""
+    """A table with a heading line, or a line that says it is empty."""
     body = [["-" if value is None or value == "" else str(value) for value in row] for row in rows]
     if not body:
         return "nothing to show\n"
-    # Late, because rich costs start-up and a script asks for json.
+    # Imported here because rich slows down start-up and json output does not need it.
     from rich import box
     from rich.table import Table
 
@@ -27,7 +27,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _to_text(grid: object) -> str:
-    """A renderable as the text that fits this terminal."""
+    """A renderable as text that fits this terminal."""
     from rich.console import Console
 
     terminal = sys.stdout.isatty()

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Floor 2: the verbs, as plain synchronous functions over the node's ports and the core's values."""
+"""hamid's operations, as synchronous functions over the node's ports and core's values."""

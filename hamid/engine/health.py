@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Watches the driver's events on a thread of its own and marks sick GPUs on the node."""
+"""Watches the driver's events on a separate thread and marks sick GPUs."""
 
 import threading
 import time
@@ -31,7 +31,7 @@ class HealthMonitor:
         self._problem = ""
 
     def start(self) -> None:
-        """Begin to listen, where health checks are enabled."""
+        """Start listening if health checks are enabled."""
         if self._rules().enabled:
             threading.Thread(target=self._run, name="health", daemon=True).start()
 
@@ -78,10 +78,10 @@ class HealthMonitor:
         uuids = [each.gpu.uuid for each in self._node.view.gpus if event.gpu_uuid in {"", each.gpu.uuid}]
         for uuid in uuids:
             self._sick = self._sick.after(uuid, event, self._clock())
-            self._node.set_health(uuid, f"{event}: see dmesg; it serves again after a reset and a restart of hamid")
+            self._node.set_health(uuid, f"{event}: see dmesg; to use the GPU again, reset it and restart hamid")
 
     def recover(self) -> None:
-        """GPUs without events for the configured time serve again."""
+        """Mark GPUs without events for the configured time as healthy again."""
         well = self._sick.recovered(self._rules(), self._clock())
         self._sick = self._sick.without(well)
         for uuid in well:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node as the daemon has it: one long life of ledger, driver and workers behind what kubelet asks.
+"""The daemon's node: ledger, driver and workers, open for the daemon's lifetime, behind kubelet's calls.
 
 Every method may block and be called from any thread; `view` never blocks.
 """
@@ -64,11 +64,11 @@ class Node:
 
     @property
     def view(self) -> View:
-        """The node as it was published last."""
+        """The last published state of the node."""
         return self.parts.publisher.view
 
     def start(self) -> list[str]:
-        """End interrupted changes, set modes, restore what was promised to pods that go on; what was done, in words.
+        """End interrupted changes, set modes, restore claims of pods that still exist; return messages.
 
         May be tried again after an error (DriverMissing, DriverHung, NvmlFailed, LedgerFailed).
         """
@@ -79,38 +79,38 @@ class Node:
         return self._services.restorer.restore_all(over)
 
     def observe(self) -> View:
-        """Read the node and publish; raises what the driver says when it does not answer."""
+        """Read the node and publish; raises the driver's error if it does not answer."""
         self.parts.observe()
         return self.view
 
     def devices(self) -> tuple[PluginDevice, ...]:
-        """What kubelet may give to containers."""
+        """The devices that kubelet may give to containers."""
         return self.view.devices
 
     def prefer(self, available: tuple[str, ...], must_include: tuple[str, ...], size: int) -> tuple[str, ...]:
-        """Which ids of the available ones the planner would take."""
+        """The available ids that the planner would take."""
         return self._services.allocator.prefer(available, must_include, size)
 
     def allocate(self, device_ids: Sequence[str], *, deadline_seconds: float | None = None) -> Grant | Refusal:
-        """Give these ids to the container that waits for them, all within the deadline."""
+        """Grant these device ids to the container that waits for them, within the deadline."""
         return self._services.allocator.allocate(tuple(device_ids), deadline_seconds)
 
     def undo(self, claim: int) -> None:
-        """Take back a grant that nobody received, by the id of its claim."""
+        """Undo a grant that was not delivered, by the id of its claim."""
         self._services.allocator.undo(claim)
 
     def claim_name(self, claim: int) -> str:
-        """What people call the claim with this id, or the id itself where there is none."""
+        """The name of the claim with this id, or the id itself if there is no such claim."""
         return self.view.claim_name(claim)
 
     def prestart(self, device_ids: Sequence[str]) -> Refusal | None:
-        """What these ids stand for is there, or the start is refused; within kubelet's 30 s."""
-        # A pod that is deleted meanwhile and freed by a List would be allocated once more, beside another one.
+        """Check that the grant of these ids exists, or refuse the start, within kubelet's 30 s."""
+        # If a List freed the ids of a pod that is being deleted, kubelet would give them to another pod as well.
         with self._services.holdings.answering():
             return self._services.prestart.check(tuple(device_ids))
 
     def reconcile(self) -> None:
-        """Confirm and release claims, end what was left open; by one thread at a time, every few seconds.
+        """Confirm and release claims, end open runs. Called by one thread at a time, every few seconds.
 
         Where `start` has not succeeded yet, or the driver was gone since, it starts first. Raises the driver's error
         when the node could not be read, after all the rest.
@@ -121,14 +121,14 @@ class Node:
         self._services.reconciler.run()
 
     def reconfigure(self, config: Config) -> list[str]:
-        """From now on this configuration; idle GPUs change their mode, the others show it as pending."""
+        """Use this configuration from now on. Idle GPUs change their mode; for others the change is pending."""
         self._services.decider.reconfigure(config)
         messages = self._services.modes.set_all() if self.parts.conditions.now.restored else []
         self.parts.publisher.publish()
         return messages
 
     def set_health(self, gpu_uuid: str, problem: str) -> None:
-        """A GPU became sick, or with an empty problem well again."""
+        """Mark a GPU as sick, or as healthy with an empty problem."""
         self.parts.conditions.set_sick(gpu_uuid, problem)
         self.parts.publisher.publish()
 
@@ -145,11 +145,11 @@ class Node:
         self.parts.publisher.annotate(**notes)
 
     def drain(self) -> None:
-        """Nothing new is granted from now on; calls on their way end soon."""
+        """Grant nothing new from now on; calls in progress end soon."""
         self._services.decider.closing = True
 
     def close(self, grace_seconds: float = _GRACE_SECONDS) -> None:
-        """The end of this node's life in this process; what does not end in time is ended by the next start."""
+        """Close the node; the next start ends what does not end in time."""
         self.drain()
         self._services.reconciler.close()
         until = time.monotonic() + grace_seconds

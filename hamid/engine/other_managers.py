@@ -24,7 +24,7 @@ _COMM_BYTES: Final = 64
 
 
 class OtherManagers:
-    """Looks at kubelet's sockets and the node's processes; `own_socket` is the name of ours."""
+    """Checks kubelet's plugin sockets and the node's processes; `own_socket` is hamid's own."""
 
     def __init__(
         self, paths: Paths, kubelet_dir: str, own_socket: str, *, takeover: bool, processes: bool = True
@@ -36,7 +36,7 @@ class OtherManagers:
         self._processes = processes
 
     def reason(self) -> str:
-        """Who else manages the GPUs here, in words; empty when it is only hamid."""
+        """A text that names the other manager of this node's GPUs; empty if there is none."""
         return "" if self._takeover else next(self._found(), "")
 
     def _found(self) -> Iterator[str]:
@@ -65,7 +65,7 @@ class OtherManagers:
         for pid in pids:
             name = _comm(os.path.join(self._proc, pid, "comm"))
             if name in _MIG_MANAGERS:
-                yield f"process {pid} ({name}) changes MIG layouts here"
+                yield f"process {pid} ({name}) changes MIG layouts on this node"
 
 
 def _sockets(folder: str) -> list[str]:

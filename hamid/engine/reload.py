@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration while hamid runs: read again when a file changes or on SIGHUP; a bad one changes nothing.
+"""The running configuration: read again on SIGHUP or when a file changes. An invalid one changes nothing.
 
-The process that serves writes what is in force to /run/hami/config.json, for `hamictl config diff`.
+The serving process writes its configuration to /run/hami/config.json, for `hamictl config diff`.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ _MOST_BYTES: Final = 1024 * 1024
 
 
 class RunningConfig(Struct, frozen=True, kw_only=True):
-    """What a serving hamid published: its pid and start, its configuration, and what is wrong with newer files."""
+    """What a serving hamid published: its pid and start time, its configuration, and the problem of newer files."""
 
     pid: int
     started: str
@@ -38,7 +38,7 @@ class RunningConfig(Struct, frozen=True, kw_only=True):
 
 
 class Reloaded(Struct, frozen=True, kw_only=True):
-    """The outcome of a reload: the configuration in force, what changed, and which of it waits for a restart."""
+    """The outcome of a reload: the configuration, what changed, and which changes wait for a restart."""
 
     config: Config
     changed: tuple[ChangedSetting, ...] = ()
@@ -50,7 +50,7 @@ class Reloaded(Struct, frozen=True, kw_only=True):
 
 
 class Reloader:
-    """Keeps the configuration that is in force; `problem` says what is wrong with the files, if anything is."""
+    """Holds the current configuration; `problem` describes what is wrong with the files, if anything is."""
 
     def __init__(self, paths: Paths, environment: Mapping[str, str], log: Logger) -> None:
         self._paths = paths
@@ -62,7 +62,7 @@ class Reloader:
         self.config = Config()
 
     def start(self) -> Config:
-        """The configuration to begin with; raises ConfigError or UsageError."""
+        """The configuration at start; raises ConfigError or UsageError."""
         self._signature = files.signature(self._paths)
         self.config = self._read()
         self.version = 1
@@ -76,7 +76,7 @@ class Reloader:
             return not self.problem
 
     def reload(self) -> Reloaded | None:
-        """Read the files; None when they cannot be used: the configuration in force stays."""
+        """Read the files; None if they are invalid, and then the current configuration stays."""
         # Unknown until it was read: files that come back as they were are read again.
         self._signature = None
         try:
@@ -97,12 +97,12 @@ class Reloader:
     def _read(self) -> Config:
         parsed = files.read_config(self._paths, self._environment)
         for note in parsed.notes:
-            # A node that HAMi's file does not name may be served otherwise than its operator expects.
+            # A node that HAMi's file does not name may get other settings than its operator expects.
             self._log.warning("config_note", text=note)
         return parsed.config
 
     def publish(self) -> None:
-        """Publish what is in force; only the process that holds the ledger may. A failure is only logged."""
+        """Publish the configuration; only for the process that holds the ledger. A failure is only logged."""
         found = RunningConfig(
             pid=os.getpid(),
             started=started_at(os.getpid()),
@@ -119,13 +119,13 @@ class Reloader:
             self._log.warning("config_not_written_down", error=str(error))
 
     def withdraw(self) -> None:
-        """Nothing is in force any more."""
+        """Remove the published configuration."""
         with contextlib.suppress(OSError):
             os.unlink(running_file(self._paths))
 
 
 def running(paths: Paths) -> RunningConfig | None:
-    """What the hamid that runs now published; None without one. Raises NodeError when it cannot be read."""
+    """What the running hamid published; None if hamid is not running. Raises NodeError if it cannot be read."""
     path = running_file(paths)
     try:
         with open(path, "rb") as file:
@@ -133,7 +133,7 @@ def running(paths: Paths) -> RunningConfig | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise NodeError(f"cannot read '{path}': {error}", "restart hamid, which writes it again") from error
+        raise NodeError(f"cannot read '{path}': {error}", "restart hamid, which rewrites the file") from error
     return found if found.started and started_at(found.pid) == found.started else None
 
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Floor 1: the outside world; one module hides one outside thing."""
+"""Access to the outside world; each module hides one outside thing."""

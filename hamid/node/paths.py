@@ -9,7 +9,7 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class Paths(Struct, frozen=True):
-    """Where things lie under `root` ("/" on a real node)."""
+    """The paths under `root` ("/" on a real node)."""
 
     root: str = "/"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What engine and servers are given, as interfaces: a log, and what kubelet knows of pods and device ids.
+"""The interfaces that engine and servers receive: a log, and sources of pods and device ids.
 
 The sources answer within their own time limits and raise nothing for an expected failure: an answer that may lack
 something says `complete=False` and why; such an answer never proves that a pod is gone.
@@ -39,7 +39,7 @@ class PodSource(Protocol):
     """Says which pods are on this node."""
 
     def pods(self) -> PodList:
-        """The pods of now; thread-safe."""
+        """The current pods; thread-safe."""
         ...
 
 
@@ -47,7 +47,7 @@ class HoldingSource(Protocol):
     """Says which container holds which device ids."""
 
     def holdings(self) -> HoldingList:
-        """The holdings of now; thread-safe."""
+        """The current holdings; thread-safe."""
         ...
 
 

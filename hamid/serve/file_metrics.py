@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The metrics that are read from files, on a thread and only at a scrape."""
+"""Metrics that are read from files, on a thread and only for a scrape."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ from hamid.engine.pods import share_folders
 from hamid.engine.pods.share_usage import in_use
 from hamid.node.paths import Paths
 
-# A scrape waits no longer for a disk that hangs; it then gets what was read before.
+# Longest wait of a scrape for a hung disk; it then gets the previous values.
 _PATIENCE_SECONDS: Final = 2.0
 
 
 class FileMetrics(Struct, frozen=True):
-    """The version of libvgpu that containers get, or nothing, and by claim what its container uses."""
+    """The version of libvgpu that containers get, if any, and the usage of each claim's container."""
 
     library: str = ""
     uses: Mapping[int, ContainerUse] = {}
@@ -37,7 +37,7 @@ class FileMetricsReader:
         self._reading: asyncio.Task[FileMetrics] | None = None
 
     async def read(self, config: Config, claims: Sequence[Claim]) -> FileMetrics:
-        """The files as they are now."""
+        """The current content of the files."""
         if self._reading is None:
             self._reading = asyncio.create_task(asyncio.to_thread(_read, self._paths, config, tuple(claims)))
             self._reading.add_done_callback(self._ended)

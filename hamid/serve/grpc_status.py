@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the engine says, in kubelet's messages; and the one table from refusals to gRPC status.
+"""Converts the engine's results to kubelet's messages, and refusals to gRPC statuses.
 
 An error becomes a refusal first (hamid.core.claims.failure).
 
-The text of a status becomes the pod's event, which a user reads with kubectl describe and which holds 1,024 bytes with
-kubelet's own words around it: what happened first, what to do next, reasons as far as there is room.
+The text of a status becomes the pod's event, which a user reads with kubectl describe. An event holds 1,024 bytes
+including kubelet's own words: first what happened, then what to do, then as many reasons as fit.
 """
 
 from collections.abc import Mapping
@@ -42,12 +42,12 @@ def of_refusal(refusal: Refusal) -> tuple[grpc.StatusCode, str]:
 
 
 def of_error(error: HamiError) -> tuple[grpc.StatusCode, str]:
-    """Status and text of an error of ours: those of the refusal that it becomes."""
+    """Status and text of a HamiError: those of the refusal that it becomes."""
     return of_refusal(refusal_of(error))
 
 
 def of_grants(grants: tuple[Grant, ...]) -> deviceplugin_pb2.AllocateResponse:
-    """The answer to an Allocate, one part for each container asked for."""
+    """The response to an Allocate, with one part per requested container."""
     return deviceplugin_pb2.AllocateResponse(container_responses=[_container(grant) for grant in grants])
 
 

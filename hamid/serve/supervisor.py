@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loop that keeps the engine going: start, reconcile, reload; its calls run on threads, the loop never waits.
+"""The loop that drives the engine: start, reconcile, reload. Calls run on threads, so the event loop never blocks.
 
-`beat` is set with every turn, whether or not the driver answered, so that the watchdog proves the loop and this
-supervisor and not a driver call. One turn at a time: a turn that hangs is waited for, beside a beating heart.
+`beat` is updated also while a driver call hangs, so the watchdog tests the event loop and this supervisor, not the
+driver. One turn runs at a time; a turn that hangs is waited for.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ from hamid.node.system import memory
 Result = TypeVar("Result")
 
 _BEAT_SECONDS: Final = 3.0
-# A driver that is not there yet is looked for so often.
+# Seconds between attempts while the driver is missing.
 _RETRY_SECONDS: Final = 2.0
 _POLL_FILES_SECONDS: Final = 2.0
 _TIDY_SECONDS: Final = 60.0
 
 
 class Supervisor:
-    """Runs the engine of one node. `started` is set once every promise was restored.
+    """Runs the engine of one node. `started` is set once every claim was restored.
 
     `gate` gives a reason, in words, why nothing may be changed here yet.
     """
@@ -50,11 +50,11 @@ class Supervisor:
         self.needs_restart: tuple[str, ...] = ()
 
     def reload_soon(self) -> None:
-        """A reload was requested (SIGHUP)."""
+        """Request a reload (SIGHUP)."""
         self._asked.set()
 
     async def run(self) -> None:
-        """Until cancelled: start the node, then reconcile it, sooner when an Allocate waits for that."""
+        """Until cancelled: start the node, then reconcile it, earlier if an Allocate waits for it."""
         loop = asyncio.get_running_loop()
         self._node.listen_for_hurry(lambda: _tell(loop, self._hurried))
         while not self.started.is_set():
@@ -106,7 +106,7 @@ class Supervisor:
             self._changed()
 
     def _reconfigure(self, config: Config) -> None:
-        """The configuration holds from here on, also when the driver does not answer, which is logged."""
+        """Apply the configuration; a driver that does not answer is logged and does not prevent it."""
         try:
             messages = self._node.reconfigure(config)
         except HamiError as error:
@@ -126,7 +126,7 @@ class Supervisor:
         return messages
 
     async def _guarded(self, call: Callable[[], object]) -> bool:
-        """The call on a thread; an error of the node is a state to wait in, shown and logged when it changed."""
+        """Run the call on a thread. An error of the node becomes `waits_for`, and is logged when it changes."""
         try:
             await self._beating(call)
         except HamiError as error:
@@ -140,7 +140,7 @@ class Supervisor:
         return True
 
     async def _beating(self, call: Callable[[], Result]) -> Result:
-        """The call on a thread, beside a beating heart."""
+        """Run the call on a thread, and keep beating until it ends."""
         work = asyncio.ensure_future(asyncio.to_thread(call))
         while not work.done():
             self.beat = time.monotonic()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""/metrics, /livez and /readyz over plain http: three answers, no request body, nothing that blocks the loop."""
+"""/metrics, /livez and /readyz over plain HTTP, without request bodies and without blocking the loop."""
 
 import asyncio
 import contextlib
@@ -41,7 +41,7 @@ Route = Callable[[str], Awaitable[Response]]
 
 
 class Web:
-    """Serves `routes` (path -> answer to a query string). A busy port is a `problem`, and tried again."""
+    """Serves `routes` (path -> handler of a query string). A busy port is a `problem` and is tried again."""
 
     def __init__(self, address: str, routes: Mapping[str, Route], log: Logger) -> None:
         host, _, port = address.rpartition(":")
@@ -89,7 +89,7 @@ class Web:
                 await asyncio.wait_for(writer.wait_closed(), _TIMEOUT_SECONDS)
 
     async def _answer(self, reader: asyncio.StreamReader) -> tuple[Response, bool]:
-        """The answer to one request, and whether its body is wanted."""
+        """The response to one request, and whether to send its body."""
         if self._open > _MAX_CONNECTIONS:
             return Response(503, b"too many connections\n"), True
         try:
@@ -105,7 +105,7 @@ class Web:
         if method not in {"GET", "HEAD"}:
             return Response(405, b"GET only\n"), True
         if route is None:
-            return Response(404, f"there are: {', '.join(self._routes)}\n".encode()), method == "GET"
+            return Response(404, f"available: {', '.join(self._routes)}\n".encode()), method == "GET"
         return await route(query), method == "GET"
 
 
@@ -140,7 +140,7 @@ def metrics(families: Iterable[Family]) -> Response:
 
 
 def checks(found: Mapping[str, str], query: str, *, name: str) -> Response:
-    """ok, or what is wrong, in the manner of Kubernetes' own /readyz; `?verbose` names every check."""
+    """`ok` or the problems, in the format of Kubernetes' /readyz; `?verbose` lists every check."""
     bad = {check: problem for check, problem in found.items() if problem}
     lines = [f"[-]{check} failed: {problem}" if problem else f"[+]{check} ok" for check, problem in found.items()]
     verdict = f"{name} check {'failed' if bad else 'passed'}"

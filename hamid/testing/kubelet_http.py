@@ -22,7 +22,7 @@ class PodServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Nobody is served any more."""
+        """Stop serving."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stand-in from the shell: `serve` runs it, the other words ask the running one over a socket below its root.
+"""The kubelet stand-in's commands: `serve` runs it; the others control a running one over a socket below its root.
 
 python -m hamid.testing.kubelet --root DIR serve &
 python -m hamid.testing.kubelet --root DIR run job --limit nvidia.com/gpu=1 --limit nvidia.com/gpumem=4096
@@ -26,7 +26,7 @@ Command = dict[str, Any]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs or asks; the exit status is 1 when the stand-in refused."""
+    """Run the stand-in or send it a command; the exit status is 1 if it refused."""
     options = _parser().parse_args(arguments)
     door = options.root / "stand-in.sock"
     if options.word == "serve":
@@ -42,28 +42,32 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m hamid.testing.kubelet", description="A kubelet stand-in")
-    parser.add_argument("--root", type=Path, required=True, help="stands for /var/lib/kubelet")
+    parser = argparse.ArgumentParser(
+        prog="python -m hamid.testing.kubelet", description="Run a kubelet stand-in, or control one."
+    )
+    parser.add_argument("--root", type=Path, required=True, help="directory to use instead of /var/lib/kubelet")
     words = parser.add_subparsers(dest="word", required=True)
     serve = words.add_parser("serve", help="run until interrupted")
     serve.add_argument("--resource", default="nvidia.com/gpu")
-    serve.add_argument("--old", action="store_true", help="behave as kubelet 1.20")
-    serve.add_argument("--pods-port", type=int, help="serve /pods by http on this port of 127.0.0.1, 0 for a free one")
-    run = words.add_parser("run", help="admit a pod with one container and start it; prints what it got")
+    serve.add_argument("--old", action="store_true", help="behave like kubelet 1.20")
+    serve.add_argument(
+        "--pods-port", type=int, help="serve /pods over HTTP on this port of 127.0.0.1 (0: any free port)"
+    )
+    run = words.add_parser("run", help="admit and start a pod with one container, and print its grant")
     run.add_argument("pod")
     run.add_argument("--limit", action="append", default=[], metavar="NAME=QUANTITY")
     run.add_argument("--annotation", action="append", default=[], metavar="NAME=VALUE")
     run.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     for word, what in (
-        ("restart-container", "the container exits and starts again"),
-        ("finish", "the pod's containers end; it stays in the list as Succeeded"),
-        ("delete", "the pod is gone"),
+        ("restart-container", "exit and restart the pod's container"),
+        ("finish", "end the pod's containers; the pod stays in the list as Succeeded"),
+        ("delete", "delete the pod"),
     ):
         words.add_parser(word, help=what).add_argument("pod")
-    words.add_parser("restart", help="kubelet goes down and comes back")
-    wait = words.add_parser("wait", help="until so many healthy devices are offered")
+    words.add_parser("restart", help="restart kubelet")
+    wait = words.add_parser("wait", help="wait until this many healthy devices are offered")
     wait.add_argument("healthy", type=int)
-    words.add_parser("pods", help="the list of pods as JSON")
+    words.add_parser("pods", help="print the pods as JSON")
     return parser
 
 

@@ -168,7 +168,7 @@ def test_a_claim_that_names_an_instance_twice_is_refused(a30, saved, tmp_path):
     assert result.exit_code == Exit.USAGE
     assert "claimed twice" in result.stderr
     assert a30.layout() == []
-    assert a30.run("mig", "repair", "--dry-run").stdout == "ledger and node agree\n"
+    assert a30.run("mig", "repair", "--dry-run").stdout == "the ledger and the node agree\n"
 
 
 @given(data=st.data())

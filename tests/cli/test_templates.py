@@ -73,7 +73,7 @@ def test_the_flat_list_of_hamis_articles_is_read_with_a_warning(hamictl, tmp_pat
         ("count: 2", "count: -1", ":8: "),
         ("count: 2", "count: two", ":8: "),
         ("count: 2", "count: 99999999999999999999", ":8: "),
-        ("count: 2", "count: 2, count: 3", ":8: count: stands twice"),
+        ("count: 2", "count: 2, count: 3", ":8: count: duplicate key"),
         ("models: [A100-SXM4-40GB]", "models: 3", ":6: "),
         ("nvidia:", "nvidia: &a\n  self: *a", "levels"),
         ("nvidia:", "amd:", "knownMigGeometries: is missing"),

@@ -127,12 +127,12 @@ def test_the_first_interrupt_stops_after_the_current_step(hamictl, a30):
     assert hamictl.document("--sim", a30, "mig", "repair", "--dry-run")["findings"] == []
 
 
-def test_the_second_interrupt_ends_at_once_and_the_next_command_tidies_up(hamictl, a30):
+def test_the_second_interrupt_ends_at_once_and_the_next_command_cleans_up(hamictl, a30):
     """Exit code 130 although the driver never comes back; repair shows the interrupted change and ends it."""
     with slow(a30, "hang") as running:
         until(lambda: is_blocked_in("pause", running.pid))
         running.send_signal(signal.SIGINT)
-        while "again ends at once" not in running.stderr.readline():
+        while "press ^C again" not in running.stderr.readline():
             assert running.poll() is None
         running.send_signal(signal.SIGINT)
         running.wait(WAIT_SECONDS)

@@ -69,6 +69,6 @@ def test_a_mig_manager_and_what_only_looks_like_a_master(tmp_path):
         (kubelet / name).parent.mkdir(parents=True, exist_ok=True)
         (kubelet / name).touch()
     masters = OtherManagers(Paths(str(tmp_path)), str(kubelet), "hami-gpu.sock", takeover=False)
-    assert masters.reason() == "process 77 (nvidia-mig-mana) changes MIG layouts here"
+    assert masters.reason() == "process 77 (nvidia-mig-mana) changes MIG layouts on this node"
     (tmp_path / "proc/77/comm").write_text("python3\n")
     assert masters.reason() == ""

@@ -68,7 +68,7 @@ def test_a_mode_that_cannot_change_now_is_shown_and_changed_when_it_can(make_nod
     outcome = node.allocate(ids(node))
     assert isinstance(outcome, Grant)
     node.reconfigure(replace(node.view.config, mode=Mode.MIG))
-    assert "promised" in node.view.gpus[0].pending
+    assert "held by" in node.view.gpus[0].pending
     assert not node.view.snapshot.gpus[0].mig_enabled
     world.end("a")
     node.reconcile()

@@ -57,7 +57,7 @@ def test_one_that_may_not_be_looked_into_counts_when_strict(tmp_path):
             os.setresuid(65534, 65534, 65534)
         looked = DeviceHolders(".")
         said = [looked.of({1}, strict=strict) for strict in (False, True)]
-        os._exit(0 if said == ["", "process 4711 cannot be looked into"] else 1)
+        os._exit(0 if said == ["", "process 4711 cannot be inspected"] else 1)
     os.close(place)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 

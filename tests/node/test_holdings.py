@@ -62,7 +62,7 @@ def test_kubelet_is_asked_and_its_absence_told(place):
         assert KubeletHoldings(str(place), 0).holdings() == HoldingList(holdings=(), complete=True, problem="")
         young = KubeletHoldings(str(place), 60).holdings()
         assert not young.complete
-        assert "not been up" in young.problem
+        assert "started only recently" in young.problem
     gone = KubeletHoldings(str(place), 0).holdings()
     assert not gone.complete
     assert gone.problem

@@ -70,7 +70,7 @@ def test_without_a_manager_nothing_happens():
     assert (silent.active, silent.problem) == (False, "")
     gone = Notifier("/does/not/exist")
     gone.ready("fine")
-    assert "cannot be told" in gone.problem
+    assert "cannot be notified" in gone.problem
     gone.close()
     assert "neither" in Notifier("vsock:2:1").problem
 
@@ -98,5 +98,5 @@ def test_a_manager_that_never_reads_delays_nothing_that_is_said_again(tmp_path):
         for number in range(1000):
             notifier.status(f"status {number}")
             notifier.alive()
-        assert "cannot be told" in notifier.problem
+        assert "cannot be notified" in notifier.problem
         notifier.close()

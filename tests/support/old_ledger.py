@@ -192,7 +192,7 @@ def _end_open(node: Release) -> None:
     node.start(24, reconcile_seconds=5)
     node.fault(f"{DESTROY}@{leaving['instances'][0]['gpuIndex']}=hang")
     node.ask("finish", "leaving")
-    until(lambda: "did not come back" in (node.folder / "log").read_text())
+    until(lambda: re.search("did not (come back|return)", (node.folder / "log").read_text()) is not None)
     node.pod("early", 4000)
     node.fault(f"{CREATE}=kill-after")
     node.pod("early-shared", 2000, SHARE)

@@ -111,7 +111,7 @@ def _node(facts: why.NodeProblem) -> tuple[str, str]:
             return message, "; ".join(facts.problems) or "try again in a moment"
         case why.LedgerUncertain():
             hint = "hamid grants nothing new until it is; delete these pods, or stop hamid and run hamictl mig repair"
-            return facts.problem or "the ledger was lost and is not rebuilt yet", hint
+            return facts.problem or "the ledger was lost and is not fully rebuilt yet", hint
         case why.Failed():  # pragma: no branch: mypy knows that no kind is left
             return facts.message, facts.hint
 

@@ -18,9 +18,9 @@ class _Times:
 
 
 class Counters:
-    """The counted families of core.counted; thread-safe, bounded in memory whatever the labels.
+    """The metric families of core.counted. Thread-safe; memory is bounded for any labels.
 
-    A name or a label that the table does not have is a bug in the caller: KeyError or ValueError.
+    An unknown name or label is a bug in the caller: KeyError or ValueError.
     """
 
     def __init__(self) -> None:

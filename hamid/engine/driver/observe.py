@@ -33,7 +33,7 @@ def observe(paths: Paths | None = None, timeout_seconds: float = TIMEOUT_SECONDS
 
 @contextmanager
 def _driver(timeout_seconds: float) -> Iterator[Workers]:
-    """The driver, initialised for as long as the block lasts; after ^C nobody waits for it."""
+    """The driver, initialised within the block; after ^C the block does not wait for its calls."""
     workers = Workers(timeout_seconds)
     try:
         workers.driver("nvmlInit", mutations.start_driver)

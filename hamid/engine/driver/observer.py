@@ -106,7 +106,7 @@ class Observer:
         )
         for index, outcome in outcomes.items():
             if isinstance(outcome.error, HamiError) and not isinstance(outcome.error, DriverHung):
-                # The driver as a whole has just answered, so it is this GPU whatever the code says.
+                # The driver as a whole has just answered, so the fault is this GPU's for any error code.
                 note = outcome.error.message
                 silent = Gpu(index=index, uuid=session.uuid_of(index), health=Health.UNREADABLE, note=note)
                 self._readings.take(silent)

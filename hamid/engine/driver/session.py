@@ -21,8 +21,7 @@ Result = TypeVar("Result")
 class DriverSession:
     """A context: raises LedgerBusy, LedgerFailed, NotPermitted, DriverMissing, DriverHung or NvmlFailed on entry.
 
-    With a `ledger` that is somebody else's it is not closed here; `on_read` hears of every GPU that is read, as NVML
-    shows it.
+    A `ledger` that is passed in is not closed here. `on_read` is called with every GPU as NVML shows it.
     """
 
     def __init__(
@@ -63,7 +62,7 @@ class DriverSession:
             self._close_ledger()
 
     def _let_go(self, error: BaseException | None) -> None:
-        """After ^C nobody waits for a driver call that is under way."""
+        """After ^C, do not wait for driver calls in progress."""
         if error is not None and not isinstance(error, Exception):
             self.workers.abandon()
 
@@ -140,11 +139,11 @@ class DriverSession:
         return Gpu(index=index, uuid=self.uuid_of(index), health=Health.UNREADABLE, note=note)
 
     def driver(self, label: str, function: Callable[[], Result]) -> Result:
-        """A call that concerns no single GPU, under the deadline."""
+        """Run a call that concerns no single GPU, under the deadline."""
         return self.workers.driver(label, function)
 
     def _adopt(self) -> None:
-        """After a lost ledger: what lies there is of unknown use until somebody explains it."""
+        """After a lost ledger, record every existing instance as unexplained."""
         if self.ledger.facts().trusted:
             return
         snapshot = self.observe()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One thread per GPU, and a deadline for every driver call.
 
-The law: a call that does not come back parks its worker and nobody else's. When it does come back, late, its worker
-ends without another word: whoever waited has decided by then, and the journal tells the next start what was begun.
+Invariant: a call that does not return parks its own worker only. If it returns late, its worker ends silently: the
+caller has stopped waiting, and the journal tells the next start what was begun.
 """
 
 import threading
@@ -18,14 +18,14 @@ from hamid.core.errors import DriverHung
 Result = TypeVar("Result")
 
 TIMEOUT_SECONDS = 25.0
-# GPUs are read one after the other, unless one is slow: threads that all make short calls at the same time spend four
-# times as much on handing the interpreter's lock around (benchmarks/daemon.py).
+# GPUs are read one after the other, unless one is slow: threads that make short calls at the same time cost four times
+# as much because they pass the interpreter's lock around (benchmarks/daemon.py).
 READING_APART_SECONDS = 0.02
 _DRIVER = -1
 
-# Long enough for an idle thread; whoever is in a driver call now is a daemon and ends with the process.
+# Long enough for an idle thread to end; a thread in a driver call is a daemon thread and ends with the process.
 _END_SECONDS = 1.0
-_ENDING = DriverHung("this process is ending and begins nothing new", "try again when it has started again")
+_ENDING = DriverHung("hamid is shutting down and starts nothing new", "try again after its restart")
 
 
 class Abandoned(BaseException):  # no error: it ends a worker whose call came back too late
@@ -93,19 +93,19 @@ class Worker:
     def hung(self) -> DriverHung:
         """Why it is parked."""
         return DriverHung(
-            f"{self.parked} on {self.name} did not come back within {self._timeout:g} s",
-            "that GPU is left alone; see dmesg, reset it when nobody uses it, then run hamictl mig repair",
+            f"{self.parked} on {self.name} did not return within {self._timeout:g} s",
+            "hamid leaves that GPU alone; see dmesg, reset the GPU when it is idle, then run: hamictl mig repair",
         )
 
     @property
     def late(self) -> DriverHung:
-        """Why somebody does not wait for it any more."""
-        doing = f"{self._label} on {self.name}" if self.deadline is not None else f"what {self.name} has to do before"
-        return DriverHung(f"{doing} did not end in the time that was left", "what was begun is taken back; try again")
+        """Why the caller stopped waiting for it."""
+        doing = f"{self._label} on {self.name}" if self.deadline is not None else f"earlier work on {self.name}"
+        return DriverHung(f"{doing} did not end in the remaining time", "the change is being undone; try again")
 
     @property
     def busy(self) -> bool:
-        """True while it is in a driver call that somebody waits for."""
+        """True during a driver call, unless the worker is parked."""
         return self.deadline is not None and not self.parked
 
     @property
@@ -177,11 +177,11 @@ class Workers:
         until: float | None = None,
         apart_seconds: float = 0,
     ) -> dict[int, Outcome[Result]]:
-        """Every task on its worker, at the same time; returns when each has ended or its worker is parked.
+        """Run every task on its worker in parallel; return when each has ended or its worker is parked.
 
         A task begins when the one before has ended or has taken `apart_seconds`.
-        After `until` (on the monotonic clock) nobody waits for the rest: they still run, and their outcome here is
-        DriverHung.
+        After `until` (on the monotonic clock) this does not wait for the rest: they still run, and their outcome here
+        is DriverHung.
         """
         outcomes: dict[int, Outcome[Result]] = {}
         workers = {key: self.worker(key) for key in tasks}
@@ -191,7 +191,7 @@ class Workers:
                 self._condition.wait_for(partial(contains, outcomes, key), apart_seconds)
         with self._condition:
             while waiting := [key for key in tasks if key not in outcomes]:
-                # A call that begins later ends later than this wait, so nobody needs to be woken for it.
+                # A call that begins later ends later than this wait, so it needs no wake-up.
                 now = time.monotonic()
                 if until is not None and now >= until:
                     late = {key: Outcome[Result](error=workers[key].late) for key in waiting}
@@ -225,10 +225,10 @@ class Workers:
         return self.run({_DRIVER: task})[_DRIVER].get()
 
     def abandon(self) -> None:
-        """Nobody waits any more: each worker stops after the call that it is in."""
+        """Stop waiting: each worker ends after its current call."""
         with self._condition:
             for worker in self._workers.values():
-                worker.parked = worker.parked or "a call that nobody waits for"
+                worker.parked = worker.parked or "an abandoned call"
             self._condition.notify_all()
 
     def close(self) -> None:

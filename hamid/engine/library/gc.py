@@ -96,7 +96,7 @@ def _kept_folders(store: Store, names: list[str], paths: Paths) -> dict[str, str
     try:
         pods = pods_on_disk(paths)
         if pods is None:
-            return dict.fromkeys(names, "there is no kubelet here that could tell whether its pod is gone")
+            return dict.fromkeys(names, "no kubelet on this node can tell whether its pod is gone")
         cached = {entry.pod_uid for entry in checkpoint(paths)}
         base = f"{store.dest}/{CONTAINERS}"
         used = folder_users([f"{base}/{name}" for name in names])
@@ -106,7 +106,7 @@ def _kept_folders(store: Store, names: list[str], paths: Paths) -> dict[str, str
     for name in names:
         pod = pod_of(name)
         if not pod:
-            kept[name] = "its name tells no pod"
+            kept[name] = "its name contains no pod uid"
         elif pod in pods or pod in cached:
             kept[name] = f"pod {pod} exists"
         elif f"{base}/{name}" in used:

@@ -55,5 +55,5 @@ def _failure(done: "subprocess.CompletedProcess[str]", library: str) -> HamiErro
     said = done.stderr.strip().splitlines()
     last = said[-1][:300] if said else f"status {done.returncode}"
     if done.returncode == probe.NO_DRIVER:
-        return DriverMissing(f"there is no CUDA driver for a client: {last}", "nvidia-smi must work, or try --sim")
+        return DriverMissing(f"the client found no CUDA driver: {last}", "nvidia-smi must work, or try --sim")
     return LibraryFailed(f"the client under '{library}' failed: {last}", "try it without LD_PRELOAD")

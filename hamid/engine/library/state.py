@@ -80,7 +80,7 @@ def store_warnings(store: Store) -> list[str]:
     """What an operator should know about the store and about what this process can see."""
     found = list(store.warnings)
     if store.manifest_broken:
-        found.append("the manifest cannot be read; hamictl lib sync makes it anew")
+        found.append("the manifest cannot be read; rebuild it with: hamictl lib sync")
     if is_confined():
-        found.append("this is not the host's pid namespace: processes outside of it are not seen")
+        found.append("not in the host's pid namespace: processes outside this namespace are not seen")
     return found

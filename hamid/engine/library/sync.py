@@ -72,7 +72,7 @@ def sync(
     path = os.path.abspath(source) if source else native_file("").rstrip("/")
     where = destination(dest)
     if source == "" or (source is not None and not os.path.isdir(path)):
-        raise UsageError(f"'{source}' is no directory", "name the directory that holds libvgpu with --source DIR")
+        raise UsageError(f"'{source}' is not a directory", "name the directory with libvgpu.so with --source DIR")
     once = partial(_sync_once, where, path, calls=calls, own=source is None, dry_run=dry_run, full=full, wait=wait)
     return _until_quiet(once, path)
 
@@ -105,7 +105,7 @@ def explained(path: str) -> Iterator[None]:
 def destination(dest: str) -> str:
     """The destination as an absolute path without links resolved; raises UsageError for an empty one."""
     if not dest:
-        raise UsageError("the destination is empty", "name a directory with --dest DIR")
+        raise UsageError("--dest is empty", "name a directory with --dest DIR")
     return os.path.abspath(dest)
 
 
@@ -115,7 +115,7 @@ def _until_quiet(once: Callable[[], SyncReport], path: str) -> SyncReport:
             return once()
         except SourceChangedError:
             time.sleep(_PAUSE_SECONDS * attempt)
-    raise LibraryFailed(f"'{path}' keeps changing while it is read", "sync again when nobody writes there any more")
+    raise LibraryFailed(f"'{path}' keeps changing while it is read", "stop the program that writes it, then sync again")
 
 
 def _sync_once(
@@ -195,7 +195,7 @@ class Sync:
             if is_library(path) and not is_managed(path):
                 folder, name = self._tree.place(path)
                 problem = self._store.cache.problem(folder, name, status)
-                problems += [f"'{folder.join(name)}' is no libvgpu for this machine: {problem}"] if problem else []
+                problems += [f"'{folder.join(name)}' is not a valid libvgpu: {problem}"] if problem else []
         if problems:
             raise LibraryRefused("; ".join(sorted(problems)), "nothing was installed; remove or rebuild the file")
         return None
@@ -293,7 +293,7 @@ class Sync:
     def _report(self, steps: tuple[LibraryStep, ...], *, dry_run: bool) -> SyncReport:
         warnings = list(self._store.warnings)
         if self._store.manifest_broken:
-            warnings.append("the manifest could not be read and is made anew; a pin that it held is lost")
+            warnings.append("the manifest could not be read and was rebuilt; a pin in it is lost")
         if self._pinned and not any(
             f"{LIBRARY}.{self._pinned}" in names for names in (self._listing.files, self._store.libraries())
         ):

@@ -15,7 +15,7 @@ from hamid.node.library.store import MANIFEST, Store
 
 
 class Drift(Struct, frozen=True):
-    """One way in which the store is not what was installed."""
+    """One difference between the store and the manifest."""
 
     name: str
     code: str
@@ -39,11 +39,11 @@ def verify(dest: str) -> tuple[Drift, ...]:
 def _file_drift(store: Store, path: str, known: Manifest) -> Drift | None:
     record, here = known.record(path), store.status(path)
     if record is None or here is None:
-        return Drift(path, "missing", "is gone")
+        return Drift(path, "missing", "is missing")
     if not stat.S_ISREG(here.st_mode):
-        return Drift(path, "kind", "is no regular file any more")
+        return Drift(path, "kind", "is not a regular file")
     if not trusted(here):
-        return Drift(path, "owner", f"others can write to it (uid {here.st_uid}, mode {here.st_mode & 0o7777:04o})")
+        return Drift(path, "owner", f"is writable by others (uid {here.st_uid}, mode {here.st_mode & 0o7777:04o})")
     return _content_drift(store, path, record, here)
 
 
@@ -52,7 +52,7 @@ def _content_drift(store: Store, path: str, record: Record, here: os.stat_result
         raise AssertionError("the file was found in it")
     folder, name = store.tree.place(path)
     if here.st_size != record.size or store.cache.digest(folder, name, here).sha256 != record.sha256:
-        return Drift(path, "content", f"is not what was installed (SHA-256 {record.sha256[:12]}..)")
+        return Drift(path, "content", f"differs from what was installed (SHA-256 {record.sha256[:12]}..)")
     if here.st_mode & 0o7777 != record.mode:
         return Drift(path, "mode", f"has mode {here.st_mode & 0o7777:04o}, installed was {record.mode:04o}")
     return None
@@ -62,7 +62,9 @@ def _store_drift(store: Store, known: Manifest) -> list[Drift]:
     """What is wrong beside the recorded files."""
     found = []
     if store.preload() != preload_line(store.dest):
-        found.append(Drift(PRELOAD, "preload", f"is not the one line '{preload_line(store.dest).strip()}'"))
+        found.append(
+            Drift(PRELOAD, "preload", f"does not consist of the one line '{preload_line(store.dest).strip()}'")
+        )
     names = store.tree.root.names() if store.tree is not None else []
     for name in sorted(names):
         if is_library(name) and known.record(name) is None:
@@ -70,5 +72,5 @@ def _store_drift(store: Store, known: Manifest) -> list[Drift]:
         if name.startswith(TEMPORARY):
             found.append(Drift(name, "left-over", "was left by an interrupted run"))
     if current_library(store, store.libraries()) is None:
-        found.append(Drift("libvgpu.so", "current", "no library is there that a container could get"))
+        found.append(Drift("libvgpu.so", "current", "no library is installed for containers"))
     return found

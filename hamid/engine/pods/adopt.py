@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A lost ledger is written anew from what kubelet remembers and NVML shows, again and again until nothing is in doubt.
+"""Rebuilds a lost ledger from kubelet's records and NVML, and repeats this until nothing is in doubt.
 
-The law: until then what was granted goes on, nothing new is granted and nothing is destroyed.
+Invariant: until then existing grants stay valid, nothing new is granted and nothing is destroyed.
 """
 
 import time
@@ -24,7 +24,7 @@ _PROBLEM = "ledger"
 
 
 class Adopter:
-    """Works only while the ledger is in doubt; by one thread at a time."""
+    """Works only while the ledger is in doubt. For one thread at a time."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Adopter:
         self._clock = clock
 
     def run(self, pods: PodList, holdings: HoldingList) -> None:
-        """Write down the claims that can be told, and end the doubt when there is none; raises LedgerFailed."""
+        """Record the claims that are known, and end the adoption if nothing is in doubt; raises LedgerFailed."""
         facts, config = self._ledger.facts(), self._config.value
         if facts.certain or not facts.trusted:
             return
@@ -77,7 +77,7 @@ class Adopter:
         self._tell(doubts)
 
     def _open(self) -> Iterator[str]:
-        """Instances that nobody claims and that somebody has open, though no process computes on them."""
+        """Unclaimed instances whose device files a process has open, although no process computes on them."""
         gpus = {gpu.uuid: gpu for gpu in self._readings.gpus()}
         for seat in sorted(self._ledger.facts().unexplained):
             gpu = gpus.get(seat.gpu_uuid)
@@ -90,7 +90,7 @@ class Adopter:
                 yield f"{there.profile}@{seat.start} on GPU {gpu.index}: {held}"
 
     def _tell(self, doubts: list[str]) -> None:
-        problem = f"the ledger was lost and is not rebuilt yet: {'; '.join(doubts[:3])}" if doubts else ""
+        problem = f"the ledger was lost and is not fully rebuilt yet: {'; '.join(doubts[:3])}" if doubts else ""
         before = self._conditions.set_problem(_PROBLEM, problem)
         if problem and problem != before:
             self._log.warning("ledger_in_doubt", doubts=doubts)

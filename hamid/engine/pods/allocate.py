@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Allocate: decide and write down under one short lock, make on the GPUs' own workers, answer before the deadline.
+"""Allocate: decide and record under one short lock, create instances on the GPUs' workers, answer by the deadline.
 
-The law: the container gets all of it or nothing of it is left; whatever fails, and however late the driver answers,
-what this call made is taken back; a GPU that fails is left for another one while there is time.
+Invariant: the container gets everything or nothing remains. On any failure, and however late the driver answers,
+what this call created is undone. If a GPU fails, another one is tried while there is time.
 """
 
 import os
@@ -42,7 +42,7 @@ from hamid.engine.steps.run import Runs
 from hamid.node.ledger.ledger import Ledger
 from hamid.node.ports import Logger, PodSource
 
-# What is left of the deadline for writing the claim down and for the answer's way.
+# Reserve before the deadline for recording the claim and sending the response.
 _MARGIN_SECONDS = 0.25
 # How long a container may stay unknown: a file of pods is written a little after kubelet asks.
 _UNKNOWN_SECONDS = 2.0
@@ -54,7 +54,7 @@ _PAUSE_SECONDS = 0.2
 
 
 class Begun(Struct, frozen=True):
-    """A claim that is written down and now has to be made."""
+    """A recorded claim whose instances must now be created."""
 
     claim: Claim
     choice: Choice
@@ -64,12 +64,12 @@ class Begun(Struct, frozen=True):
 
     @property
     def run(self) -> int:
-        """The run that makes it."""
+        """The run that creates it."""
         return self.claim.id
 
 
 class Call(Struct, kw_only=True):
-    """One call of Allocate: its ids, its deadline, GPUs that failed it, and who it was found to be for."""
+    """One call of Allocate: its ids, its deadline, GPUs that failed, and the container it was found to be for."""
 
     ids: tuple[str, ...]
     until: float
@@ -78,7 +78,7 @@ class Call(Struct, kw_only=True):
 
 
 class Decider:
-    """Decides one Allocate at a time, and writes the decision down; thread-safe."""
+    """Decides one Allocate at a time and records the decision; thread-safe."""
 
     def __init__(
         self,
@@ -106,12 +106,12 @@ class Decider:
         self.closing = False
 
     def decide(self, call: Call, pods: PodList, holdings: HoldingList) -> Begun | Grant | Refusal:
-        """What becomes of a call: a claim to make, the grant of before, or a refusal."""
+        """The decision on a call: a claim to create, an existing grant, or a refusal."""
         try:
             with self._one_at_a_time:
                 return self._decide(call, pods, holdings, self._config.value, self._reserved(call.avoid))
         except (LedgerFailed, NotPermitted) as error:
-            # A full disk, or one that became read-only: what was granted before goes on.
+            # The disk is full or became read-only: existing grants stay valid.
             return failed(RefusalCode.LEDGER, error)
 
     def prefer(
@@ -126,14 +126,14 @@ class Decider:
             return prefer(reserved, config, who.request, available, must)
 
     def reconfigure(self, config: Config) -> None:
-        """Decide by this configuration from now on; every earlier decision is on the ledger when this returns."""
+        """Use this configuration from now on; every earlier decision is in the ledger when this returns."""
         with self._one_at_a_time:
             self._config.value = config
 
     def _reserved(self, avoid: Iterable[str] = ()) -> Reserved:
         """The node for a decision, which does not use the GPUs in `avoid`."""
         problems = {**self._observer.sick(), **dict.fromkeys(avoid, "it failed a moment ago")}
-        # In this order: an instance that is being destroyed is seen as promised or doomed until it is seen to be gone.
+        # Read in this order: an instance being destroyed must count as held or doomed until it is seen to be gone.
         doomed = self._runs.doomed()
         facts = self._ledger.facts()
         gpus, merged = self._readings.gpus(), self._readings.merged(facts)
@@ -174,7 +174,7 @@ class Decider:
     def _again(
         self, how: Again, claim: Claim, identified: Identified, owner: PodOwner, config: Config
     ) -> Grant | Refusal:
-        """The answer of before, once more or to the container that comes after."""
+        """The existing grant, for a repeated call or for the pod's next container."""
         if how is Again.REPEAT:
             granted = self._ledger.granted(claim.id)
         else:
@@ -196,7 +196,7 @@ class Decider:
 
 
 class Allocator:
-    """Answers Allocate and takes answers back; thread-safe."""
+    """Answers Allocate and undoes grants; thread-safe."""
 
     def __init__(
         self,
@@ -229,11 +229,11 @@ class Allocator:
 
     @property
     def inside(self) -> bool:
-        """True while somebody waits for an answer."""
+        """True while an Allocate is being answered."""
         return bool(self._inside)
 
     def allocate(self, device_ids: tuple[str, ...], deadline_seconds: float | None = None) -> Grant | Refusal:
-        """Give these ids to the container that waits for them; raises HamiError for what nobody expects."""
+        """Grant these device ids to the container that waits for them; raises HamiError for unexpected failures."""
         began, config, counters = time.monotonic(), self._config.value, self._counters
         seconds = config.allocate_deadline_seconds
         until = began + min(seconds, seconds if deadline_seconds is None else deadline_seconds) - _MARGIN_SECONDS
@@ -260,7 +260,7 @@ class Allocator:
         self._hurried.append(listener)
 
     def undo(self, claim_id: int) -> None:
-        """Take back a grant that nobody received; raises the first error where it could not be done now."""
+        """Undo a grant that was not delivered; raises the first error if that is not possible now."""
         claim = self._ledger.facts().claim(claim_id)
         errors = [] if claim is None else self._ender.end(claim)
         self._counters.add("hamid_undo_total", result=type(errors[0]).__name__ if errors else "ok")
@@ -293,24 +293,24 @@ class Allocator:
             self._publisher.wait(serial, min(_POLL_SECONDS, call.until - time.monotonic()))
 
     def _worth_waiting(self, refusal: Refusal, call: Call, pods: PodList, waited: float) -> bool:
-        """True when what stands in the way may pass by itself before the deadline."""
+        """True if the obstacle may disappear by itself before the deadline."""
         if time.monotonic() + _POLL_SECONDS >= call.until or self._decider.closing:
             return False
         if refusal.code is RefusalCode.NO_POD:
             return waited < _UNKNOWN_SECONDS
         if refusal.code is not RefusalCode.NO_FIT:
             return False
-        # Changes on their way may make room, and so do pods that are over; kubelet gives ids anew when one is.
+        # Changes in progress may make room, and so do ended pods, whose ids kubelet then assigns again.
         claims = self._ledger.facts().claims
         if self._runs.any_in_progress() or any(is_over(claim, pods) for claim in claims):
             return True
-        # Kubelet admits nobody else and forgets no pod meanwhile: what has not shown by then will not.
+        # Kubelet neither admits nor forgets another pod in the meantime, so waiting longer would find nothing new.
         return waited < _ROOM_SECONDS and (bool(of_claim(claims, call.ids)) or any(is_leaving(x, pods) for x in claims))
 
     # -- making --
 
     def _carry_out(self, begun: Begun, call: Call) -> Grant | Refusal | None:
-        """Make what was decided; None when it is to be decided anew."""
+        """Create what was decided; None if the decision must be made again."""
         until = call.until
         try:
             running = self._runs.make(begun.run, begun.choice.steps, until)
@@ -334,7 +334,7 @@ class Allocator:
         return grant
 
     def _give_up(self, begun: Begun, until: float) -> None:
-        """Take everything back: on a thread of its own, for which nobody waits longer than there is time."""
+        """Undo everything on a separate thread, and wait for it no longer than the remaining time."""
         claim = self._ledger.facts().claim(begun.run)
 
         def work() -> None:
@@ -354,7 +354,7 @@ class Allocator:
         thread.join(max(until - time.monotonic(), 0.0))
 
     def _judge(self, error: Exception, failed: set[str], call: Call) -> Refusal | None:
-        """None when another try may succeed: on the same GPU for what passes, on others for what does not."""
+        """None if another try may succeed: on the same GPU after a transient error, else on other GPUs."""
         refusal = refusal_of(error)
         left = call.until - time.monotonic()
         if left < _PAUSE_SECONDS or self._decider.closing or isinstance(error, LedgerFailed):

@@ -12,12 +12,12 @@ from hamid.engine.pods.reconcile_round import NOT_ASKED, Round
 from hamid.node.ledger.ledger import Ledger
 from hamid.node.ports import Logger
 
-# Kubelet writes its checkpoint a moment after it has our answer.
+# Kubelet writes its checkpoint shortly after it gets hamid's response.
 _SETTLED_SECONDS = 10.0
 
 
 class Confirmer:
-    """Confirms claims; by one thread at a time."""
+    """Confirms claims. For one thread at a time."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Confirmer:
         self._first_seen: dict[int, float] = {}
 
     def run(self, found: Round) -> None:
-        """Confirm every claim of which kubelet's answers tell who holds it."""
+        """Confirm every claim whose holder kubelet's answers name."""
         claims = self._ledger.facts().claims
         newest = newest_of(claims)
         self._first_seen = {claim.id: self._first_seen.get(claim.id, self._clock()) for claim in claims}
@@ -56,7 +56,7 @@ class Confirmer:
 
 
 def _may_confirm(claim: Claim, found: Round, newest: Mapping[str, int]) -> bool:
-    """What kubelet says of ids that were granted again is about the newer claim."""
+    """False for ids that were granted again: kubelet's answer is about the newer claim."""
     if claim.owner is None or not found.covers(claim):
         return False
     return all(newest[each] == claim.id for each in claim.owner.device_ids)

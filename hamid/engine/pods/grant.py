@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From what was made to what the container receives."""
+"""Renders created instances and shares as the grant that a container receives."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -31,19 +31,19 @@ from hamid.node.ports import Logger
 _TOKEN_BYTES = 16
 
 
-# By seat what the instance is called, and its device nodes.
+# The UUID and the device nodes of each seat's instance.
 Found = dict[InstanceKey, tuple[str, tuple[DeviceNode, ...]]]
 
 
 class Made(Struct, frozen=True, kw_only=True):
-    """What the claim's instances are called now, and the device nodes of all that it holds."""
+    """The UUIDs of a claim's instances, and the device nodes of everything that it holds."""
 
     uuids: dict[InstanceKey, str | None]
     nodes: tuple[DeviceNode, ...]
 
 
 class Granting:
-    """Looks at what was made and renders grants."""
+    """Reads created instances and renders grants."""
 
     def __init__(
         self,
@@ -61,13 +61,13 @@ class Granting:
         self._log = log
 
     def check_library(self, config: Config) -> None:
-        """Raises LibraryMissing when no container could get libvgpu."""
+        """Raises LibraryMissing if no libvgpu is installed for containers."""
         container_library(share_folders.library_dir(self._paths, config))
 
     def look(self, choice: Choice, claim: Claim, until: float | None = None, *, idle: bool = True) -> Made:
-        """Every instance of a choice as it is now, on its GPU's worker. Raises NodeError, InUse or DriverHung.
+        """The current state of a choice's instances, read on each GPU's worker.
 
-        With `idle` nobody may use them yet.
+        Raises NodeError, DriverHung or, with `idle`, InUse for an instance that is in use already.
         """
         tasks = {
             index: self._looker(index, seats, claim, idle=idle) for index, seats in self._by_gpu(choice.seats).items()
@@ -94,7 +94,7 @@ class Granting:
         return self._made(choice, known)
 
     def refresh(self, claim: Claim, until: float) -> None:
-        """Read a claim's GPUs now: what was read last may be seconds old. Raises the first error."""
+        """Read a claim's GPUs now, because the last reading may be seconds old. Raises the first error."""
         indices = [self._session.index_of(uuid) for uuid in claim.gpu_uuids]
         tasks = {index: self._session.reader(index) for index in indices if index is not None}
         for outcome in self._session.workers.run(tasks, until=until).values():
@@ -133,9 +133,11 @@ class Granting:
             there = instance_at(gpu, each.seat)
             name = f"{each.profile}@{each.seat.start} on GPU {index}"
             if there is None or there.compute_instances != 1 or there.mig_uuid is None:
-                raise NodeError(f"{name} is not there", "see hamictl mig list, and who else changes this GPU")
+                raise NodeError(
+                    f"{name} does not exist", "see: hamictl mig list; check whether another program changes this GPU"
+                )
             if there.holders and idle:
-                raise InUse(f"{name} is used by {', '.join(map(str, there.holders))} already", "try again")
+                raise InUse(f"{name} is already in use by {', '.join(map(str, there.holders))}", "try again")
             own = device_nodes.of_instance(self._paths, gpu.minor, there.gi_id, there.ci_id)
             if own.problem:
                 self._log.warning("device_nodes_missing", claim=claim.name, gpu=gpu.uuid, text=own.problem)
@@ -143,7 +145,7 @@ class Granting:
         return found
 
     def nodes_of_shares(self, shares: Iterable[ClaimedShare]) -> Iterable[DeviceNode]:
-        """The device nodes of the GPUs of these shares; those that are missing are made."""
+        """The device nodes of the GPUs of these shares; missing ones are created."""
         by_uuid = {gpu.uuid: gpu for gpu in self._readings.gpus()}
         for each in shares:
             yield from self._nodes_of(by_uuid[each.gpu_uuid])
@@ -157,7 +159,7 @@ class Granting:
     def render(
         self, claim: int, choice: Choice, identified: Identified, owner: PodOwner, made: Made, *, config: Config
     ) -> Grant:
-        """The grant, which for shares names the container's directory. Raises LibraryMissing."""
+        """The grant; with shares it includes the container's directory. Raises LibraryMissing."""
         nodes = made.nodes if config.pass_device_specs else ()
         if choice.mode is Mode.MIG:
             uuids = [made.uuids[each.seat] or "" for each in choice.seats]
@@ -187,19 +189,19 @@ class Granting:
         )
 
     def make_folder(self, owner: PodOwner, config: Config) -> None:
-        """An empty directory for a container with shares. Raises HamiError."""
+        """Create an empty directory for a container with shares. Raises HamiError."""
         share_folders.make(self._paths, config, owner)
 
     def ensure_folder(self, owner: PodOwner, config: Config) -> bool:
-        """The container's directories are there; True when one had to be made again. Raises HamiError."""
+        """Make sure that the container's directories exist; True if one was recreated. Raises HamiError."""
         return share_folders.ensure(self._paths, config, owner)
 
     def remove_folder(self, claim: Claim, config: Config) -> None:
-        """The directory that was made for a claim is gone. Raises HamiError."""
+        """Remove the directory of a claim. Raises HamiError."""
         share_folders.remove(self._paths, config, claim)
 
     def hand_on(self, claim: Claim, identified: Identified, owner: PodOwner, config: Config) -> Grant | None:
-        """The same instances or shares for the container that comes after an init container of its pod.
+        """Grant an init container's instances or shares to the next container of its pod.
 
         None when the claim carries no grant.
         """
@@ -215,6 +217,6 @@ class Granting:
             grant = self.render(claim.id, choice, identified, owner, made, config=config)
         self._ledger.regrant(claim.id, owner, grant, uuids)
         if claim.shares:
-            # The claim knows of it first, so that it goes with the claim; a start makes it where this could not.
+            # The claim records the folder first, so it is removed with it; if this fails, a container start creates it.
             share_folders.make(self._paths, config, owner)
         return grant

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What kubelet lists, as an Allocate may use it: the devices that are held, and the pods.
+"""Kubelet's lists of held devices and of pods, made safe for use during an Allocate.
 
-While kubelet waits for our answer, its device manager has let go of its lock. A List of pod-resources frees what ended
+While kubelet waits for hamid's answer, its device manager releases its lock. A List of pod-resources frees what ended
 pods held, and with it what is being given at that moment: kubelet panics, in GetPreferredAllocation (Kubernetes issue
 119560, up to 1.28) or when a container takes over an init container's ids (112936, up to 1.25). Both were seen on
-a real 1.20. So nobody who answers kubelet lists; what was listed before tells of everybody who has no claim of ours.
+a real 1.20. So hamid does not list while it answers kubelet; the previous list names the holders without our claim.
 
-Kubelet never asks again for a pod that was refused, and yet lists it as one that waits until its own verdict has come
-back to it from the API server, which takes longer than the next pod takes to ask.
+Kubelet never asks again for a refused pod, but lists it as pending until its own status update has come back from the
+API server. The next pod's Allocate comes earlier than that.
 """
 
 import threading
@@ -22,12 +22,12 @@ from hamid.core.claims.which_container import Identified
 from hamid.core.pods.pods import HoldingList, PodList
 from hamid.node.ports import HoldingSource, PodSource
 
-# A kubelet that always waits for some answer is asked all the same.
+# Longest wait for a moment without a pending answer; kubelet is then asked anyway.
 _PATIENCE_SECONDS = 0.5
 
 
 class HoldingsGate:
-    """A source of holdings that keeps out of the way of calls that are being answered; thread-safe."""
+    """A source of holdings that does not ask kubelet while a call is being answered; thread-safe."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class HoldingsGate:
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """Kubelet waits for us."""
+        """A block during which kubelet waits for hamid's answer."""
         with self._quiet:
             self._answering += 1
         try:
@@ -56,13 +56,13 @@ class HoldingsGate:
                 self._quiet.notify_all()
 
     def holdings(self) -> HoldingList:
-        """The holdings of now, asked for once nobody is being answered."""
+        """The current holdings, requested when no answer to kubelet is pending."""
         with self._quiet:
             self._quiet.wait_for(lambda: not self._answering, self._patience)
         return self._ask()
 
     def foreign(self) -> HoldingList:
-        """What was listed last of ids that no claim of ours had then; asks only when nothing was listed yet."""
+        """The last listed holdings of ids without a claim; asks kubelet only if there is no list yet."""
         if self._foreign is None:
             self._ask()
         return self._foreign or HoldingList(complete=False)
@@ -70,7 +70,7 @@ class HoldingsGate:
     def _ask(self) -> HoldingList:
         ours = self._claimed()
         found = self._source.holdings()
-        # Those that were claimed before and those that are now: a claim may begin or end meanwhile.
+        # Exclude ids claimed before and after the call: a claim may begin or end during it.
         ours |= self._claimed()
         others = tuple(each for each in found.holdings if not ours & set(each.device_ids))
         self._foreign = replace(found, holdings=others)
@@ -80,12 +80,12 @@ class HoldingsGate:
         return {each for claim in self._claims() if claim.owner is not None for each in claim.owner.device_ids}
 
 
-# A kubelet that restarts asks once more for a pod whose refusal it could not tell anybody.
+# A restarted kubelet asks again for a pod whose refusal it could not report.
 _KEPT_SECONDS = 60.0
 
 
 class RefusedPods:
-    """A source of pods that marks those that were refused; thread-safe."""
+    """A source of pods that marks refused pods; thread-safe."""
 
     def __init__(self, source: PodSource, clock: Callable[[], float] = time.monotonic) -> None:
         self._source = source
@@ -94,7 +94,7 @@ class RefusedPods:
         self._refused: dict[str, float] = {}
 
     def pods(self) -> PodList:
-        """The source's pods of now."""
+        """The current pods."""
         found = self._source.pods()
         with self._guard:
             now = self._clock()
@@ -103,7 +103,7 @@ class RefusedPods:
         return replace(found, refused=refused) if refused else found
 
     def note(self, who: Identified | None, *, granted: bool) -> None:
-        """Somebody has his answer."""
+        """Record the outcome of an Allocate."""
         if who is None or who.pod is None or not who.sure:
             return
         with self._guard:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MIG modes: an idle GPU gets the mode that the configuration says; a GPU with claims keeps the mode they need."""
+"""MIG modes: an idle GPU gets its configured mode; a GPU with claims keeps the mode that they need."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +43,7 @@ class ModeSetter:
         self._turns = turns
 
     def set_all(self) -> list[str]:
-        """Bring idle GPUs to their configured mode, each on its own; what was done and what failed, in words.
+        """Switch idle GPUs to their configured mode, each independently; return messages about results and failures.
 
         A GPU whose mode cannot change now is shown as pending.
         """
@@ -54,7 +54,7 @@ class ModeSetter:
         return [each for on_gpu in messages for each in on_gpu]
 
     def _set_in_turn(self, gpu: Gpu) -> list[str]:
-        """A reload and a reconciliation may set modes at once: what the GPU is to be is asked when it is its turn."""
+        """Set one GPU's mode. A reload and a reconciliation may run at once, so the wanted mode is read in turn."""
         with self._turns.in_turn(f"mode of {gpu.uuid}"):
             return self._set(self._readings.gpu(gpu.index) or gpu)
 
@@ -66,9 +66,9 @@ class ModeSetter:
         served = config.serves(gpu)
         problem = ""
         if wanted != configured:
-            problem = f"it is promised to {', '.join(claim.name for claim in holders[:_MOST_NAMED])}"
+            problem = f"it is held by {', '.join(claim.name for claim in holders[:_MOST_NAMED])}"
         messages: list[str] = []
-        # A GPU that is not served is left as it is, unless a claim holds something on it.
+        # A GPU that is not served is not changed, unless a claim holds something on it.
         if is_served(gpu) and gpu.mig_enabled != wanted and (holders or served):
             messages, obstacle = self._switch(gpu, wanted=wanted)
             problem = problem or obstacle
@@ -77,7 +77,7 @@ class ModeSetter:
         return messages
 
     def _switch(self, gpu: Gpu, *, wanted: bool) -> tuple[list[str], str]:
-        """What was done in words, and the first thing that prevented it."""
+        """Messages about what was done, and the first obstacle."""
         obstacle = _obstacle(gpu, wanted=wanted)
         if obstacle:
             return [], obstacle
@@ -86,17 +86,17 @@ class ModeSetter:
 
 
 def _needs_mig(gpu: Gpu, holders: Sequence[Claim]) -> bool:
-    """The MIG mode that the claims on a GPU need, whatever the configuration says now."""
+    """The MIG mode that the claims on a GPU need, independent of the configuration."""
     return any(each.seat.gpu_uuid == gpu.uuid for claim in holders for each in claim.seats)
 
 
 def _obstacle(gpu: Gpu, *, wanted: bool) -> str:
     match switch_obstacle(gpu, enabled=wanted):
         case NotMigCapable():
-            return "this GPU has no MIG"
+            return "this GPU does not support MIG"
         case HasInstances(count=count):
-            return f"it has {count} instances; hamictl mig clear -i {gpu.index}"
+            return f"it has {count} instances; run: hamictl mig clear -i {gpu.index}"
         case ClientsRunning(clients=clients):
-            return f"it is used by {', '.join(map(str, clients[:_MOST_NAMED]))}"
+            return f"it is in use by {', '.join(map(str, clients[:_MOST_NAMED]))}"
         case None:
             return ""

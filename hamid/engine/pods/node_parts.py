@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of a running node, each with one concern, and how they are wired together.
+"""The parts of a running node, each with one concern, and their wiring.
 
-What serves pods gets in its constructor the parts that it uses, and only this module knows all of them.
+The services for pods get the parts that they use in their constructors. Only this module knows all parts.
 """
 
 import time
@@ -55,7 +55,7 @@ class NodeParts(Struct, frozen=True, kw_only=True):
     log: Logger
 
     def observe(self) -> None:
-        """Read the node and publish; raises what the driver says when it does not answer, and publishes that too."""
+        """Read the node and publish; if the driver does not answer, publish that and raise its error."""
         try:
             self.observer.observe()
         except HamiError:
@@ -68,8 +68,8 @@ class NodeParts(Struct, frozen=True, kw_only=True):
         return self.runs.any_in_progress() or self.session.workers.busy
 
     def close(self) -> None:
-        """Give driver and ledger back; a thread that still waits for a GPU gets an error at once."""
-        # Giving the driver back would wait for a reading that hangs, however early in its deadline.
+        """Close driver and ledger; a thread that still waits for a GPU gets an error at once."""
+        # Closing the driver would wait for a reading that hangs, even early in its deadline.
         if self.session.workers.parked or self.is_busy():
             self.session.workers.abandon()
         try:
@@ -107,7 +107,7 @@ def open_parts(paths: Paths, config: Config, *, counters: Counters, log: Logger)
 
 
 class PodServices(Struct, frozen=True, kw_only=True):
-    """What serves pods on a node."""
+    """The services for the pods of a node."""
 
     decider: Decider
     allocator: Allocator
@@ -120,7 +120,7 @@ class PodServices(Struct, frozen=True, kw_only=True):
 
 
 class Sources(Struct, frozen=True, kw_only=True):
-    """What a node asks about pods and containers; by the `clock` pods are found absent."""
+    """The sources of facts about pods and containers; `clock` measures how long a pod is absent."""
 
     identify: Identify
     pods: PodSource
@@ -130,7 +130,7 @@ class Sources(Struct, frozen=True, kw_only=True):
 
 
 def open_services(parts: NodeParts, sources: Sources) -> PodServices:
-    """Wire what serves pods."""
+    """Wire the services for pods."""
     holdings = HoldingsGate(sources.holdings, lambda: parts.ledger.facts().claims)
     granting = Granting(
         paths=parts.paths, ledger=parts.ledger, session=parts.session, readings=parts.readings, log=parts.log

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PreStartContainer: what a container was told is there, or its start is refused with what to do.
+"""PreStartContainer: check that a container's grant exists, or refuse its start and say what to do.
 
-The law: kubelet repeats the first grant for as long as the pod lives, so an instance that comes back under another
-name is no instance of this container.
+Invariant: kubelet repeats the first grant for as long as the pod lives, so a container cannot use an instance that was
+recreated with a different UUID.
 """
 
 import time
@@ -37,7 +37,7 @@ _PAUSE_SECONDS = 0.2
 
 
 class Prestart:
-    """Verifies and restores; thread-safe."""
+    """Verifies and restores grants; thread-safe."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Prestart:
         self._granting = granting
 
     def check(self, device_ids: tuple[str, ...]) -> Refusal | None:
-        """None when everything is there; raises HamiError for what nobody expects."""
+        """None if the whole grant exists; raises HamiError for unexpected failures."""
         began, result = time.monotonic(), "error"
         try:
             refusal, restored = self._check(device_ids, began + SECONDS)
@@ -99,7 +99,7 @@ class Prestart:
         return None, restored
 
     def _unknown(self, *, trusted: bool) -> Refusal | None:
-        """Nobody promised these ids; after a lost ledger that says nothing against the container."""
+        """No claim has these ids; after a lost ledger this is no reason to refuse the container."""
         if not trusted:
             return None
         return Refusal(facts=NoClaim())
@@ -110,10 +110,10 @@ class Prestart:
                 self._granting.check_library(self._config.value)
             except LibraryMissing as error:
                 return refusal_of(error), False
-            # Kubelet hands out the nodes that it was told of at Allocate, also after a boot.
+            # Kubelet passes the device nodes of the first grant to the container, also after a reboot.
             tuple(self._granting.nodes_of_shares(claim.shares))
             return None, self._granting.ensure_folder(claim.owner, self._config.value)
-        # One start at a time restores a claim; the other ones then find it there.
+        # One start at a time restores a claim; other starts then find it restored.
         with self._turns.in_turn(f"claim {claim.id}"):
             return self._check_instances(claim, until)
 
@@ -132,7 +132,7 @@ class Prestart:
             time.sleep(_PAUSE_SECONDS)
 
     def _bring_back(self, claim: Claim, until: float) -> bool:
-        """Make what is missing of a claim; True when something was. Raises the first error."""
+        """Recreate what is missing of a claim; True if anything was missing. Raises the first error."""
         self._granting.refresh(claim, until)
         gpus = [gpu for gpu in self._readings.gpus() if can_restore(gpu)]
         steps = tuple(missing_steps(gpus, (claim,)))
@@ -149,7 +149,7 @@ class Prestart:
         granted = self._ledger.granted(claim.id)
         if granted is None:
             return None
-        # Another capability may be another container's instance by now.
+        # A different capability number may belong to another container's instance by now.
         gone = sorted(set(visible_devices(granted)) - set(made.uuids.values()))
         gone += sorted(_capabilities(granted.devices) - _capabilities(made.nodes))
         if not gone:

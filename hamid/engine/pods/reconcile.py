@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reconciliation: claims follow the pods that exist, and runs that were left open are ended.
+"""Reconciliation: release claims whose pods are gone, and end open runs.
 
 Every claim is handled on its own, so that a busy instance or a hanging GPU delays no other one. An answer that may
 lack something releases nothing.
@@ -27,7 +27,7 @@ from hamid.engine.steps.run import Runs
 from hamid.node.ledger.ledger import Ledger
 from hamid.node.ports import Logger
 
-# A reconciliation waits so long for the tasks that it began; the rest run beside the next one.
+# Seconds that a reconciliation waits for its tasks; the rest continue during the next one.
 _PATIENCE_SECONDS = 3.0
 _MODES_SECONDS = 30.0
 
@@ -79,11 +79,11 @@ class Reconciler:
         self._obstacles: dict[str, _Obstacle] = {}
 
     def close(self) -> None:
-        """Nothing further begins."""
+        """Start no further task."""
         self._tasks.close()
 
     def run(self) -> None:
-        """One reconciliation; raises the driver's error when the node could not be read, after all the rest."""
+        """Run one reconciliation. If the node cannot be read, raise the driver's error at the end."""
         began = time.monotonic()
         problem: HamiError | None = None
         for index in self._observer.revive():

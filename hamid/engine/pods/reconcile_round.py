@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one reconciliation works with: kubelet's answers."""
+"""The input of one reconciliation: kubelet's answers."""
 
 from collections.abc import Mapping
 
@@ -27,12 +27,12 @@ class Round(Struct, frozen=True, kw_only=True):
     claims: Mapping[int, float]
 
     def covers(self, claim: Claim) -> bool:
-        """True when the answers can tell of this claim: it was granted to its owner before anything was asked."""
+        """True if the answers cover this claim: it was granted to its owner before kubelet was asked."""
         return claim.owner is not None and self.claims.get(claim.id) == claim.owner.granted_at
 
 
 class Questions:
-    """What kubelet is asked in each round; for one thread at a time."""
+    """Asks kubelet in each round. For one thread at a time."""
 
     def __init__(
         self,
@@ -69,14 +69,18 @@ class Questions:
         return Round(pods=pods, holdings=holdings, remembered=self._remembered(pods), claims=claims)
 
     def _note_pods(self, pods: PodList) -> None:
-        """Without the list of pods little is granted and nothing released: say so before an Allocate fails."""
-        problem = "" if pods.complete or pods.silent else f"{pods.problem}; until then no claim ends by it"
+        """Report a missing pod list before an Allocate fails: little can be granted and nothing released without it."""
+        problem = (
+            ""
+            if pods.complete or pods.silent
+            else f"{pods.problem}; until this is fixed, no claim is released by pod state"
+        )
         self._publisher.annotate(pods=problem)
         if self._tasks.is_news("pods", problem) and problem:
             self._log.warning("pods_not_known", problem=pods.problem)
 
     def _remembered(self, pods: PodList) -> RememberedList:
-        """Kubelet's checkpoint, where it is needed: for claims of which no list of pods tells."""
+        """Kubelet's checkpoint, if needed: for claims that no pod list covers."""
         claims = self._ledger.facts().claims
         owners = [claim.owner for claim in claims if claim.owner is not None]
         if not owners or (not pods.silent and all(owner.known and owner.confirmed for owner in owners)):

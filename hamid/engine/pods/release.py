@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The end of a container's claim: what was made for it is destroyed, and the claim ends with the last of it.
+"""The end of a container's claim: destroy what was created for it, then delete the claim.
 
-The claim stays on the ledger until all of it is gone, so that a process that dies in between is followed by one that
-goes on. An instance that a process uses is never destroyed, and keeps its claim.
+The claim stays in the ledger until all of its instances are gone, so that after a crash the next process continues.
+An instance that a process uses is never destroyed, and keeps its claim.
 """
 
 from collections.abc import Callable, Iterable
@@ -53,22 +53,22 @@ class ClaimEnder:
         self._turns = turns
 
     def end(self, claim: Claim) -> list[Exception]:
-        """Destroy what was made for a claim and take it off the ledger; the errors that prevented that.
+        """Destroy what was created for a claim and delete the claim; return the errors that prevented it.
 
         Nothing is done while another thread ends it.
         """
         with self._turns.alone(f"claim {claim.id}") as mine:
             if not mine:
-                return [NodeError(f"claim '{claim.name}' is being ended already")]
+                return [NodeError(f"claim '{claim.name}' is already being ended")]
             share_folders.remove(self._paths, self._config.value, claim)
             indices = {gpu.uuid: gpu.index for gpu in self._readings.gpus()}
             run = self._ledger.begin_ending(claim.id, indices)
             errors = [] if run is None else self.take_up(self._ledger.run(run))
             gone = self._ledger.facts().claim(claim.id) is None
-            return [] if gone else errors or [NodeError(f"claim '{claim.name}' is being ended already")]
+            return [] if gone else errors or [NodeError(f"claim '{claim.name}' is already being ended")]
 
     def take_up(self, run: Run) -> list[Exception]:
-        """Go on with a run that no thread works on, such as one whose GPU did not answer; what kept it open."""
+        """Continue an idle open run, such as one whose GPU did not answer; return the errors that keep it open."""
         with self._turns.alone(f"run {run.run}") as mine:
             if not mine or self._runs.in_progress(run.run):
                 return []
@@ -76,7 +76,7 @@ class ClaimEnder:
 
 
 class Releaser:
-    """Releases the claims whose pods are over, each one on its own; `run` is for one thread at a time."""
+    """Releases the claims of ended pods, each independently; `run` is for one thread at a time."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class Releaser:
         self._verdicts = PodVerdicts()
 
     def run(self, found: Round) -> None:
-        """Judge every claim, and begin the release of those that are over."""
+        """Judge every claim, and begin the release of those whose pods ended."""
         facts = self._ledger.facts()
         if not facts.certain:
             return
@@ -120,7 +120,7 @@ class Releaser:
         )
         before, seconds = self._verdicts, self._config.value.absent_seconds
         verdicts = judge(facts.claims, seen, before, now=self._clock(), absent_seconds=seconds)
-        # A claim that is over stays so until it is released; one whose pod is absent goes on being counted.
+        # An ended claim stays ended until it is released; for an absent pod the time continues to count.
         absent = {each: before.missing[each] for each, why in verdicts.over.items() if why is EndReason.ABSENT}
         self._verdicts = replace(verdicts, missing=dict(verdicts.missing) | absent)
         for each, why in verdicts.over.items():
@@ -148,7 +148,7 @@ class Releaser:
         self._log.info("claim_released", claim=claim.name, why=why.value, pod_uid=uid)
 
     def _signs_of_life(self, claim: Claim) -> str:
-        """What shows that a process of the pod may still run, in words, or nothing."""
+        """Why a process of the pod may still run; empty if nothing indicates it."""
         if claim.owner is not None and claim.owner.known:
             busy = cgroups.busy(self._paths, claim.owner.uid)
             if busy:
@@ -160,6 +160,6 @@ class Releaser:
             there = None if gpu is None else instance_at(gpu, each.seat)
             if gpu is not None and there is not None:
                 if there.holders:
-                    return f"{each.profile}@{each.seat.start} is used by {', '.join(map(str, there.holders))}"
+                    return f"{each.profile}@{each.seat.start} is in use by {', '.join(map(str, there.holders))}"
                 numbers |= device_nodes.numbers(self._paths, gpu.minor, there.gi_id, there.ci_id)
         return self._device_holders.of(numbers, strict=not self._publisher.view.snapshot.simulated)

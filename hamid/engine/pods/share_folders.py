@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The directory of each container with shares, where libvgpu keeps what its processes account for.
+"""The directory of each container with shares, where libvgpu accounts for the usage of its processes.
 
-The law: containers write there, so nothing in it is trusted or followed; a new grant begins with an empty one.
+Invariant: containers write there, so no file or link in it is trusted; a new grant starts with an empty directory.
 """
 
 import contextlib
@@ -23,14 +23,14 @@ _LOCKS = "vgpulock"
 
 
 def library_dir(paths: Paths, config: Config) -> str:
-    """Where libvgpu and the containers' directories lie on the node."""
+    """The node's directory with libvgpu and the containers' directories."""
     return f"{paths.under(config.hook_path).rstrip('/')}/vgpu"
 
 
 def preload_file(paths: Paths, config: Config) -> str:
-    """The file on the node that containers get as /etc/ld.so.preload.
+    """The node's file that containers get as /etc/ld.so.preload.
 
-    That of the library names its place on the node; below another root that is not where containers have it.
+    The library's own file names the path on the node; below another root, containers have a different path.
     """
     return f"{library_dir(paths, config)}/{PRELOAD}" if paths.root == "/" else f"{paths.state_dir}/{PRELOAD}"
 
@@ -41,7 +41,7 @@ def path_of(paths: Paths, config: Config, owner: PodOwner) -> str:
 
 
 def make(paths: Paths, config: Config, owner: PodOwner) -> None:
-    """An empty directory for the container, and the one for libvgpu's locks. Raises HamiError."""
+    """Create an empty directory for the container, and the one for libvgpu's locks. Raises HamiError."""
     with _containers(paths, config) as above:
         name = owner.folder
         if above.status(name) is not None:
@@ -51,7 +51,7 @@ def make(paths: Paths, config: Config, owner: PodOwner) -> None:
 
 
 def ensure(paths: Paths, config: Config, owner: PodOwner) -> bool:
-    """The directories are there, with what the container wrote; True when one of its own had to be made again."""
+    """Make sure that the directories exist, and keep their content; True if one of the container's was recreated."""
     with _containers(paths, config) as above:
         missing = [name for name in owner.folders if above.status(name) is None]
         for name in owner.folders:
@@ -61,7 +61,7 @@ def ensure(paths: Paths, config: Config, owner: PodOwner) -> bool:
 
 
 def remove(paths: Paths, config: Config, claim: Claim) -> None:
-    """The container's directory is gone; nothing to do for a claim of instances. Raises HamiError."""
+    """Remove the container's directory; does nothing for a claim of instances. Raises HamiError."""
     if claim.owner is None or not claim.shares:
         return
     with _containers(paths, config) as above:
@@ -76,7 +76,7 @@ def _containers(paths: Paths, config: Config) -> Iterator[Folder]:
     try:
         opened = open_safely(REAL, where, create=True)
         if opened is None:
-            raise NodeError(f"'{where}' could not be made", "see its file system")
+            raise NodeError(f"'{where}' could not be created", "check its file system")
         try:
             yield opened.folder
         finally:
@@ -89,14 +89,14 @@ def _open_to_all(above: Folder, name: str) -> None:
     above.make_folder(name)
     inner = above.folder(name)
     try:
-        # The containers' users are anybody; a umask must not take that away.
+        # Containers run as any user, so a umask must not restrict the mode.
         os.fchmod(inner.descriptor, _FOR_ALL)
     finally:
         inner.close()
 
 
 def _make_shared(paths: Paths, config: Config) -> None:
-    """What all containers have mounted beside the library."""
+    """The directory that all containers mount in addition to the library."""
     _make_locks(paths)
     if paths.root != "/":
         path = preload_file(paths, config)

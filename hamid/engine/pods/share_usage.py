@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What containers with shares really use, as their libvgpu accounts for it. Figures of the containers' own making."""
+"""The usage of containers with shares, as libvgpu accounts for it. The containers write these figures themselves."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -12,7 +12,7 @@ from hamid.node.paths import Paths
 
 
 def in_use(paths: Paths, config: Config, claims: Iterable[Claim]) -> Mapping[int, ContainerUse]:
-    """What the container of each claim (by id) uses; without any use of CUDA it has none."""
+    """The usage of each claim's container, by claim id; none for containers that have not used CUDA."""
     found: dict[int, ContainerUse] = {}
     for claim in claims:
         if claim.owner is None or not claim.shares:
@@ -30,5 +30,5 @@ def in_use(paths: Paths, config: Config, claims: Iterable[Claim]) -> Mapping[int
 
 
 def _living(path: str, region: Region) -> Iterator[RegionProcess]:
-    """Those of whom nobody can say that they are dead."""
+    """The processes that are not known to be dead."""
     return (each for each in region.processes if each.foreign or is_held(path, each.slot) is not False)

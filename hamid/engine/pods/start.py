@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens before anything is granted: interrupted changes end, MIG modes are set, claims get their instances back.
+"""The start of a node, before any grant: end interrupted changes, set MIG modes, restore the claims' instances.
 
 An instance is created at its recorded placement or not at all, and each one independently of the others.
 """
@@ -21,7 +21,7 @@ from hamid.node.paths import Paths
 
 
 class Restorer:
-    """Restores what claims hold."""
+    """Restores the instances of claims."""
 
     def __init__(
         self,
@@ -49,9 +49,9 @@ class Restorer:
         self._observe = observe
 
     def restore_all(self, over: Collection[str] = ()) -> list[str]:
-        """End what was interrupted, set modes, restore claims but those of pods (uids) that are `over`.
+        """End interrupted changes, set modes, restore all claims except those of pods (uids) that are `over`.
 
-        What was done and what failed, in words. Raises HamiError when the ledger or the driver fails as a whole.
+        Returns messages about results and failures. Raises HamiError if the ledger or the driver fails as a whole.
         """
         for claim in self._ledger.facts().claims:
             if claim.pending:
@@ -66,7 +66,7 @@ class Restorer:
         return messages
 
     def restore_missing(self, over: Collection[str] = ()) -> list[str]:
-        """Create what claims hold and is missing, but for those of pods (uids) that are `over`; in words."""
+        """Create the missing instances of claims, except those of pods (uids) that are `over`; return messages."""
         gpus = [gpu for gpu in self._readings.gpus() if can_restore(gpu)]
         claims = [claim for claim in self._ledger.facts().claims if not claim.pending]
         held = [claim for claim in claims if claim.owner is None or claim.owner.uid not in over]
@@ -78,5 +78,5 @@ class Restorer:
         return messages
 
     def set_modes(self) -> list[str]:
-        """Bring idle GPUs to their configured MIG mode; what was done and what failed, in words."""
+        """Switch idle GPUs to their configured MIG mode; return messages about results and failures."""
         return self._modes.set_all()

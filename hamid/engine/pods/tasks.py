@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks of the reconciliation: each runs on a thread of its own, once at a time, and its failures are logged once."""
+"""Tasks of the reconciliation: each runs on its own thread, once at a time, and repeated failures are logged once."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -24,17 +24,17 @@ class Tasks:
         self._reported: dict[str, str] = {}
 
     def close(self) -> None:
-        """No further task begins."""
+        """Start no further task."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def begin(self, key: str, work: Callable[[], None]) -> None:
-        """Run a task on a thread of its own, unless the one with this key still runs."""
+        """Run a task on its own thread, unless a task with this key still runs."""
         self._running = {name: future for name, future in self._running.items() if not future.done()}
         if key not in self._running:
             self._running[key] = self._pool.submit(self.run, key, work)
 
     def wait(self, seconds: float) -> None:
-        """Wait at most so long for the tasks that run."""
+        """Wait for the running tasks, at most this long."""
         wait(list(self._running.values()), seconds)
 
     def run(self, key: str, work: Callable[[], None]) -> None:
@@ -49,7 +49,7 @@ class Tasks:
             raise
 
     def report(self, errors: Iterable[Exception], key: str) -> None:
-        """Count errors, and log each one unless it was the last that was reported of this key."""
+        """Count errors, and log each one unless it equals the last one of this key."""
         for error in errors:
             self._counters.add("hamid_reconcile_errors_total", error=type(error).__name__)
             if self.is_news(key, str(error)):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""apply: carry out a plan, all of it or nothing, and keep the claim that it serves.
+"""apply: carry out a plan, completely or not at all, and record its claim.
 
-The law: nothing begins unless the node is still as the plan was made for; an error takes back what this plan did, on
-this GPU and the others; whatever instant the process dies at, `recover` finishes or undoes.
+Invariant: nothing begins unless the node still matches the plan. An error undoes what this plan did on all GPUs. If
+the process dies at any instant, `recover` finishes or undoes the plan.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,11 +23,11 @@ from hamid.node.paths import Paths
 
 __all__ = ["ApplyReport", "Progress", "apply"]
 
-_AGAIN = "plan again: hamictl mig plan shows the node as it is now"
+_AGAIN = "plan again; hamictl mig plan shows the current state"
 
 
 class ApplyReport(Struct, frozen=True, kw_only=True):
-    """What was done, and the node after it; `claim` is the claim that now holds, if one was asked for."""
+    """What was done, and the node afterwards; `claim` is the new claim, if one was requested."""
 
     done: tuple[Step, ...]
     undone: tuple[Step, ...]
@@ -52,13 +52,13 @@ def apply(
 
     Raises StalePlan, LedgerBusy, LedgerUntrusted or UsageError before anything has begun; InUse, ModePending,
     ForeignInstance, DriverHung, NvmlFailed, NotPermitted, LedgerFailed or NodeError when a step failed, with what
-    was taken back in the error's notes. When `stop` answers True no further step begins, and what is done stays.
+    was undone in the error's notes. Once `stop` returns True no further step begins, and finished steps are kept.
     """
     with DriverSession(paths, timeout_seconds) as session:
         messages = recover_in(session)
         before = session.observe()
         if before.fingerprint() != fingerprint:
-            raise _told(StalePlan("the node changed since this plan was made; nothing was done", _AGAIN), messages)
+            raise _told(StalePlan("the node changed since this plan was made; nothing was changed", _AGAIN), messages)
         seats = tuple(InstanceKey(*each) for each in claim_instances)
         _check(session, before, steps, claim, seats)
         run = session.ledger.begin_run(steps, goal=Goal.ALL, operator_name=claim or "", claim_seats=seats)
@@ -70,26 +70,26 @@ def apply(
 def _check(
     session: DriverSession, before: Snapshot, steps: Sequence[Step], claim: str | None, seats: Sequence[InstanceKey]
 ) -> None:
-    """What must hold before anything begins."""
+    """The conditions that must hold before anything begins."""
     facts = session.ledger.facts()
     busy = {step.gpu_uuid for open_run in session.ledger.open_runs() for step in open_run.steps}
     for step in steps:
         if step.gpu_uuid in busy:
             raise NodeError(
-                f"{describe(step)}: an earlier change of that GPU is not over, since it does not answer",
-                "hamictl gpu list; when it answers again, hamictl mig repair ends the earlier change",
+                f"{describe(step)}: an earlier change of that GPU is unfinished because the GPU does not answer",
+                "see: hamictl gpu list; once the GPU answers, finish the earlier change with: hamictl mig repair",
             )
     if claim is not None:
         _check_claim(before, facts, claim, seats)
 
 
 def _check_claim(before: Snapshot, facts: LedgerFacts, claim: str, seats: Sequence[InstanceKey]) -> None:
-    """A claim needs a name of its own, seats that nobody claims, and a ledger that knows."""
+    """A claim needs a unique name, unclaimed seats and a trusted ledger."""
     if not facts.trusted or facts.unexplained:
-        raise LedgerUntrusted("no claim can be granted: the ledger was made anew", "hamictl mig repair")
+        raise LedgerUntrusted("no claim can be granted: the ledger was rebuilt", "hamictl mig repair")
     if any(each.name == claim for each in facts.claims):
         raise UsageError(
-            f"there is a claim '{claim}' already", f"choose another name, or: hamictl mig release --name {claim}"
+            f"claim '{claim}' already exists", f"choose another name, or: hamictl mig release --name {claim}"
         )
     if len(set(seats)) < len(seats):
         raise UsageError(f"claim '{claim}' names an instance twice", _AGAIN)
@@ -102,7 +102,7 @@ def _check_claim(before: Snapshot, facts: LedgerFacts, claim: str, seats: Sequen
 
 
 def _end(session: DriverSession, running: Running, run: int, messages: list[str]) -> ApplyReport:
-    """Verify and close, or take everything back and raise."""
+    """Verify and close the run, or undo everything and raise."""
     snapshot = session.observe()
     whole = not running.errors and not running.stopped
     if not running.errors:
@@ -116,7 +116,7 @@ def _end(session: DriverSession, running: Running, run: int, messages: list[str]
     claim = (journal.operator_name or None) if whole else None
     session.ledger.end_run(run, "done" if whole else "stopped", seats=None if claim is None else seats)
     if not whole:
-        running.note(f"stopped after {len(running.done)} of {len(journal.steps)} steps; what is done stays")
+        running.note(f"stopped after {len(running.done)} of {len(journal.steps)} steps; finished steps are kept")
     return ApplyReport(
         done=tuple(step for _, step in sorted(running.done, key=lambda pair: pair[0])),
         undone=tuple(running.undone),
@@ -127,11 +127,11 @@ def _end(session: DriverSession, running: Running, run: int, messages: list[str]
 
 
 def _verify(snapshot: Snapshot, done: Sequence[Step]) -> list[Exception]:
-    """Every done step is to be seen on the node; the last one on a seat counts."""
+    """Check that the node shows every finished step; only the last step on a seat counts."""
     gpus = {gpu.uuid: gpu for gpu in snapshot.gpus}
     wanted = {step.gpu_uuid if isinstance(step, SetMigMode) else seat_of_step(step): step for step in done}
     return [
-        NodeError(f"{describe(step)}: NVML reported success, but it is not so", "hamictl mig repair")
+        NodeError(f"{describe(step)}: NVML reported success, but the node does not show it", "hamictl mig repair")
         for step in wanted.values()
         if not _holds(gpus.get(step.gpu_uuid), step)
     ]
@@ -171,16 +171,14 @@ def _claimed(
 
 
 def _failure(session: DriverSession, running: Running, run: int, messages: list[str]) -> Exception:
-    """The first error, once everything that can be taken back is."""
+    """The first error, after everything that can be undone has been."""
     error = running.errors[0]
     over = roll_back(session, running, run)
     told = [*messages, *running.messages]
     told += [f"undone: {describe(step)}" for step in running.undone]
     told += [f"also: {other}" for other in running.errors[1:] if str(other) != str(error)]
     if not over:
-        told.append(
-            "a part of this plan could not be undone; it stays in the journal, and the next command goes on with it"
-        )
+        told.append("part of this plan could not be undone; it stays in the journal, and the next command tries again")
     return _told(error, told)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""recover: what a process that died left in the journal is finished or undone; repair: what nobody's journal knows.
+"""recover finishes or undoes what a dead process left in the journal; repair fixes what no journal records.
 
-The law: recovery asks NVML what is there and decides anew, so that it may itself die at any instant and be repeated;
-it never touches what somebody uses.
+Invariant: recovery decides from what NVML shows, so it may itself die at any instant and be repeated. It never
+touches an instance in use.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,10 +23,10 @@ from hamid.node.paths import Paths
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """Something that ledger and node do not agree on.
+    """A difference between the ledger and the node.
 
     `kind`: ledger (it cannot be trusted), interrupted (a change whose process died), half-made, missing, unexplained or
-    foreign; `gpu` is its index; `mends` tells whether mending changes it.
+    foreign; `gpu` is its index; `mends` tells whether a repair changes it.
     """
 
     kind: str
@@ -36,7 +36,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 
 def recover(paths: Paths) -> list[str]:
-    """Finish or undo what processes that died left behind; what was done, in words. Nothing to do costs nothing."""
+    """Finish or undo what dead processes left behind; return messages. Without open runs this does nothing."""
     if files.state_of(paths.ledger) == "none":
         return []
     with DriverSession(paths) as session:
@@ -57,7 +57,7 @@ def _recover_run(session: DriverSession, snapshot: Snapshot, run: Run) -> list[s
     if run.boot_id != session.ledger.boot:
         drops = run.claim if run.goal is Goal.EACH else pending_claim(session, run)
         session.ledger.end_run(run.run, "rebooted", drops=drops)
-        return [f"{who} ended with the reboot; nothing of it is left"]
+        return [f"{who} ended with the reboot; nothing remains of it"]
     if run.goal is Goal.EACH:
         return _go_on(session, run, who)
     if run.complete and pending_claim(session, run) is None:
@@ -73,7 +73,7 @@ def _go_on(session: DriverSession, run: Run, who: str) -> list[str]:
 
 
 def _finish(session: DriverSession, snapshot: Snapshot, run: Run, who: str) -> list[str]:
-    """Only the last line was not written; the claim holds if its instances are still there and free."""
+    """Only the end of the run was not recorded; the claim is kept if its instances still exist and are free."""
     seats = _claimable(session, snapshot, run)
     name = run.operator_name
     if not name or seats is None:
@@ -81,7 +81,7 @@ def _finish(session: DriverSession, snapshot: Snapshot, run: Run, who: str) -> l
         lost = f"; its claim '{name}' was dropped" if name else ""
         return [f"{who} was complete{lost}"]
     session.ledger.end_run(run.run, "done", seats=seats)
-    return [f"{who} was complete; its claim '{name}' holds"]
+    return [f"{who} was complete; its claim '{name}' was recorded"]
 
 
 def _claimable(session: DriverSession, snapshot: Snapshot, run: Run) -> list[ClaimedSeat] | None:
@@ -108,7 +108,7 @@ def _undo(session: DriverSession, snapshot: Snapshot, run: Run, who: str) -> lis
     running = Running(session, run.run, claim=run.claim)
     _drop_gone(session, snapshot, run)
     over = roll_back(session, running, run.run)
-    first = f"{who} was undone" if over else f"{who} could not be undone everywhere yet"
+    first = f"{who} was undone" if over else f"{who} could not be undone on all GPUs yet"
     undone = [f"undone: {describe(step)}" for step in running.undone]
     return [first, *undone, *running.messages, *map(str, running.errors)]
 
@@ -123,18 +123,18 @@ def _drop_gone(session: DriverSession, snapshot: Snapshot, run: Run) -> None:
 
 
 def repair_plan(paths: Paths, *, reclaim_idle: Sequence[str] = ()) -> tuple[list[Finding], Callable[[], list[str]]]:
-    """What ledger and node do not agree on, and a function that mends it and says what it did.
+    """Where the ledger and the node disagree, and a function that repairs it and returns messages about it.
 
-    Instances of others are only listed, but idle ones on the GPUs (by uuid) of `reclaim_idle` go. Nothing is changed
-    before the function is called, a ledger that must be made anew not either: what else there is shows after that.
+    Foreign instances are only listed, except that idle ones on the GPUs (by uuid) of `reclaim_idle` are destroyed.
+    Nothing changes before the function is called. A damaged ledger is the only finding until it is rebuilt.
     """
     if bad := files.damage(paths.ledger):
-        text = f"the ledger is {bad}; it is kept aside and made anew from what is there"
+        text = f"the ledger is {bad}; it will be set aside and rebuilt from the node's state"
         return [Finding(kind="ledger", gpu=None, text=text)], lambda: _renew(paths, text)
     with DriverSession(paths) as session:
         runs = session.ledger.open_runs()
         interrupted = [Finding(kind="interrupted", gpu=None, text=_unfinished(run)) for run in runs]
-        # What an interrupted change left on its GPUs is its own business; it is told once that change is over.
+        # GPUs of an interrupted change are reported after that change has been finished or undone.
         busy = {step.gpu_uuid for run in runs for step in run.steps}
         snapshot = session.observe()
         snapshot = replace(snapshot, gpus=tuple(gpu for gpu in snapshot.gpus if gpu.uuid not in busy))
@@ -144,7 +144,8 @@ def repair_plan(paths: Paths, *, reclaim_idle: Sequence[str] = ()) -> tuple[list
 
 def _unfinished(run: Run) -> str:
     steps = ", ".join(describe(step) for step in run.steps)
-    return f"process {run.pid} ({run.command or 'unknown'}) did not end its change ({steps}); it is finished or undone"
+    who = f"process {run.pid} ({run.command or 'unknown'})"
+    return f"{who} did not end its change ({steps}); it will be finished or undone"
 
 
 _Cure = Step | InstanceKey | None
@@ -158,7 +159,7 @@ def _findings(snapshot: Snapshot, facts: LedgerFacts, reclaim: frozenset[str]) -
     known = {gpu.uuid: gpu.index for gpu in healthy}
     for own in missing(healthy, facts):
         if own.seat.gpu_uuid in known:
-            text = f"{own.profile}@{own.seat.start} is in the ledger and not on GPU {known[own.seat.gpu_uuid]}"
+            text = f"{own.profile}@{own.seat.start} is in the ledger but not on GPU {known[own.seat.gpu_uuid]}"
             found.append((Finding(kind="missing", gpu=known[own.seat.gpu_uuid], text=text), own.seat))
     return found
 
@@ -168,13 +169,14 @@ def _judge(gpu: Gpu, each: Instance, facts: LedgerFacts, reclaim: frozenset[str]
     own = facts.own_at(seat)
     name = f"{each.profile}@{each.placement.start} on GPU {gpu.index}"
     if seat in facts.unexplained:
-        text = f"{name} was there when the ledger was made anew; mending says that no claim holds it"
+        text = f"{name} existed when the ledger was rebuilt; repair records that no claim holds it"
         return [(Finding(kind="unexplained", gpu=gpu.index, text=text), seat)]
     if own is not None and own.is_at(each):
         return _judge_own(gpu, each, name, facts)
     goes = gpu.uuid in reclaim and not users(each, facts, seat) and each.compute_instances <= 1
     held = users(each, facts, seat)
-    text = f"{name} is not ours ({f'used by {held}' if held else 'idle'}){', it goes' if goes else ''}"
+    end = "will be destroyed" if goes else "is kept"
+    text = f"{name} was not created by hamid ({f'used by {held}' if held else 'idle'}) and {end}"
     return [(Finding(kind="foreign", gpu=gpu.index, text=text, mends=goes), destroy(gpu, each) if goes else None)]
 
 
@@ -183,21 +185,21 @@ def _judge_own(gpu: Gpu, each: Instance, name: str, facts: LedgerFacts) -> list[
         return []
     if facts.claim_on(seat_of(gpu, each)):
         cure: _Cure = recreate(gpu, each)
-        text = f"{name} has no compute instance; it gets one, since a claim holds it"
+        text = f"{name} has no compute instance; it will get one because a claim holds it"
     else:
-        cure, text = destroy(gpu, each), f"{name} has no compute instance; it goes"
+        cure, text = destroy(gpu, each), f"{name} has no compute instance; it will be destroyed"
     return [(Finding(kind="half-made", gpu=gpu.index, text=text), cure)]
 
 
 def _renew(paths: Paths, text: str) -> list[str]:
-    """Opening it to write is what makes it anew; nothing else is mended that nobody has seen yet."""
+    """Opening the ledger for writing rebuilds it. Repair nothing else: the user has not seen other findings yet."""
     with DriverSession(paths) as session:
         session.observe()
-    return [f"mended: {text}", "see what is left to mend: hamictl mig repair --dry-run"]
+    return [f"repaired: {text}", "see the remaining findings with: hamictl mig repair --dry-run"]
 
 
 def _mend(paths: Paths, reclaim: frozenset[str]) -> list[str]:
-    """Find anew, under the lock, and cure each finding by itself."""
+    """Search again under the lock, and repair each finding separately."""
     with DriverSession(paths) as session:
         messages = recover_in(session)
         snapshot = session.observe()
@@ -208,13 +210,13 @@ def _mend(paths: Paths, reclaim: frozenset[str]) -> list[str]:
                     session.ledger.forget(cure)
                 else:
                     session.ledger.explain([cure])
-                messages.append(f"mended: {finding.text}")
+                messages.append(f"repaired: {finding.text}")
         steps = [cure for _, cure in found if isinstance(cure, CreateInstance | DestroyInstance)]
         return messages + carry_each(session, steps)
 
 
 def carry_each(session: DriverSession, steps: Sequence[Step], releases: Sequence[InstanceKey] = ()) -> list[str]:
-    """Do steps that stand for themselves, journaled; what was done and what could not be, in words."""
+    """Do independent steps, journaled; return messages about results and failures."""
     if not steps and not releases:
         return []
     number = session.ledger.begin_run(steps, goal=Goal.EACH, releases=releases)

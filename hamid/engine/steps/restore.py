@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""restore and release: what a claim holds comes back after a reboot, and goes when the claim ends.
+"""restore and release: recreate a claim's instances after a reboot, and destroy them when the claim ends.
 
-The law: an instance comes back at the placement that was recorded, or not at all and that is said; what a process
+Invariant: an instance is recreated at its recorded placement, or a message says why not. An instance that a process
 still uses outlives its claim.
 """
 
@@ -23,7 +23,7 @@ from hamid.node.paths import Paths
 
 
 class RestoredInstance(Struct, frozen=True, kw_only=True):
-    """One claimed instance after a restore; `before` and `now` are its MIG UUIDs, `now` None where it is not back."""
+    """One claimed instance after a restore; `before` and `now` are its MIG UUIDs, `now` is None if it is missing."""
 
     claim: str
     profile: str
@@ -34,24 +34,24 @@ class RestoredInstance(Struct, frozen=True, kw_only=True):
 
     @property
     def changed(self) -> bool:
-        """True when whoever knew the old UUID must learn the new one."""
+        """True if the UUID changed, so that users of the old one need the new one."""
         return self.now is not None and self.now != self.before
 
 
 class RestoreReport(Struct, frozen=True, kw_only=True):
-    """Every claimed instance, and what was done in words."""
+    """Every claimed instance, and messages about what was done."""
 
     instances: tuple[RestoredInstance, ...]
     messages: tuple[str, ...]
 
     @property
     def complete(self) -> bool:
-        """True when every claimed instance is there."""
+        """True if every claimed instance exists."""
         return all(each.now is not None for each in self.instances)
 
 
 def restore(paths: Paths) -> RestoreReport:
-    """Bring every claim's missing instances back at their recorded placement, with MIG mode where it was lost."""
+    """Recreate every claim's missing instances at their recorded placement; switch MIG mode on where it was lost."""
     if files.state_of(paths.ledger) == "none":
         return RestoreReport(instances=(), messages=())
     with DriverSession(paths) as session:
@@ -65,7 +65,7 @@ def restore(paths: Paths) -> RestoreReport:
 
 
 def preview(snapshot: Snapshot, claims: Iterable[Claim]) -> RestoreReport:
-    """What a restore would find: `now` is None for each instance that it would make again."""
+    """What a restore would do: `now` is None for each instance that it would recreate."""
     found = claimed(snapshot.gpus, claims)
     return RestoreReport(instances=tuple(_restored(*each) for each in found), messages=())
 
@@ -101,14 +101,14 @@ def release(paths: Paths, name: str) -> list[str]:
         claim = next((each for each in facts.claims if each.name == name), None)
         if claim is None:
             known = ", ".join(sorted(each.name for each in facts.claims)) or "none"
-            raise UsageError(f"there is no claim '{name}'", f"claims here: {known}")
+            raise UsageError(f"no claim named '{name}'", f"existing claims: {known}")
         steps, kept = _ending(session.observe(), claim)
         done = carry_each(session, steps, releases=[each.seat for each in claim.seats])
         return [*messages, f"claim '{name}' is released", *done, *kept]
 
 
 def _ending(snapshot: Snapshot, claim: Claim) -> tuple[list[Step], list[str]]:
-    """What goes with a claim, and what stays and why."""
+    """The steps that destroy a claim's instances, and why others are kept."""
     steps: list[Step] = []
     kept = []
     gpus = {gpu.uuid: gpu for gpu in snapshot.gpus}
@@ -117,27 +117,27 @@ def _ending(snapshot: Snapshot, claim: Claim) -> tuple[list[Step], list[str]]:
         instance = instance_at(gpu, each.seat) if gpu is not None else None
         if gpu is None or not is_served(gpu):
             kept.append(
-                f"{each.profile}@{each.seat.start}: its GPU {each.seat.gpu_uuid} does not answer; look at it later"
+                f"{each.profile}@{each.seat.start}: its GPU {each.seat.gpu_uuid} does not answer; check it later"
             )
         elif instance is not None and each.made:
             _sort_out(gpu, instance, steps, kept)
         elif instance is not None:
-            kept.append(f"{_name(gpu, instance)} was there before the claim and stays, idle")
+            kept.append(f"{_name(gpu, instance)} existed before the claim and is kept, idle")
     return steps, kept
 
 
 def _sort_out(gpu: Gpu, instance: Instance, steps: list[Step], kept: list[str]) -> None:
     if instance.holders:
         names = ", ".join(str(holder) for holder in instance.holders)
-        kept.append(f"{_name(gpu, instance)} stays, since {names} uses it; then: hamictl mig release --instance")
+        kept.append(f"{_name(gpu, instance)} is in use by {names}; later run: hamictl mig release --instance UUID")
         return
     steps.append(destroy(gpu, instance))
 
 
 def release_instance(paths: Paths, mig_uuid: str) -> list[str]:
-    """Take one instance from its claim, and destroy it if we made it and it is idle; others' instances stay.
+    """Remove one instance from its claim, and destroy it if hamid created it and it is idle. Foreign ones are kept.
 
-    Raises UsageError for a UUID that is not here or whose claim nobody may end.
+    Raises UsageError for an unknown UUID or a claim that must not be ended.
     """
     with DriverSession(paths) as session:
         messages = recover_in(session)
@@ -151,7 +151,9 @@ def release_instance(paths: Paths, mig_uuid: str) -> list[str]:
         steps: list[Step] = []
         kept: list[str] = []
         if own is None or not own.is_at(instance):
-            kept.append(f"{_name(gpu, instance)} is not ours and stays; see hamictl mig repair --reclaim-idle")
+            kept.append(
+                f"{_name(gpu, instance)} was not created by hamid and is kept; see: hamictl mig repair --reclaim-idle"
+            )
         else:
             _sort_out(gpu, instance, steps, kept)
         return [*messages, *carry_each(session, steps, _seats(claim, seat)), *kept]
@@ -169,7 +171,7 @@ def _find(snapshot: Snapshot, mig_uuid: str) -> tuple[Gpu, Instance]:
     silent = [gpu.title for gpu in snapshot.gpus if not is_served(gpu)]
     if silent:
         raise NodeError(f"'{mig_uuid}' was not found, and {', '.join(silent)} does not answer", "hamictl gpu list")
-    raise UsageError(f"no instance here is called '{mig_uuid}'", "hamictl mig list shows the instances")
+    raise UsageError(f"no instance with UUID '{mig_uuid}'", "list the instances with: hamictl mig list")
 
 
 def _name(gpu: Gpu, instance: Instance) -> str:

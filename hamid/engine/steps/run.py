@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A journaled run of steps: GPUs in parallel, steps of one GPU in turn, and what follows when one fails.
+"""A journaled run of steps: GPUs in parallel, steps of one GPU in turn, and the handling of failures.
 
-The law: a run that ends is either done or taken back as far as nobody uses what it made; where a GPU does not answer
-the run stays open in the journal, and recovery goes on with it. The instances that a run will destroy are not
-available to anyone from its beginning to its end.
+Invariant: a run that ends is either done or undone, except for new instances that are in use. If a GPU does not
+answer, the run stays open in the journal and recovery continues it. Instances that a run will destroy are unavailable
+from its beginning to its end.
 """
 
 import threading
@@ -22,22 +22,22 @@ from hamid.node.ports import Logger
 
 
 class Progress(Protocol):
-    """Told of every step: `begin`, then `done` or `failed`, and `undone` when it was taken back. One call at a time."""
+    """Called for every step with `begin`, then `done` or `failed`, and `undone` after an undo. One call at a time."""
 
     def __call__(self, step: Step, state: str) -> None:
-        """Take note."""
+        """Report the state of a step."""
 
 
 def stays_open(error: BaseException) -> bool:
-    """True when the GPU or the ledger did not answer, so that another try may end what this one could not."""
+    """True if the GPU or the ledger did not answer, so that a later try may end the run."""
     return isinstance(error, DriverHung | GpuLost | LedgerFailed) or type(error) is NodeError
 
 
 class Running:
-    """One run on its way, on behalf of `claim`.
+    """One run in progress, on behalf of `claim`.
 
-    `done`, `undone`, `errors`, the `failed` GPUs (uuids) and `messages` tell how it went.
-    After `until` (on the monotonic clock) nobody waits for its steps: no further one begins.
+    `done`, `undone`, `errors`, the `failed` GPUs (uuids) and `messages` are its results.
+    After `until` (on the monotonic clock) no further step begins, and none is waited for.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Running:
         for position, step in steps:
             index = self._session.index_of(step.gpu_uuid)
             if index is None:
-                self._fail(step, NodeError(f"{describe(step)}: that GPU is not there", "hamictl gpu list"))
+                self._fail(step, NodeError(f"{describe(step)}: that GPU does not exist", "hamictl gpu list"))
             else:
                 by_gpu[index].append((position, step))
         if not self._halted.is_set():
@@ -93,7 +93,7 @@ class Running:
         self._spread({index: self._undoer(index, each) for index, each in by_gpu.items()})
 
     def take_back_all(self) -> None:
-        """Undo every step, also one that is still on its way when this is asked."""
+        """Undo every step, including steps that are still in progress now."""
         run = self._session.ledger.run(self._run)
         by_gpu: dict[int, str] = {}
         for uuid in dict.fromkeys(step.gpu_uuid for step in run.steps):
@@ -112,14 +112,14 @@ class Running:
 
     def _taker(self, index: int, uuid: str) -> Callable[[Worker], None]:
         def task(worker: Worker) -> None:
-            # Steps of this run that were queued before have ended by now, so the journal tells them all.
+            # Steps of this run that were queued before have ended by now, so the journal has all of them.
             entries = [entry for entry in self._session.ledger.run(self._run).entries if entry.step.gpu_uuid == uuid]
             self._undoer(index, [each for each in reversed(entries) if each.state is not EntryState.OVER])(worker)
 
         return task
 
     def note(self, message: str) -> None:
-        """Something to be told at the end, once."""
+        """Add a message for the end, once."""
         with self._guard:
             self.messages[message] = None
 
@@ -146,11 +146,11 @@ class Running:
         return task
 
     def _do(self, actor: StepRunner, position: int, step: Step) -> bool:
-        """One step; False when the GPU's other steps cannot follow."""
+        """Do one step; False if the GPU's other steps cannot follow."""
         self._tell(step, "begin")
         try:
             reached = actor.perform(self._run, position, step, keep_pending=self._keep_pending)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the plan is taken back
+        except Exception as error:  # noqa: BLE001  # the plan is undone after any error
             self._fail(step, error)
             if self._goal is Goal.EACH and isinstance(step, CreateInstance):
                 self._clear(actor, position)
@@ -163,7 +163,7 @@ class Running:
         return reached
 
     def _clear(self, actor: StepRunner, position: int) -> None:
-        """A creation that failed half-way leaves nothing, in a run that goes on without it."""
+        """Remove a half-created instance, in a run that continues without it."""
         for entry in self._session.ledger.run(self._run).entries:
             if entry.position == position:
                 actor.take_back(entry)
@@ -202,13 +202,13 @@ class Running:
 
 
 def roll_back(session: DriverSession, running: Running, run: int) -> bool:
-    """Take the whole run back; True when it is over, False when it stays open for a GPU that does not answer."""
+    """Undo the whole run; True if it is over, False if it stays open because a GPU does not answer."""
     running.take_back_all()
     return close_if_over(session, run, "undone")
 
 
 def close_if_over(session: DriverSession, run: int, outcome: str) -> bool:
-    """End a run of whose entries none is open any more; the claim that it was to make goes with it."""
+    """End a run without open entries, and delete the claim that it was creating."""
     found = session.ledger.run(run)
     if any(entry.state is not EntryState.OVER for entry in found.entries):
         return False
@@ -217,13 +217,13 @@ def close_if_over(session: DriverSession, run: int, outcome: str) -> bool:
 
 
 def pending_claim(session: DriverSession, run: Run) -> int | None:
-    """The claim (its id) that a run was to make for a container, and which nobody has received."""
+    """The id of the claim that a run was creating for a container and that was not delivered."""
     claim = session.ledger.facts().claim(run.claim)
     return claim.id if claim is not None and claim.pending else None
 
 
 def finish_each(session: DriverSession, running: Running, run: Run) -> None:
-    """Do what is left of a run whose steps stand for themselves, and end it unless a GPU does not answer."""
+    """Finish a run whose steps are independent, and end it unless a GPU does not answer."""
     begun = {entry.position: entry for entry in run.entries}
     # A creation that was begun may have left half of an instance, which only the journal knows to be ours.
     running.take_back(
@@ -236,7 +236,7 @@ def finish_each(session: DriverSession, running: Running, run: Run) -> None:
     ]
     running.go(left)
     if not any(stays_open(error) for error in running.errors):
-        # A claim that ends goes with the last of its instances; one that somebody still uses keeps it.
+        # An ending claim is deleted with its last instance; an instance in use keeps it.
         session.ledger.end_run(run.run, "done", drops=None if running.errors else run.claim)
 
 
@@ -251,13 +251,13 @@ class Runs:
         self._in_progress: dict[int, frozenset[InstanceKey]] = {}
 
     def begin(self, run: int, steps: Iterable[Step]) -> None:
-        """A run of this process is in progress."""
+        """Mark a run of this process as in progress."""
         doomed = frozenset(seat_of_step(step) for step in steps if isinstance(step, DestroyInstance))
         with self._guard:
             self._in_progress[run] = doomed
 
     def end(self, run: int) -> None:
-        """A run is over, or stays open for the next reconciliation."""
+        """Mark a run as over, or as open for the next reconciliation."""
         with self._guard:
             self._in_progress.pop(run, None)
         self._ended()
@@ -278,25 +278,25 @@ class Runs:
             return frozenset(seat for seats in self._in_progress.values() for seat in seats)
 
     def make(self, claim: int, steps: Sequence[Step], until: float) -> Running:
-        """Do the steps that make a claim, in a run that has begun and stays in progress; how it went."""
+        """Do the steps that create a claim, in a run that has begun and stays in progress; return its results."""
         running = Running(self._session, claim, claim=claim, until=until)
         running.go(enumerate(steps))
         return running
 
     def carry_out(self, steps: Sequence[Step], until: float | None = None) -> Running:
-        """Do steps that are independent of each other, such as restoring what a claim holds; how it went."""
+        """Do steps that are independent of each other, such as restoring a claim's instances; return the results."""
         number = self._session.ledger.begin_run(steps, goal=Goal.EACH)
         return self._go(self._session.ledger.run(number), until)
 
     def finish(self, run: Run) -> list[Exception]:
-        """Do what is left of a run whose steps are independent; what kept it open."""
+        """Finish a run whose steps are independent; return the errors that keep it open."""
         name = self._claim_name(run)
         running = self._go(run)
         self._log_messages(run, name, running.messages)
         return list(running.errors)
 
     def undo(self, run: Run, until: float | None = None) -> list[Exception]:
-        """Undo all of a run and drop the claim that it was to make; what kept it open, and then it stays so."""
+        """Undo a run and delete the claim that it was creating; return the errors that keep it open."""
         running = Running(self._session, run.run, claim=run.claim, until=until)
         name = self._claim_name(run)
         self.begin(run.run, run.steps)
@@ -308,7 +308,7 @@ class Runs:
         return [] if over else list(running.errors) or [NodeError(f"run {run.run} is not undone yet")]
 
     def take_up(self, run: Run) -> list[Exception]:
-        """Go on with an open run that no thread works on; what kept it open."""
+        """Continue an open run that no thread works on; return the errors that keep it open."""
         return self.finish(run) if run.goal is Goal.EACH else self.undo(run)
 
     def _go(self, run: Run, until: float | None = None) -> Running:
@@ -321,7 +321,7 @@ class Runs:
         return running
 
     def _claim_name(self, run: Run) -> str | None:
-        """The name of the claim that a run makes or ends; asked before the run is over, and the claim with it."""
+        """The name of the claim that a run creates or ends. Read it before the run's end deletes the claim."""
         claim = self._session.ledger.facts().claim(run.claim)
         return run.operator_name or None if claim is None else claim.name
 
@@ -331,12 +331,12 @@ class Runs:
 
 
 def messages_of(running: Running) -> list[str]:
-    """What a run did, and what it left, in words."""
+    """Messages about what a run did and what it left."""
     return [*(f"done: {describe(step)}" for _, step in running.done), *problems_of(running)]
 
 
 def problems_of(running: Running) -> list[str]:
-    """What a run left or could not do, in words."""
+    """Messages about what a run left or could not do."""
     return [*running.messages, *map(_words, running.errors)]
 
 

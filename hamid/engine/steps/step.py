@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One step, done or taken back: journal, act, journal.
+"""One step, done or undone: journal, act, journal.
 
-The law: what a step needs is asked of NVML right before it, each driver call runs under the GPU's own deadline, and
-an instance that anybody uses is never destroyed, whatever the plan says.
+Invariant: each step checks its conditions with NVML right before it acts, each driver call runs under the GPU's own
+deadline, and an instance in use is never destroyed, even if the plan says so.
 """
 
 from collections.abc import Callable
@@ -18,11 +18,13 @@ from hamid.engine.driver.session import DriverSession
 from hamid.engine.driver.workers import Worker
 from hamid.node.driver import device_nodes, mutations
 
-_MODE_HINT = "end these processes (monitors such as dcgm too) and try again, or reset the GPU with --keep-pending"
+_MODE_HINT = (
+    "end these processes, including monitors such as dcgm, and try again; or pass --keep-pending and reset the GPU"
+)
 
 
 class StepRunner:
-    """Acts on one GPU, on its worker's thread; `note` takes what is to be told besides.
+    """Acts on one GPU, on its worker's thread; `note` receives further messages.
 
     What is done is done on behalf of `claim` (an id), which therefore keeps nothing from being taken back or
     destroyed. One that `restores` creates only what is promised to a claim when its step begins and when it ends.
@@ -49,7 +51,7 @@ class StepRunner:
         self._restores = restores
 
     def perform(self, run: int, position: int, step: Step, *, keep_pending: bool = False) -> bool:
-        """Do a step; False when its mode stays pending as was wanted, so that nothing can follow on this GPU."""
+        """Do a step; False if its mode change stays pending as allowed, so that no step can follow on this GPU."""
         match step:
             case SetMigMode():
                 return self._set_mode(run, position, step, keep_pending=keep_pending)
@@ -60,8 +62,8 @@ class StepRunner:
         return True
 
     def take_back(self, entry: Entry) -> bool:
-        """Undo a step as far as it went; False when it had to stay, which is noted."""
-        # What a claim that ends holds is no reason to keep what was made for it.
+        """Undo a step as far as it went; False if it could not be undone, which is noted."""
+        # A claim that ends is no reason to keep the instances created for it.
         facts = self._facts().without(*self._ledger.ending())
         gpu = self._session.read_healthy(self._worker, self._index, facts)
         decision = undo_of(entry, gpu, facts)
@@ -82,11 +84,16 @@ class StepRunner:
     def _set_mode(self, run: int, position: int, step: SetMigMode, *, keep_pending: bool) -> bool:
         gpu = self._read()
         if gpu.used_instances and not step.enabled:
-            raise InUse(f"GPU {self._index} has used instances, so MIG mode stays on", "release them first")
+            raise InUse(
+                f"GPU {self._index} has used instances, so MIG mode cannot be switched off", "release them first"
+            )
         promised = [x.name for x in self._facts().claims if any(each.gpu_uuid == gpu.uuid for each in x.shares)]
         if promised and step.enabled and not gpu.mig_enabled:
-            # Promised perhaps after the mode was decided on; a container that has not begun yet is no client.
-            raise InUse(f"GPU {self._index} has shares of {promised[0]}, so MIG mode stays off", "delete its pod first")
+            # A share may have been granted after the mode was decided; a container that has not started is no client.
+            raise InUse(
+                f"GPU {self._index} has shares of {promised[0]}, so MIG mode cannot be switched on",
+                "delete its pod first",
+            )
         self._ledger.begin_step(run, position, Prior(mode=gpu.mig_enabled))
         reached = True
         if (gpu.mig_enabled, gpu.mig_pending) != (step.enabled, step.enabled):
@@ -107,7 +114,7 @@ class StepRunner:
         self._call("nvmlDeviceSetMigMode", mutations.set_mode, enabled=gpu.mig_enabled)
         raise ModePending(
             f"nvmlDeviceSetMigMode on GPU {self._index}: MIG mode {_word(enabled)} would stay pending "
-            f"(activation status NVML {activation}), so it was taken back; the GPU is used by {_clients(after)}",
+            f"(activation status NVML {activation}), so the change was undone; the GPU is used by {_clients(after)}",
             _MODE_HINT,
         )
 
@@ -120,8 +127,8 @@ class StepRunner:
         own = self._facts().own_at(seat)
         if there is not None and (own is None or not own.is_at(there) or there.compute_instances > 1):
             raise ForeignInstance(
-                f"{describe(step)}: an instance of others lies there ({there.mig_uuid or 'no compute instance'})",
-                f"see hamictl mig list; remove it with hamictl mig repair --reclaim-idle -i {self._index}",
+                f"{describe(step)}: a foreign instance is there ({there.mig_uuid or 'no compute instance'})",
+                f"see: hamictl mig list; remove it with: hamictl mig repair --reclaim-idle -i {self._index}",
             )
         generation = self._ledger.begin_step(run, position, Prior(existed=there is not None, own=own))
         if there is None:
@@ -132,7 +139,7 @@ class StepRunner:
         made = self._made(seat, step)
         kept = own if there is not None else None
         own = kept or _own(seat, made, generation)
-        # An end of the claim that begins later destroys what was made until then, on this thread.
+        # If the claim starts to end later, its run destroys this instance, on this thread.
         if not self._ledger.end_step(
             run, position, EntryState.DONE, seat=seat, own=own, made=kept is None, promised=self._restores
         ):
@@ -149,21 +156,26 @@ class StepRunner:
             self._check_idle(step, seat, self._read())
             self._destroy_instance(seat)
             if instance_at(self._read(), seat) is not None:
-                raise NodeError(f"{describe(step)}: NVML reported success, but it is still there", "hamictl mig repair")
+                raise NodeError(
+                    f"{describe(step)}: NVML reported success, but the instance still exists", "hamictl mig repair"
+                )
         self._ledger.end_step(run, position, EntryState.DONE, seat=seat)
 
     def _check_idle(self, step: DestroyInstance, seat: InstanceKey, gpu: Gpu) -> None:
-        """Right before the act: nobody uses it, and nobody has divided it."""
+        """Raises an error if the instance is in use or divided. Called right before it is destroyed."""
         there = instance_at(gpu, seat)
         if there is None:
-            raise NodeError(f"{describe(step)}: it vanished meanwhile", "plan anew")
+            raise NodeError(f"{describe(step)}: it has disappeared", "plan again")
         holders = users(there, self._facts(), seat)
         if holders:
-            raise InUse(f"{describe(step)}: it is used by {holders}", "end them or release the claim first")
+            raise InUse(f"{describe(step)}: it is in use by {holders}", "end the processes or release the claim first")
         if there.compute_instances > 1:
-            raise InUse(f"{describe(step)}: it is divided between compute instances", "only who made them may end them")
+            raise InUse(
+                f"{describe(step)}: it is divided into several compute instances",
+                "destroy them with the tool that created them",
+            )
 
-    # -- taking back --
+    # -- undo --
 
     def _undo(self, undo: Undo, step: Step, prior: Prior) -> None:
         if isinstance(step, SetMigMode):
@@ -183,9 +195,9 @@ class StepRunner:
         self._call("nvmlDeviceSetMigMode", mutations.set_mode, enabled=enabled)
         gpu = self._read()
         if gpu.mig_enabled != enabled:
-            # Somebody came meanwhile: the mode of now is asked for again, so that nothing stays pending.
+            # A client appeared in the meantime: request the current mode again, so that no change stays pending.
             self._call("nvmlDeviceSetMigMode", mutations.set_mode, enabled=gpu.mig_enabled)
-            self._note(f"GPU {self._index} keeps MIG mode {_word(gpu.mig_enabled)}: it is used by {_clients(gpu)}")
+            self._note(f"GPU {self._index} keeps MIG mode {_word(gpu.mig_enabled)}: it is in use by {_clients(gpu)}")
 
     # -- calls --
 
@@ -212,11 +224,13 @@ class StepRunner:
         self._call("nvmlGpuInstanceDestroy", mutations.destroy_gpu_instance, seat.profile_id, seat.start)
 
     def _made(self, seat: InstanceKey, step: Step) -> Instance:
-        """The instance that now lies on the seat, with its device nodes."""
+        """The instance that is now on the seat, with its device nodes."""
         gpu = self._read()
         made = instance_at(gpu, seat)
         if made is None or made.compute_instances != 1:
-            raise NodeError(f"{describe(step)}: NVML reported success, but it is not there", "hamictl mig repair")
+            raise NodeError(
+                f"{describe(step)}: NVML reported success, but the instance does not exist", "hamictl mig repair"
+            )
         problem = device_nodes.ensure(self._session.paths, gpu.minor, made.gi_id, made.ci_id)
         if problem:
             self._note(problem)
@@ -224,7 +238,7 @@ class StepRunner:
 
 
 def _not_promised(step: CreateInstance) -> StalePlan:
-    return StalePlan(f"{describe(step)}: it is promised to no claim any more, so it is not made again")
+    return StalePlan(f"{describe(step)}: no claim holds it any more, so it is not recreated")
 
 
 def _own(seat: InstanceKey, instance: Instance, generation: int) -> OwnInstance:
@@ -243,4 +257,4 @@ def _word(enabled: bool) -> str:  # noqa: FBT001  # a mode is a flag
 
 def _clients(gpu: Gpu) -> str:
     holders = [*gpu.clients, *(holder for each in gpu.instances for holder in each.holders)]
-    return ", ".join(str(holder) for holder in holders) or "nobody that NVML names"
+    return ", ".join(str(holder) for holder in holders) or "an unknown process"

@@ -31,7 +31,7 @@ class _AliasFile(Struct, forbid_unknown_fields=True):
 
 
 def templates(paths: Paths, file: str | None) -> TemplateTable:
-    """The template table in force: from `file`, else from the node's device-config.yaml, else the shipped one.
+    """The effective template table: from `file`, else the node's device-config.yaml, else the built-in one.
 
     Raises UsageError or ConfigError for a file that cannot be used.
     """
@@ -46,7 +46,7 @@ def templates(paths: Paths, file: str | None) -> TemplateTable:
 
 
 class Files(Struct, frozen=True):
-    """The files of a configuration: ours in the order in which they win, and HAMi's two; those missing are left out."""
+    """The files of a configuration: hamid's in order of precedence, and HAMi's two; missing files are left out."""
 
     own: tuple[str, ...] = ()
     device: str = ""
@@ -89,11 +89,11 @@ def read_config(paths: Paths, environment: Mapping[str, str]) -> "Parsed":
 
 
 def read_files(files: Files, environment: Mapping[str, str]) -> "Parsed":
-    """The configuration that these files make; raises ConfigError with every problem.
+    """The configuration in these files; raises ConfigError with all problems.
 
     A file that is there and cannot be read is a problem, never a default.
     """
-    # Late, because most commands need no configuration, and parsing it costs start-up.
+    # Imported here because most commands need no configuration, and parsing slows down start-up.
     from hamid.core.config.parse import parse
 
     problems: list[Problem] = []
@@ -121,7 +121,7 @@ def read_files(files: Files, environment: Mapping[str, str]) -> "Parsed":
 
 
 def default_name(environment: Mapping[str, str]) -> str:
-    """The node's name where no file has it."""
+    """The node's name if no file gives it."""
     return environment.get("NODE_NAME") or socket.gethostname()
 
 
@@ -184,7 +184,7 @@ def _table(root: Located, path: str) -> TemplateTable:
 
 
 def _read_yaml(path: str) -> Located:
-    # Late, because yaml costs start-up and most runs have no such file.
+    # Imported here because yaml slows down start-up and most runs have no such file.
     from hamid.node.config.yaml import read_marked
 
     return read_marked(path)

@@ -33,11 +33,11 @@ def read_bounded(path: str) -> bytes:
         # Without O_NONBLOCK, opening a FIFO would wait for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no legal path"
+        reason = error.strerror if isinstance(error, OSError) else "not a valid path"
         raise UsageError(f"cannot read '{path}': {reason}", "name a readable YAML or JSON file") from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UsageError(f"'{path}' is no regular file", "name a readable YAML or JSON file")
+            raise UsageError(f"'{path}' is not a regular file", "name a readable YAML or JSON file")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
@@ -45,7 +45,7 @@ def read_bounded(path: str) -> bytes:
     finally:
         os.close(descriptor)
     if len(data) > MAX_BYTES:
-        raise UsageError(f"'{path}' is larger than {MAX_BYTES} bytes", "such a file is no configuration")
+        raise UsageError(f"'{path}' is larger than {MAX_BYTES} bytes", "name a smaller file")
     return data
 
 
@@ -61,9 +61,13 @@ def _parse(data: bytes, path: str) -> Located:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError([Problem(path, line, "document", f"is no YAML: {error.problem or error.context}")]) from error
+        raise ConfigError(
+            [Problem(path, line, "document", f"is not valid YAML: {error.problem or error.context}")]
+        ) from error
     except (yaml.YAMLError, UnicodeError, ValueError, RecursionError) as error:
-        raise ConfigError([Problem(path, 1, "document", f"is no YAML: {str(error).splitlines()[0][:200]}")]) from error
+        raise ConfigError(
+            [Problem(path, 1, "document", f"is not valid YAML: {str(error).splitlines()[0][:200]}")]
+        ) from error
 
 
 class _Walk:
@@ -81,7 +85,7 @@ class _Walk:
         if self.visited > _MAX_VALUES or depth > _MAX_DEPTH:
             self._fail(line, key, f"expands to more than {_MAX_VALUES} values or {_MAX_DEPTH} levels")
         if isinstance(node, yaml.CollectionNode) and node.tag not in _COLLECTIONS:
-            self._fail(line, key, f"has the tag {node.tag[:60]}, which means nothing here")
+            self._fail(line, key, f"has the tag {node.tag[:60]}, which is not supported")
         if isinstance(node, yaml.MappingNode):
             return Located(self._mapping(node, key, depth), line)
         if isinstance(node, yaml.SequenceNode):
@@ -95,7 +99,7 @@ class _Walk:
             name = str(name_node.value) if isinstance(name_node, yaml.ScalarNode) else "?"
             line = name_node.start_mark.line + 1
             if name in found:
-                self._fail(line, name, f"stands twice in {key}, first in line {found[name].line}")
+                self._fail(line, name, f"duplicate key in {key} (first on line {found[name].line})")
             found[name] = self.marked(value_node, name, depth + 1)
         return found
 

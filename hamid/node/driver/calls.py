@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Raw NVML calls through nvidia-ml-py, with its pitfalls behind them and its errors in our own tree.
+"""Raw NVML calls through nvidia-ml-py: hides its pitfalls and converts its errors to HamiError.
 
 nvidia-ml-py raises for every code but SUCCESS; here NOT_SUPPORTED can be an answer (None), and the rest becomes
 DriverMissing, NotPermitted, GpuLost or NvmlFailed.
@@ -39,16 +39,16 @@ _NO_DRIVER: Final = {
     pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "libnvidia-ml.so.1 was not found",
     pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA kernel driver is not loaded",
     pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "the NVIDIA library and kernel module have different versions",
-    pynvml.NVML_ERROR_GPU_NOT_FOUND: "the NVIDIA driver finds no GPU",
+    pynvml.NVML_ERROR_GPU_NOT_FOUND: "the NVIDIA driver found no GPU",
 }
 _NO_DRIVER_HINT: Final = "load or install the driver (nvidia-smi must work), or try --sim 2xA100-SXM4-40GB"
-_PERMISSION_HINT: Final = "use sudo, become a member of group hami beside a running hamid, or try --sim"
+_PERMISSION_HINT: Final = "use sudo, join group hami if hamid is running, or try --sim"
 _HINTS: Final = {
     pynvml.NVML_ERROR_IN_USE: "end what uses it: hamictl gpu list shows processes, and so do lsof or fuser on the "
     "/dev/nvidia files; monitors such as dcgm and nvsm hold GPUs too",
-    pynvml.NVML_ERROR_INSUFFICIENT_RESOURCES: "somebody else took the place meanwhile; plan anew",
+    pynvml.NVML_ERROR_INSUFFICIENT_RESOURCES: "another program took the place in the meantime; plan again",
     pynvml.NVML_ERROR_GPU_IS_LOST: "the GPU fell off the bus: see dmesg for its Xid, then reset it or reboot",
-    pynvml.NVML_ERROR_RESET_REQUIRED: "the GPU asks for a reset: nvidia-smi --gpu-reset, when nobody uses it",
+    pynvml.NVML_ERROR_RESET_REQUIRED: "the GPU needs a reset: end its processes, then run nvidia-smi --gpu-reset",
 }
 
 
@@ -69,7 +69,7 @@ def call(function: str, *arguments: object, gpu: str = "") -> Answer:
 
 
 def optional(function: str, *arguments: object, absent: int = pynvml.NVML_ERROR_NOT_SUPPORTED) -> Answer:
-    """Like `call`, but None where the driver answers `absent` (NOT_SUPPORTED unless said)."""
+    """Like `call`, but None if the driver answers `absent` (default NOT_SUPPORTED)."""
     try:
         return _resolve(function)(*arguments)
     except pynvml.NVMLError as error:
@@ -89,7 +89,7 @@ def probe(function: str, *arguments: object) -> Answer:
 
 
 def translate(function: str, error: pynvml.NVMLError, *, gpu: str = "") -> HamiError:
-    """An nvidia-ml-py error as one of ours."""
+    """An nvidia-ml-py error as a HamiError."""
     code = int(error.value)
     if code in _NO_DRIVER:
         return DriverMissing(_NO_DRIVER[code], _NO_DRIVER_HINT)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who holds device nodes open: a process that uses an instance has its capability nodes among its descriptors."""
+"""Finds the processes that hold device nodes open: a process that uses an instance has its capability nodes open."""
 
 import os
 import stat
@@ -27,7 +27,7 @@ class DeviceHolders:
         self._flight = SingleFlight(self._look)
 
     def of(self, devices: Collection[int], *, strict: bool) -> str:
-        """Who has one of these devices (by number) open, in words, or nothing.
+        """A text that names a process with one of these devices (by number) open; empty if there is none.
 
         With `strict` a process that cannot be looked into counts as holding them.
         """
@@ -39,7 +39,7 @@ class DeviceHolders:
                 pid, node = held.by_device[number]
                 return f"process {pid} has '{node}' open"
         if strict and held.hidden is not None:
-            return f"process {held.hidden} cannot be looked into"
+            return f"process {held.hidden} cannot be inspected"
         return ""
 
     def _look(self) -> _Held:

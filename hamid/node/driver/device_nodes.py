@@ -29,14 +29,14 @@ _COMMON = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/n
 
 
 class InstanceNodes(Struct, frozen=True):
-    """The capability nodes of an instance that are there, and why others are not, in words."""
+    """The existing capability nodes of an instance, and messages about missing ones."""
 
     nodes: tuple[DeviceNode, ...]
     problem: str
 
 
 def of_instance(paths: Paths, gpu_minor: int | None, gi_id: int, ci_id: int | None) -> InstanceNodes:
-    """Make what is missing of an instance's nodes."""
+    """Create the missing nodes of an instance."""
     major = _major(paths, _OF_CAPS)
     nodes: list[DeviceNode] = []
     problem = ""
@@ -48,7 +48,7 @@ def of_instance(paths: Paths, gpu_minor: int | None, gi_id: int, ci_id: int | No
         name = f"{CAPABILITIES}/nvidia-cap{wanted[0]}"
         problem = problem or _ensure(paths, file, name, os.makedev(major, wanted[0]), wanted[1])
         nodes += _present(paths, [name])
-    message = f"device nodes below {paths.under(CAPABILITIES)} were not made: {problem}" if problem else ""
+    message = f"device nodes below {paths.under(CAPABILITIES)} were not created: {problem}" if problem else ""
     return InstanceNodes(tuple(nodes), message)
 
 
@@ -58,7 +58,7 @@ def ensure(paths: Paths, gpu_minor: int | None, gi_id: int, ci_id: int | None) -
 
 
 def ensure_gpu(paths: Paths, gpu_minor: int | None) -> str:
-    """Make what is missing of the nodes that CUDA needs of any GPU and of this one; what is there stays as it is."""
+    """Create the missing nodes that CUDA needs for any GPU and for this one; existing nodes are not changed."""
     wanted = [
         ("/dev/nvidiactl", _OF_DRIVER, 255),
         ("/dev/nvidia-uvm", _OF_UVM, 0),
@@ -105,7 +105,7 @@ def numbers(paths: Paths, gpu_minor: int | None, gi_id: int, ci_id: int | None) 
 
 
 def _present(paths: Paths, names: list[str]) -> tuple[DeviceNode, ...]:
-    # A path that is not there would keep the container from starting.
+    # A missing path would prevent the container from starting.
     return tuple(
         DeviceNode(container_path=name, host_path=paths.under(name))
         for name in names

@@ -42,7 +42,7 @@ class HealthWatch:
         return HealthEvent(gpu_uuid=_uuid(event), kind=kind, code=int(event.eventData))
 
     def close(self) -> None:
-        """No more events."""
+        """Stop listening."""
         calls.call("nvmlEventSetFree", self._set)
 
 

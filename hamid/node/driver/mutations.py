@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What changes the driver's state, one NVML mutation a function.
+"""The changes of the driver's state, one NVML mutation per function.
 
 No handle outlives a function, since a change of MIG mode makes every one invalid; each function finds its
 GPU by index and checks the uuid, and its instance by profile and start. Nothing here decides whether it may.
@@ -22,38 +22,38 @@ def start_driver() -> None:
 
 
 def stop_driver() -> None:
-    """The reference is given back."""
+    """Release the reference to the driver."""
     calls.call("nvmlShutdown")
 
 
 def set_mode(gpu_uuid: str, index: int, *, enabled: bool) -> int:
-    """Ask for a MIG mode; the activation status, 0 where the mode is in force."""
+    """Request a MIG mode; return the activation status, 0 if the mode is in effect."""
     device, gpu = _device(gpu_uuid, index)
     return int(calls.call("nvmlDeviceSetMigMode", device, int(enabled), gpu=gpu))
 
 
 def create_gpu_instance(gpu_uuid: str, index: int, profile_id: int, placement: Placement) -> None:
-    """A GPU instance at exactly this placement, without compute instance."""
+    """Create a GPU instance at exactly this placement, without a compute instance."""
     device, gpu = _device(gpu_uuid, index)
     calls.create_gpu_instance(device, profile_id, placement.start, placement.size, gpu=gpu)
 
 
 def create_compute_instance(gpu_uuid: str, index: int, profile_id: int, start: int, slices: int) -> None:
-    """The one compute instance that spans the GPU instance there."""
+    """Create the one compute instance that spans the GPU instance there."""
     instance, gpu = _instance(gpu_uuid, index, profile_id, start)
     profile = calls.whole_compute_profile(instance, slices)
     calls.call("nvmlGpuInstanceCreateComputeInstance", instance, profile, gpu=gpu)
 
 
 def destroy_compute_instance(gpu_uuid: str, index: int, profile_id: int, start: int) -> None:
-    """The compute instances of the GPU instance there; one without any is left as it is."""
+    """Destroy the compute instances of the GPU instance there, if it has any."""
     instance, gpu = _instance(gpu_uuid, index, profile_id, start)
     for each in calls.compute_instances(instance, calls.compute_profiles(instance)):
         calls.call("nvmlComputeInstanceDestroy", each, gpu=gpu)
 
 
 def destroy_gpu_instance(gpu_uuid: str, index: int, profile_id: int, start: int) -> None:
-    """The GPU instance there, which has no compute instance any more."""
+    """Destroy the GPU instance there, which has no compute instance left."""
     instance, gpu = _instance(gpu_uuid, index, profile_id, start)
     calls.call("nvmlGpuInstanceDestroy", instance, gpu=gpu)
 
@@ -64,7 +64,7 @@ def _device(gpu_uuid: str, index: int) -> tuple[calls.Handle, str]:
         device = calls.call("nvmlDeviceGetHandleByIndex_v2", each, gpu=f"GPU {each}")
         if calls.call("nvmlDeviceGetUUID", device, gpu=f"GPU {each}") == gpu_uuid:
             return device, f"GPU {each}"
-    raise NodeError(f"the GPU {gpu_uuid} is not there", "hamictl gpu list shows those that are")
+    raise NodeError(f"GPU {gpu_uuid} does not exist", "list the GPUs with: hamictl gpu list")
 
 
 def _indices(first: int) -> Iterator[int]:

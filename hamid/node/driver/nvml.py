@@ -30,7 +30,7 @@ def is_simulated() -> bool:
 
 
 def count() -> int:
-    """How many GPUs there are."""
+    """The number of GPUs."""
     return int(nvml.call("nvmlDeviceGetCount_v2"))
 
 
@@ -57,7 +57,7 @@ def _read_gpu(index: int, uuid: str, handle: nvml.Handle) -> Gpu:
 
 
 def load(index: int) -> Load:
-    """How busy one GPU is. Raises NvmlFailed."""
+    """The load of one GPU. Raises NvmlFailed."""
     handle = nvml.call("nvmlDeviceGetHandleByIndex_v2", index, gpu=f"GPU {index}")
     memory = nvml.optional("nvmlDeviceGetMemoryInfo", handle)
     rates = nvml.optional("nvmlDeviceGetUtilizationRates", handle)

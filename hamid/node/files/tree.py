@@ -46,8 +46,8 @@ def explain(error: OSError, path: str) -> HamiError:
     where = error.filename if isinstance(error.filename, str) else path
     text = f"'{where}': {(error.strerror or str(error)).lower()}"
     if isinstance(error, PermissionError):
-        return NotPermitted(text, "run it as root (sudo), or name a directory of your own with --dest or --root")
-    return LibraryFailed(text, "nothing was changed; try again when the cause is gone")
+        return NotPermitted(text, "run as root (sudo), or name your own directory with --dest or --root")
+    return LibraryFailed(text, "nothing was changed; fix the cause, then try again")
 
 
 def trusted(status: os.stat_result) -> bool:
@@ -100,7 +100,7 @@ class Folder:
             raise
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise UnsafePath(f"'{self.join(name)}' is no regular file", "move it away")
+            raise UnsafePath(f"'{self.join(name)}' is not a regular file", "move it away")
         return descriptor
 
     def read(self, name: str) -> bytes | None:
@@ -125,7 +125,7 @@ class Folder:
         try:
             descriptor = self._do(os.open, name, OPEN_FOLDER, dir_fd=self.descriptor)
         except NotADirectoryError as error:
-            raise UnsafePath(f"'{self.join(name)}' is a link or no directory", _REAL_PATH) from error
+            raise UnsafePath(f"'{self.join(name)}' is a link or not a directory", _REAL_PATH) from error
         return Folder(self.calls, descriptor, self.join(name))
 
     def make_folder(self, name: str) -> bool:
@@ -229,12 +229,10 @@ def check_folder(folder: Folder, *, ours: bool = False) -> list[str]:
     if status.st_mode & _OTHERS_WRITE and not (sticky and own):
         raise UnsafePath(
             f"'{folder.path}' is writable by others (mode {stat.S_IMODE(status.st_mode):04o})",
-            f"take that away: chmod o-w '{folder.path}'",
+            f"run: chmod o-w '{folder.path}'",
         )
     if ours and not own:
-        raise UnsafePath(
-            f"'{folder.path}' belongs to uid {status.st_uid}", f"give it to root: chown root:root '{folder.path}'"
-        )
+        raise UnsafePath(f"'{folder.path}' belongs to uid {status.st_uid}", f"run: chown root:root '{folder.path}'")
     if not own:
         return [f"'{folder.path}' belongs to uid {status.st_uid}, who can replace what is in it"]
     if status.st_mode & _GROUP_WRITES and not sticky:

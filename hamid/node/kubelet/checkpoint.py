@@ -50,7 +50,7 @@ class Checkpoint:
         except OSError as error:
             problem = error.strerror or str(error)
         except (msgspec.MsgspecError, DecodeError, UnicodeError, ValueError, RecursionError) as error:
-            problem = f"it is no checkpoint of kubelet: {str(error)[:200]}"
+            problem = f"not a kubelet checkpoint: {str(error)[:200]}"
         return RememberedList(complete=False, problem=f"'{self._path}': {problem}")
 
 

@@ -36,7 +36,7 @@ class KubeletHoldings:
         except KubeletFailed as error:
             return HoldingList(complete=False, problem=error.message)
         settled = age is not None and age >= self._settle_seconds
-        problem = "" if settled else "kubelet has not been up for long"
+        problem = "" if settled else "kubelet started only recently"
         return HoldingList(holdings=_holdings(answer), complete=settled, problem=problem)
 
 

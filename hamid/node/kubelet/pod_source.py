@@ -34,7 +34,7 @@ _HTTP: Final = 80
 _HTTPS: Final = 443
 _SPACE: Final = 0x20
 _DELETE: Final = 0x7F
-_REFUSED: Final = {401: "it does not know us", 403: "we may not read nodes/proxy"}
+_REFUSED: Final = {401: "the credentials are not accepted", 403: "the credentials lack access to nodes/proxy"}
 
 
 def pod_source(config: Config, kubelet_dir: str) -> PodSource:
@@ -71,7 +71,7 @@ class Settled:
         found = self._source.pods()
         if not found.complete or (age is not None and age >= self._seconds):
             return found
-        problem = "kubelet is not there" if age is None else f"kubelet has been up for less than {self._seconds:g} s"
+        problem = "kubelet is not running" if age is None else f"kubelet has been up for less than {self._seconds:g} s"
         return replace(found, complete=False, problem=problem)
 
 
@@ -94,7 +94,7 @@ class FilePods:
                 if known is not None and known[0] == identity:
                     return known[1]
                 if not stat.S_ISREG(status.st_mode):
-                    return _nothing(f"'{self._path}' is no regular file")
+                    return _nothing(f"'{self._path}' is not a regular file")
                 with open(descriptor, "rb", closefd=False) as file:
                     data = file.read(_MAX_BYTES + 1)
         except OSError as error:
@@ -208,13 +208,13 @@ def _token(path: str) -> str:
     with open(path, "rb") as file:
         token = file.read(_MAX_TOKEN_BYTES + 1).strip()
     if not token or len(token) > _MAX_TOKEN_BYTES or not all(_SPACE < each < _DELETE for each in token):
-        raise ValueError(f"'{path}' holds no token: one word of printable ASCII, {_MAX_TOKEN_BYTES} bytes at most")
+        raise ValueError(f"'{path}' contains no token (one word of printable ASCII, at most {_MAX_TOKEN_BYTES} bytes)")
     return token.decode("ascii")
 
 
 def _no_password() -> str:
     """Called for an encrypted key, for which OpenSSL would ask on the terminal."""
-    raise ValueError("the client's key is encrypted, and nobody is here to give a password")
+    raise ValueError("the client's key is encrypted, which is not supported")
 
 
 class _Deadline:
@@ -242,7 +242,7 @@ class _Deadline:
         self._timer.cancel()
         # The socket has the same time for each of its waits, and may be first.
         if self._over.is_set() or isinstance(error, TimeoutError):
-            raise TimeoutError(f"no whole answer within {self._seconds:g} s") from error
+            raise TimeoutError(f"no complete answer within {self._seconds:g} s") from error
 
 
 def _bounded(answer: http.client.HTTPResponse) -> bytes:

@@ -36,8 +36,8 @@ class FactsCache:
             if len(self._stale) > _MANY:
                 self._stale = None
 
-    def read(self, connection: sqlite3.Connection, boot: str, anew: str) -> LedgerFacts:
-        """`rows.facts`, from what is known as far as it goes."""
+    def read(self, connection: sqlite3.Connection, boot: str, rebuilt: str) -> LedgerFacts:
+        """`rows.facts`, read from the cache as far as possible."""
         if self._facts is not None:
             return self._facts
         if self._stale is None:
@@ -47,6 +47,6 @@ class FactsCache:
             self._claims = kept | rows.claims(connection, self._stale)
         if self._own is None:
             self._own = rows.instances(connection)
-        self._facts = rows.facts_with(connection, boot, anew, claims=self._claims, own=self._own)
+        self._facts = rows.facts_with(connection, boot, rebuilt, claims=self._claims, own=self._own)
         self._stale = set()
         return self._facts

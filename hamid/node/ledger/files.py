@@ -18,7 +18,7 @@ from hamid.node.ledger import migration, rows, schema
 _TAILS = ("", "-wal", "-shm")
 _MARKER = ".made"
 _BUSY_SECONDS = 5.0
-_HINT = "use sudo, become a member of group hami beside a running hamid, or try --sim"
+_HINT = "use sudo, join group hami if hamid is running, or try --sim"
 
 
 class Unusable(Exception):  # noqa: N818  # no error of ours: the caller decides what follows
@@ -30,11 +30,11 @@ def failed(error: Exception, path: str) -> HamiError:
     if isinstance(error, OSError):
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
             return NotPermitted(f"'{path}' cannot be written: {error.strerror}", _HINT)
-        return LedgerFailed(f"'{path}' cannot be used: {error.strerror}", "see the directory and its file system")
+        return LedgerFailed(f"'{path}' cannot be used: {error.strerror}", "check the directory and its file system")
     text = str(error)
     if "readonly" in text:
         return NotPermitted(f"'{path}' cannot be written: {text}", _HINT)
-    hint = "free some space; the next hamictl or hamid goes on where this one stopped" if "full" in text else ""
+    hint = "free some space; the next hamictl or hamid continues where this one stopped" if "full" in text else ""
     return LedgerFailed(f"'{path}' cannot be used: {text}", hint)
 
 
@@ -74,7 +74,7 @@ def connect_writer(path: str, rebuilt: str = "") -> sqlite3.Connection:
 
     A new ledger in the place of one that was there notes why in `meta.rebuilt`, together with its tables.
     """
-    # A file that was never filled, beside the marker, is what a crash left of making it anew.
+    # An empty file beside the marker was left by a crash while the ledger was being rebuilt.
     was_there = rebuilt or ("the ledger was lost" if _exists(path + _MARKER) else "")
     os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640))
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -145,7 +145,7 @@ def _check_values(connection: sqlite3.Connection) -> None:
 
 def _note_rebuilt(connection: sqlite3.Connection, why: str) -> None:
     connection.execute("INSERT INTO meta (key, value) VALUES ('rebuilt', ?)", (why,))
-    # Higher than whatever the ledger before gave out.
+    # Higher than any generation of the previous ledger.
     connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (str(int(time.time())),))
 
 
@@ -221,6 +221,6 @@ def damage(path: str) -> str:
     except Unusable as error:
         return str(error)
     except (OSError, sqlite3.Error):
-        # Whoever opens it to write says what is wrong.
+        # Opening it for writing reports what is wrong.
         return ""
     return "lost" if state == "lost" else ""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ledger: claims, the instances that we made, and the journal of steps, in one SQLite file.
+"""The ledger: claims, the instances that hamid created, and the journal of steps, in one SQLite file.
 
-The law: a change is on disk when the method that makes it returns, whole or not at all, and only the process that
-holds the lock writes. What cannot be trusted is kept aside and never read as "nothing".
+Invariant: a change is on disk, completely or not at all, when its method returns. Only the process that holds the
+lock writes. A ledger that cannot be trusted is set aside and never read as empty.
 """
 
 import os
@@ -24,7 +24,7 @@ from hamid.core.planner.plan import Step
 from hamid.node.ledger import files, rows
 from hamid.node.ledger import lock as ledger_lock
 from hamid.node.ledger.cache import FactsCache
-from hamid.node.ledger.reader import anew
+from hamid.node.ledger.reader import rebuilt_warning
 from hamid.node.paths import Paths
 from hamid.node.system.boot import boot_id
 
@@ -80,7 +80,7 @@ class Ledger:
     def facts(self) -> LedgerFacts:
         """Claims, instances and doubts."""
         with self._reading() as connection:
-            return self._cache.read(connection, self.boot, anew(self._paths))
+            return self._cache.read(connection, self.boot, rebuilt_warning(self._paths))
 
     # -- claims --
 
@@ -102,7 +102,7 @@ class Ledger:
             rows.delete(connection, "instances", seat)
 
     def adopt(self, seats: Iterable[InstanceKey]) -> None:
-        """What lay on the node when a lost ledger was made anew; each must be explained before it may go."""
+        """Record the instances that existed when a lost ledger was rebuilt; none is destroyed until it is explained."""
         with self._changing() as connection:
             connection.executemany(
                 "INSERT OR IGNORE INTO unexplained (gpu_uuid, profile_id, start) VALUES (?, ?, ?)", map(rows.key, seats)
@@ -131,14 +131,14 @@ class Ledger:
             return claim
 
     def end_adoption(self, seats: Iterable[InstanceKey]) -> None:
-        """These are nobody's, and all that was promised is known."""
+        """Record that no claim holds these, and that all claims are known."""
         with self._changing() as connection:
             for seat in seats:
                 rows.delete(connection, "unexplained", seat)
             connection.execute("DELETE FROM meta WHERE key = 'adopting'")
 
     def explain(self, seats: Iterable[InstanceKey]) -> None:
-        """These are nobody's, or gone."""
+        """Record that no claim holds these, or that they no longer exist."""
         with self._changing() as connection:
             for seat in seats:
                 rows.delete(connection, "unexplained", seat)
@@ -202,11 +202,11 @@ class Ledger:
         made: bool = False,
         promised: bool = False,
     ) -> bool:
-        """Write down how a step ended and, for one with a seat, which instance of ours lies there now (None: none).
+        """Record the end of a step and, for one with a seat, hamid's instance there now (None: none).
 
-        An instance that was `made` now goes with the claim on its seat, also where the claim began with a foreign one.
-        With `promised` nothing is written, and False returned, when no claim is to have an instance on the seat any
-        more: the end of a claim is in the ledger before or after this, never in between.
+        With `made`, the instance is destroyed with its claim, even if the claim started with a foreign instance.
+        With `promised`, record nothing and return False if no claim is to have an instance on the seat any more.
+        The check and the record are one transaction, as the start of a claim's end is.
         """
         with self._changing(anything=False) as connection:
             if promised and seat is not None and not is_promised(seat, self.facts(), self.ending()):
@@ -277,7 +277,7 @@ class Ledger:
             self._end_run(connection, claim, "done")
 
     def regrant(self, claim: int, owner: PodOwner, granted: Grant, uuids: Mapping[InstanceKey, str | None]) -> None:
-        """A claim that holds is another container's or carries another grant now."""
+        """Record a new owner or a new grant of a finished claim."""
         with self._changing() as connection:
             rows.set_owner(connection, claim, owner)
             rows.set_granted(connection, claim, granted, uuids)
@@ -377,7 +377,7 @@ def _connect(path: str) -> sqlite3.Connection:
     try:
         return files.connect_writer(path, why)
     except files.Unusable as error:
-        raise LedgerFailed(f"'{path}' cannot be made anew", "see the directory and its file system") from error
+        raise LedgerFailed(f"'{path}' cannot be rebuilt", "check the directory and its file system") from error
 
 
 def _own(each: ClaimedSeat, generation: int) -> OwnInstance:

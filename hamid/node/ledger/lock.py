@@ -53,6 +53,6 @@ def _locked(descriptor: int) -> bool:
 def _holder(descriptor: int) -> str:
     pid, _, command = os.pread(descriptor, _MOST_BYTES, 0).decode(errors="replace").partition(" ")
     if not pid.isdigit():
-        return "a process that has not said its name yet"
+        return "an unknown process that is starting"
     home = home_of(int(pid))
     return f"process {pid} ({command})" + (f" of {home}" if home else "")

@@ -15,7 +15,7 @@ _UNREADABLE = "the ledger '{path}' {why}: every instance counts as used"
 
 
 def read_facts(paths: Paths) -> LedgerFacts:
-    """What the ledger says, for a reader; never raises: a ledger that cannot be read makes everything used."""
+    """The ledger's facts for a reader. Never raises: with an unreadable ledger, every instance counts as used."""
     try:
         state = files.state_of(paths.ledger)
         if state == "none":
@@ -23,9 +23,9 @@ def read_facts(paths: Paths) -> LedgerFacts:
         if state == "lost":
             return _untrusted(paths, "was lost")
         with closing(files.connect_reader(paths.ledger)) as connection:
-            # One moment for all tables, whatever is written meanwhile.
+            # One consistent view of all tables while another process writes.
             connection.execute("BEGIN")
-            return rows.facts(connection, boot_id(paths), anew(paths))
+            return rows.facts(connection, boot_id(paths), rebuilt_warning(paths))
     except files.Unusable as error:
         return _untrusted(paths, f"is {error}")
     except OSError as error:
@@ -34,9 +34,9 @@ def read_facts(paths: Paths) -> LedgerFacts:
         return _untrusted(paths, f"cannot be read ({error})")
 
 
-def anew(paths: Paths) -> str:
-    """The warning about a ledger that was made anew, with {why} in it."""
-    return _UNREADABLE.format(path=paths.ledger.replace("{", "{{").replace("}", "}}"), why="was made anew ({why})")
+def rebuilt_warning(paths: Paths) -> str:
+    """The warning about a rebuilt ledger, with {why} in it."""
+    return _UNREADABLE.format(path=paths.ledger.replace("{", "{{").replace("}", "}}"), why="was rebuilt ({why})")
 
 
 def _untrusted(paths: Paths, why: str) -> LedgerFacts:

@@ -25,34 +25,34 @@ _SEAT_COLUMNS = "gpu_uuid, profile_id, start, profile, size"
 RUN_COLUMNS = "run, boot_id, goal, claim, operator_name, claim_seats, steps, pid, command"
 
 
-def facts(connection: sqlite3.Connection, boot: str, anew: str) -> LedgerFacts:
-    """Claims, instances and doubts; `anew` is what to say of a ledger that was made anew, with {why} in it."""
-    return facts_with(connection, boot, anew, claims=claims(connection), own=instances(connection))
+def facts(connection: sqlite3.Connection, boot: str, rebuilt: str) -> LedgerFacts:
+    """Claims, instances and doubts; `rebuilt` is the warning about a rebuilt ledger, with {why} in it."""
+    return facts_with(connection, boot, rebuilt, claims=claims(connection), own=instances(connection))
 
 
 def facts_with(
     connection: sqlite3.Connection,
     boot: str,
-    anew: str,
+    rebuilt: str,
     *,
     claims: Mapping[int, Claim],
     own: tuple[OwnInstance, ...],
 ) -> LedgerFacts:
-    """`facts` of these claims and instances, which were read before."""
+    """`facts` with these claims and instances, which were read before."""
     meta = dict(connection.execute("SELECT key, value FROM meta"))
-    # What was made before a reboot is gone with it.
+    # A reboot destroys all instances.
     here = meta.get("boot_id") == boot
     unexplained = [
         InstanceKey(*row) for row in connection.execute("SELECT gpu_uuid, profile_id, start FROM unexplained")
     ]
-    rebuilt = meta.get("rebuilt")
+    why = meta.get("rebuilt")
     return LedgerFacts(
         own=own if here else (),
         claims=tuple(sorted(claims.values(), key=lambda claim: claim.name)),
         unexplained=frozenset(unexplained) if here else frozenset(),
         adopting=meta.get("adopting", ""),
-        trusted=rebuilt is None,
-        warnings=() if rebuilt is None else (anew.format(why=rebuilt),),
+        trusted=why is None,
+        warnings=() if why is None else (rebuilt.format(why=why),),
     )
 
 
@@ -110,7 +110,7 @@ def claims_on(connection: sqlite3.Connection, seat: InstanceKey) -> list[int]:
     return [claim for (claim,) in found]
 
 
-# Every write reads all claims anew, and owners hardly change.
+# Every write reads all claims again, and owners hardly change.
 @lru_cache(maxsize=256)
 def _owner(encoded: bytes) -> PodOwner:
     return _OWNER.decode(encoded)
@@ -153,7 +153,7 @@ def add_operators_claim(connection: sqlite3.Connection, claim: Claim) -> None:
     """Promise seats to a name that no other claim has; raises UsageError if the name or a seat is taken."""
     if connection.execute("SELECT 1 FROM claims WHERE operator_name = ?", (claim.name,)).fetchone():
         raise UsageError(
-            f"there is a claim '{claim.name}' already",
+            f"claim '{claim.name}' already exists",
             f"choose another name, or: hamictl mig release --name {claim.name}",
         )
     add_claim(connection, claim)
@@ -174,7 +174,7 @@ def add_claim(connection: sqlite3.Connection, claim: Claim, granted: Grant | Non
                 (*key(each.seat), claim.id, each.profile, each.size, each.made, each.mig_uuid),
             )
         except sqlite3.IntegrityError as error:
-            raise UsageError(f"{each.profile}@{each.seat.start} belongs to another claim", "plan anew") from error
+            raise UsageError(f"{each.profile}@{each.seat.start} belongs to another claim", "plan again") from error
     connection.executemany(
         "INSERT INTO shares (claim, position, gpu_uuid, memory_mib, sm_percent) VALUES (?, ?, ?, ?, ?)",
         [(claim.id, n, each.gpu_uuid, each.memory_mib, each.sm_percent) for n, each in enumerate(claim.shares)],
@@ -184,14 +184,14 @@ def add_claim(connection: sqlite3.Connection, claim: Claim, granted: Grant | Non
 def set_granted(
     connection: sqlite3.Connection, claim: int, granted: Grant, uuids: Mapping[InstanceKey, str | None]
 ) -> None:
-    """The claim holds; what its container received, and what its instances are called."""
+    """Record that the claim is granted, what its container received, and the UUIDs of its instances."""
     connection.execute("UPDATE claims SET pending = 0, granted = ? WHERE id = ?", (_encoded(granted), claim))
     for seat, mig_uuid in uuids.items():
         rename_seat(connection, seat, mig_uuid)
 
 
 def set_owner(connection: sqlite3.Connection, claim: int, owner: PodOwner) -> None:
-    """The claim is another container's now, or more is known of its owner."""
+    """Record a new owner of the claim, or more details of its owner."""
     connection.execute("UPDATE claims SET owner = ? WHERE id = ?", (msgspec.json.encode(owner), claim))
 
 

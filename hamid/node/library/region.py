@@ -24,7 +24,7 @@ def read_region(path: str) -> Region | NoRegion:
         return NoRegion(f"it cannot be opened: {error.strerror}")
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return NoRegion("it is no regular file")
+            return NoRegion("it is not a regular file")
         data = _steady(descriptor)
     except OSError as error:
         return NoRegion(f"it cannot be read: {error.strerror}")

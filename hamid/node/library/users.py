@@ -262,9 +262,9 @@ def blind_spots(paths: Paths, *, proc: str = "/proc") -> list[tuple[str, Library
     """Why processes may exist that we do not see, each a possible user of every file."""
     found = []
     if not os.path.isdir(f"{proc}/1"):
-        found.append("/proc hides the processes of others")
+        found.append("/proc hides the processes of other users")
     if is_confined(proc) and paths.root == "/" and os.path.isdir(paths.under("/var/lib/kubelet")):
-        found.append("processes outside of this container are not seen (run it with hostPID)")
+        found.append("processes outside this container are not seen (run it with hostPID)")
     return [("", LibraryUser("unreadable", text)) for text in found]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated driver, as Python controls it: through its exported functions, never by reading its state file.
+"""Controls the simulated driver through its exported functions, never through its state file.
 
 Everything that a test or `hamictl sim` does to a simulated node goes through the same lock and the same
 change of state as NVML's own calls, so that no client ever sees half of it.
@@ -63,7 +63,7 @@ def library() -> ctypes.CDLL:
     path = native_file("simulator/libnvidia-ml.so.1")
     loaded = ctypes.CDLL(path)
     if loaded.hami_sim_version() != ABI_VERSION:
-        raise UsageError(f"'{path}' belongs to another version of hami-node", hint="install the package anew")
+        raise UsageError(f"'{path}' belongs to another version of hami-node", hint="reinstall the package")
     return loaded
 
 
@@ -104,21 +104,21 @@ def check_spec(spec: str) -> None:
     """Raise UsageError unless the text describes a node, such as `2xA100-SXM4-40GB,1xA30`."""
     message = _buffer()
     code = library().hami_sim_spec_check(spec.encode(), message, ctypes.c_size_t(MESSAGE_BYTES))
-    _check(code, message, "hamictl sim boards lists the boards")
+    _check(code, message, "list the boards with: hamictl sim boards")
 
 
 def create(state: str | os.PathLike[str], spec: str) -> None:
     """Make the state file of a node, whole or not at all; a file that exists is never overwritten."""
     message = _buffer()
     code = library().hami_sim_create(_path(state), spec.encode(), message, ctypes.c_size_t(MESSAGE_BYTES))
-    _check(code, message, "hamictl sim down removes a node")
+    _check(code, message, "remove a node with: hamictl sim down")
 
 
 def check_state(state: str | os.PathLike[str]) -> None:
     """Raise UsageError unless the file is the state of a node that this version can work with."""
     message = _buffer()
     code = library().hami_sim_check(_path(state), message, ctypes.c_size_t(MESSAGE_BYTES))
-    _check(code, message, "hamictl sim up --state FILE --node SPEC makes a node")
+    _check(code, message, "create a node with: hamictl sim up --state FILE --node SPEC")
 
 
 def _lines(function: str, *arguments: object) -> list[list[str]]:
@@ -159,7 +159,7 @@ def add_process(
         message,
         ctypes.c_size_t(MESSAGE_BYTES),
     )
-    _check(code, message, "hamictl sim status shows what the node has")
+    _check(code, message, "see what the node has with: hamictl sim status")
 
 
 def remove_process(pid: int, *, state: str | os.PathLike[str] | None = None) -> bool:
@@ -167,7 +167,7 @@ def remove_process(pid: int, *, state: str | os.PathLike[str] | None = None) -> 
     message = _buffer()
     code = library().hami_sim_process_remove(_path(state), ctypes.c_uint(pid), message, ctypes.c_size_t(MESSAGE_BYTES))
     if code != NOT_FOUND:
-        _check(code, message, "hamictl sim status shows what the node has")
+        _check(code, message, "see what the node has with: hamictl sim status")
     return bool(code == SUCCESS)
 
 
@@ -193,7 +193,7 @@ def _act(function: str, state: str | os.PathLike[str] | None, *arguments: object
     """One control function that changes a node and explains its refusal."""
     message = _buffer()
     code = getattr(library(), function)(_path(state), *arguments, message, ctypes.c_size_t(MESSAGE_BYTES))
-    _check(code, message, "docs/simulator.md lists knobs and faults")
+    _check(code, message, "see the knobs and faults in docs/simulator.md")
 
 
 def _text(value: str | None) -> bytes | None:
@@ -227,7 +227,7 @@ def clear_faults(*, state: str | os.PathLike[str] | None = None) -> None:
 
 
 def post_xid(uuid: str, xid: int, *, state: str | os.PathLike[str] | None = None) -> None:
-    """Let a GPU or MIG device report an Xid to everybody who waits for events."""
+    """Report an Xid of a GPU or MIG device to all clients that wait for events."""
     _act("hami_sim_xid", state, uuid.encode(), ctypes.c_ulonglong(xid))
 
 
@@ -243,10 +243,10 @@ def post_ecc(
 
 
 def reset_gpu(uuid: str | None = None, *, state: str | os.PathLike[str] | None = None) -> None:
-    """Reset one idle GPU or all: instances go, a pending MIG mode becomes current, a lost GPU returns."""
+    """Reset one idle GPU or all: destroy instances, apply a pending MIG mode, bring back a lost GPU."""
     _act("hami_sim_gpu_reset", state, _text(uuid))
 
 
 def reboot(*, state: str | os.PathLike[str] | None = None) -> None:
-    """Reboot the node: instances and processes are gone, MIG mode stays on Ampere alone."""
+    """Reboot the node: end processes and destroy instances. Only Ampere GPUs keep their MIG mode."""
     _act("hami_sim_reboot", state)

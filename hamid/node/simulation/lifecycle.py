@@ -31,13 +31,13 @@ def up(state: Path, spec: str) -> None:
     """Make the node; raises UsageError for a bad spec or when either path exists."""
     root = root_of(state)
     if state.exists() or root.exists():
-        raise UsageError(f"'{state if state.exists() else root}' exists", "end that node first: hamictl sim down")
+        raise UsageError(f"'{state if state.exists() else root}' exists", "remove that node first: hamictl sim down")
     control.check_spec(spec)
     try:
         root.mkdir(mode=0o755)
     except OSError as error:
         raise UsageError(
-            f"cannot make '{root}': {error.strerror}", "name a state file in a writable directory"
+            f"cannot create '{root}': {error.strerror}", "name a state file in a writable directory"
         ) from error
     (root / _MARKER).touch()
     try:
@@ -107,7 +107,7 @@ def start_holder(state: Path, target_uuid: str, memory_mib: int) -> int:
             process.returncode = 0
             return process.pid
         problem = process.stderr.read().strip() or "it ended without a message"
-    raise UsageError(f"the holder did not start: {problem}")
+    raise UsageError(f"the process did not start: {problem}")
 
 
 def stop_holder(state: Path, pid: int) -> None:
@@ -116,7 +116,9 @@ def stop_holder(state: Path, pid: int) -> None:
     holders = [process.pid for process in control.processes(str(state)) if process.holder]
     if pid not in holders:
         known = ", ".join(str(each) for each in holders) or "none"
-        raise UsageError(f"{pid} is no holder of this node", f"its holders: {known}")
+        raise UsageError(
+            f"process {pid} was not started by 'sim process start' on this node", f"its processes: {known}"
+        )
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     _await_end([pid])
@@ -126,7 +128,7 @@ def _await_end(pids: list[int]) -> None:
     deadline = time.monotonic() + _HOLDERS_END_SECONDS
     while alive := [pid for pid in pids if _alive(pid)]:
         if time.monotonic() > deadline:
-            raise NodeError(f"holders did not end: {alive}", "end them with kill")
+            raise NodeError(f"processes did not end: {alive}", "end them with kill")
         time.sleep(0.02)
 
 

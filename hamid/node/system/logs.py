@@ -72,7 +72,7 @@ def setup(form: LogForm, level: str, environment: Mapping[str, str]) -> Logger:
 
 
 def set_level(level: str) -> None:
-    """From now on: debug, info, warning, error."""
+    """Set the minimum level: debug, info, warning or error."""
     _threshold.value = _LEVELS[level]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hamid's files for systemd, put in their places and taken away again.
+"""Installs and removes hamid's files for systemd.
 
 After a daemon-reload systemd applies the device rules of running containers again, by the links of /dev/char. A GPU's
 node without its link is then cut off from every container (with runc's systemd cgroup driver), so the links are checked
@@ -48,7 +48,7 @@ class FileAction(StrEnum):
 
 
 class ServiceFile(Struct, frozen=True, kw_only=True):
-    """A file, what happens to it, and what it shall hold."""
+    """A file, the action on it, and its new content."""
 
     path: str
     action: FileAction
@@ -65,7 +65,7 @@ class ServicePlan(Struct, frozen=True, kw_only=True):
 
 
 def plan_install(paths: Paths, *, start: bool) -> ServicePlan:
-    """What an installation would do. Raises UsageError for a file in the way or a program that is not found."""
+    """Plan an installation. Raises UsageError for a file in the way or a program that is not found."""
     files = tuple(_wanted(paths, program()))
     commands: list[tuple[str, ...]] = []
     if _is_live(paths):
@@ -79,7 +79,7 @@ def plan_install(paths: Paths, *, start: bool) -> ServicePlan:
 
 
 def plan_uninstall(paths: Paths) -> ServicePlan:
-    """What an end of the installation would do; state and configuration stay."""
+    """Plan an uninstallation; state and configuration are kept."""
     there = tuple(_present(paths))
     live = _is_live(paths) and any(each.path == paths.under(_UNIT) for each in there)
     return ServicePlan(
@@ -91,7 +91,7 @@ def plan_uninstall(paths: Paths) -> ServicePlan:
 
 
 def carry_out(plan: ServicePlan) -> None:
-    """Raises HamiError; what was done until then stays, and doing it again completes the rest."""
+    """Apply a plan. Raises HamiError; finished steps are kept, and running it again completes the rest."""
     for command in plan.before:
         _run(command)
     for file in plan.files:
@@ -121,9 +121,9 @@ def program() -> str:
     beside = os.path.join(os.path.dirname(sys.executable), "hamid")
     found = beside if os.access(beside, os.X_OK) else shutil.which("hamid")
     if found is None:
-        raise UsageError("there is no hamid beside this hamictl", "install the package hami-node as a whole")
+        raise UsageError("no hamid is installed next to this hamictl", "reinstall the package hami-node")
     if not _PLAIN.fullmatch(found):
-        raise UsageError(f"hamid's path {found!r} cannot stand in a unit", "install it where the path has no blanks")
+        raise UsageError(f"hamid's path {found!r} cannot be used in a unit file", "install it in a path without blanks")
     return found
 
 
@@ -146,7 +146,9 @@ def _wanted(paths: Paths, hamid: str) -> Iterator[ServiceFile]:
         target = paths.under(path)
         found = _read(target)
         if found is not None and not found.startswith(MARK):
-            raise UsageError(f"'{target}' is there and not ours", "move it away, or keep using it instead")
+            raise UsageError(
+                f"'{target}' exists and was not written by hamictl", "move the file away, or keep using it"
+            )
         yield ServiceFile(path=target, action=FileAction.KEEP if found == data else FileAction.WRITE, data=data)
 
 
@@ -215,4 +217,6 @@ def _run(command: tuple[str, ...]) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NodeError(f"'{words}' could not be run: {error}", "run it by hand") from error
     if done.returncode:
-        raise NodeError(f"'{words}' failed: {done.stderr.strip()[:300]}", "see journalctl -xe, then run it again")
+        raise NodeError(
+            f"'{words}' failed: {done.stderr.strip()[:300]}", "see: journalctl -xe; then run the command again"
+        )

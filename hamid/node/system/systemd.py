@@ -28,12 +28,12 @@ class Notifier:
         self._socket: socket.socket | None = None
         self._status = ""
         if address and not address.startswith(("/", "@")):
-            self.problem = f"NOTIFY_SOCKET is '{address}', neither a path nor an abstract name"
+            self.problem = f"NOTIFY_SOCKET is '{address}', which is neither a path nor an abstract name"
             self._address = ""
 
     @classmethod
     def of(cls, environment: MutableMapping[str, str]) -> "Notifier":
-        """From what the manager put into our environment, which is taken out so that no child answers for us."""
+        """From the manager's environment variables, which are removed so that no child process sends notifications."""
         address = environment.pop("NOTIFY_SOCKET", "")
         usec = environment.pop("WATCHDOG_USEC", "")
         pid = environment.pop("WATCHDOG_PID", "")
@@ -42,11 +42,11 @@ class Notifier:
 
     @property
     def active(self) -> bool:
-        """True when there is a manager to talk to."""
+        """True if there is a manager to notify."""
         return bool(self._address)
 
     def ready(self, status: str) -> None:
-        """Say that hamid serves, after its start or after a reload."""
+        """Report that hamid serves, after its start or a reload."""
         self._status = status
         self._send("READY=1", _line(status))
 
@@ -56,24 +56,24 @@ class Notifier:
             self._status = text
 
     def reloading(self) -> None:
-        """Say that the configuration is read again; READY follows."""
+        """Report that the configuration is being read again; READY follows."""
         # By this time the manager knows which of its requests is answered.
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self, status: str) -> None:
-        """Say that hamid is about to end."""
+        """Report that hamid is stopping."""
         self._send("STOPPING=1", _line(status))
 
     def extend(self, seconds: float) -> None:
-        """The start, reload or stop that is under way may take so much longer from now on."""
+        """Extend the timeout of the start, reload or stop in progress by this time from now on."""
         self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * _USEC)}")
 
     def alive(self) -> None:
-        """The watchdog's sign of life."""
+        """Send the watchdog's keep-alive."""
         self._send("WATCHDOG=1", seconds=0.0)
 
     def close(self) -> None:
-        """No more messages."""
+        """Close the socket; send no more messages."""
         if self._socket is not None:
             self._socket.close()
         self._socket, self._address = None, ""
@@ -89,7 +89,7 @@ class Notifier:
             self._socket.settimeout(seconds)
             self._socket.sendto(message, self._address)
         except OSError as error:
-            self.problem = f"the service manager cannot be told: {error}"
+            self.problem = f"the service manager cannot be notified: {error}"
             return False
         self.problem = ""
         return True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The list of devices as kubelet sees it: read again when something changed, sent to every open stream."""
+"""The device list for kubelet: read again after each change and sent to every open stream."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,7 +9,7 @@ from hamid.node.kubelet.api import deviceplugin_pb2
 
 
 class DeviceFeed:
-    """`read` gives the devices of now. Nothing runs while nothing changes."""
+    """`read` returns the current devices. No work is done until something changes."""
 
     def __init__(self, read: Callable[[], Awaitable[tuple[PluginDevice, ...]]]) -> None:
         self._read = read
@@ -22,11 +22,11 @@ class DeviceFeed:
 
     @property
     def streams(self) -> int:
-        """How many streams are open."""
+        """The number of open streams."""
         return len(self._streams)
 
     def changed(self) -> None:
-        """The devices may be others now; from any thread."""
+        """Notify that the devices may have changed; callable from any thread."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._dirty.set)
 
@@ -42,12 +42,12 @@ class DeviceFeed:
                 self.wake()
 
     def wake(self) -> None:
-        """Every stream looks again."""
+        """Wake every stream."""
         for event in self._streams:
             event.set()
 
     async def follow(self, closing: asyncio.Event) -> AsyncIterator[deviceplugin_pb2.ListAndWatchResponse]:
-        """The list of now, then each new one, until `closing` is set and the feed woken."""
+        """The current list, then each new one, until `closing` is set and the feed is woken."""
         event = asyncio.Event()
         self._streams.add(event)
         sent = None

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our place among kubelet's device plugins: a socket that is there, a registration that holds, streams that live.
+"""Keeps hamid registered as a device plugin: its socket exists, kubelet has registered it, and its stream is open.
 
-A loop compares what is with what should be four times a second: three calls of stat, about 0.02 % of a core. inotify
-would need watches on folders that come, go and are made anew, and miss nothing less. Whatever happened (kubelet
-restarted and wiped the folder, somebody removed our socket, kubelet dropped its stream), the next round mends it.
+A loop checks this four times a second with three calls of stat, about 0.02 % of a core. inotify would need watches on
+folders that are removed and recreated, and would not notice more. If kubelet restarted and wiped the folder, another
+program removed the socket, or kubelet closed its stream, the next round repairs it.
 
-Streams of an old server end before we register again: from 1.25 on kubelet, when a stream ends, disconnects whatever
-client now bears the resource's name.
+Streams of an old server end before hamid registers again: since 1.25, when a stream ends, kubelet disconnects the
+current client of that resource name.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ from hamid.serve.plugin.service import GpuNode, PluginCalls, PluginService, hand
 POLL_SECONDS: Final = 0.5
 REGISTER_SECONDS: Final = 5.0
 DRAIN_SECONDS: Final = 10.0
-# Both together with a poll and a registration stay below the 2 s within which we are back.
+# With one poll and one registration, both stay below the 2 s within which hamid must be registered again.
 _LONGEST_PAUSE_SECONDS: Final = 1.0
-# How long kubelet may take to open its stream once registered, and to come back when it ended.
+# Seconds that kubelet has to open its stream after a registration, or to reopen one that ended.
 _STREAM_SECONDS: Final = 2.0
 # Kubelet's goroutine that sees an old stream end must have run before the new client gets the name.
 _SETTLE_SECONDS: Final = 0.1
@@ -43,7 +43,7 @@ _MOST_BYTES: Final = 1024 * 1024
 
 
 class PluginState(Struct, frozen=True, kw_only=True):
-    """For STATUS, /readyz and metrics; `since` is Unix time of the registration that holds."""
+    """The state for STATUS, /readyz and metrics; `since` is the Unix time of the current registration."""
 
     socket: str
     registered: bool = False
@@ -53,7 +53,7 @@ class PluginState(Struct, frozen=True, kw_only=True):
 
 
 class _Server(Struct, frozen=True, kw_only=True):
-    """One generation: what it bound, and the service whose streams it feeds."""
+    """One server generation: its socket, and the service whose streams it feeds."""
 
     grpc: grpc.aio.Server
     service: PluginService
@@ -62,14 +62,14 @@ class _Server(Struct, frozen=True, kw_only=True):
 
 
 def socket_name(resource: str) -> str:
-    """The name of our socket among kubelet's device plugins."""
+    """The file name of hamid's socket in kubelet's device-plugins folder."""
     return f"hami-{resource.rpartition('/')[2]}.sock"
 
 
 class DevicePlugin:
     """Serves `resource` from a socket in `kubelet_dir`/device-plugins.
 
-    `gate` is asked, on a thread, before every registration: a reason in words keeps us from registering.
+    `gate` is called on a thread before every registration. If it returns a reason, hamid does not register.
     """
 
     def __init__(
@@ -99,11 +99,11 @@ class DevicePlugin:
         self.state = PluginState(socket=os.path.join(self._folder, self._name))
 
     def changed(self) -> None:
-        """The devices may be others now; from any thread."""
+        """Notify that the devices may have changed; callable from any thread."""
         self._feed.changed()
 
     def configure(self, *, deadline_seconds: float, preferred_allocation: bool) -> None:
-        """Takes effect for the next call; a changed option of ours makes us register again."""
+        """Set the options for the next call; a change makes hamid register again."""
         self._calls.deadline_seconds = deadline_seconds
         if self._calls.preferred_allocation != preferred_allocation:
             self._calls.preferred_allocation = preferred_allocation
@@ -121,7 +121,7 @@ class DevicePlugin:
             await self.drain(DRAIN_SECONDS)
 
     async def drain(self, seconds: float) -> None:
-        """Streams close, calls in flight end within `seconds` or are undone, our socket goes. May be called again."""
+        """Close streams, end or undo calls in progress within `seconds`, remove the socket. May be called again."""
         self._draining = True
         self._retire(seconds)
         if self._ending:
@@ -151,25 +151,25 @@ class DevicePlugin:
             self._lost(error.message)
 
     async def _prepare(self, now: float) -> bool:
-        """The socket is there; True when kubelet does not know us."""
+        """Make sure that the socket exists; True if kubelet has not registered hamid."""
         if plugin_socket.identity(self._folder) is None:
             self._retire(DRAIN_SECONDS)
-            raise KubeletFailed(f"'{self._folder}' does not exist: kubelet has not run here yet")
+            raise KubeletFailed(f"'{self._folder}' does not exist: kubelet has not run on this node yet")
         if self._server is None or plugin_socket.identity(self._server.path) != self._server.identity:
             await self._serve()
         kubelet = plugin_socket.identity(self._kubelet)
         if kubelet is None:
             self._registered_with = None
-            raise KubeletFailed(f"kubelet is not there: no '{self._kubelet}'")
+            raise KubeletFailed(f"kubelet is not running: '{self._kubelet}' does not exist")
         if self._feed.streams:
             self._streams_seen = now
         elif self._registered_with is not None and now - self._streams_seen > _STREAM_SECONDS:
             self._registered_with = None
-            self._lost("kubelet closed its stream of devices")
+            self._lost("kubelet closed the device stream")
         return kubelet != self._registered_with
 
     async def _serve(self) -> None:
-        """A new generation takes the place of the one whose socket is gone."""
+        """Start a new generation in place of one whose socket is gone."""
         self._retire(DRAIN_SECONDS)
         self._registered_with = None
         temporary, final = plugin_socket.place(self._folder, self._name)
@@ -188,13 +188,13 @@ class DevicePlugin:
         found = plugin_socket.identity(final)
         if found is None:
             await server.stop(0)
-            raise KubeletFailed(f"'{final}' was removed while it was made")
+            raise KubeletFailed(f"'{final}' was removed while it was being created")
         self._server = _Server(grpc=server, service=service, path=final, identity=found)
         self._log.info("plugin_serving", socket=final)
         await asyncio.sleep(_SETTLE_SECONDS)
 
     def _retire(self, seconds: float) -> None:
-        """The current server ends: streams now, calls in flight within `seconds`, its socket if it is still ours."""
+        """End the current server: streams now, calls in progress within `seconds`, its socket if unchanged."""
         server, self._server = self._server, None
         if server is None:
             return
@@ -235,7 +235,7 @@ async def _stop(server: grpc.aio.Server, seconds: float) -> None:
 
 
 async def _announce(kubelet: str, endpoint: str, resource: str, ours: deviceplugin_pb2.DevicePluginOptions) -> None:
-    """Tells kubelet of us. Raises KubeletFailed."""
+    """Register with kubelet. Raises KubeletFailed."""
     request = deviceplugin_pb2.RegisterRequest(
         version=PLUGIN_VERSION, endpoint=endpoint, resource_name=resource, options=ours
     )

@@ -27,7 +27,7 @@ from hamid.serve.plugin.feed import DeviceFeed
 Result = TypeVar("Result")
 Values = TypeVarTuple("Values")
 
-# Kubelet admits one pod at a time; whoever else asks waits in line instead of taking a thread.
+# Kubelet admits one pod at a time; further calls wait in line instead of taking a thread.
 ALLOCATE_THREADS: Final = 64
 OTHER_THREADS: Final = 8
 # More than any node advertises: 16 GPUs in 128 parts.
@@ -39,35 +39,35 @@ PRESTART_SECONDS: Final = 28.0
 
 
 class GpuNode(Protocol):
-    """What the device plugin asks of the engine; every method may block, and be called from any thread."""
+    """The engine's methods for the device plugin. All may block and are callable from any thread."""
 
     def devices(self) -> tuple[PluginDevice, ...]:
-        """What kubelet may give to containers."""
+        """The devices that kubelet may give to containers."""
         ...
 
     def prefer(self, available: tuple[str, ...], must_include: tuple[str, ...], size: int) -> tuple[str, ...]:
-        """Which ids of the available ones the planner would take."""
+        """The available ids that the planner would take."""
         ...
 
     def allocate(self, device_ids: tuple[str, ...], *, deadline_seconds: float | None = None) -> Grant | Refusal:
-        """Give these ids to the container that waits for them."""
+        """Grant these ids to the container that waits for them."""
         ...
 
     def undo(self, claim: int) -> None:
-        """Take back a grant that nobody received, by the id of its claim."""
+        """Undo a grant that was not delivered, by the id of its claim."""
         ...
 
     def claim_name(self, claim: int) -> str:
-        """What people call the claim with this id."""
+        """The name of the claim with this id."""
         ...
 
     def prestart(self, device_ids: tuple[str, ...]) -> Refusal | None:
-        """Verify or restore what the ids stand for."""
+        """Verify or restore the grant of these ids."""
         ...
 
 
 class _Delivery:
-    """Grants on their way to a caller who may leave."""
+    """Grants that are being delivered to a caller who may leave."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -75,13 +75,13 @@ class _Delivery:
         self._grants: tuple[Grant, ...] = ()
 
     def deliver(self, grants: tuple[Grant, ...]) -> bool:
-        """False when the caller has left."""
+        """False if the caller has left."""
         with self._lock:
             self._grants = () if self._left else grants
             return not self._left
 
     def leave(self) -> tuple[Grant, ...]:
-        """The caller is gone: the grants that were delivered to nobody."""
+        """Record that the caller is gone; return the grants that were not delivered."""
         with self._lock:
             self._left = True
             return self._grants
@@ -111,11 +111,11 @@ class PluginCalls:
         self._others = ThreadPoolExecutor(OTHER_THREADS, "kubelet")
 
     async def run(self, call: Callable[[*Values], Result], *values: *Values) -> Result:
-        """A blocking call of the engine, on a thread."""
+        """Run a blocking call of the engine on a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._others, call, *values)
 
     async def allocate(self, requests: list[tuple[str, ...]], seconds: float) -> tuple[Grant, ...] | Refusal:
-        """Grants for all requests or for none; a cancelled caller leaves nothing behind."""
+        """Grants for all requests or for none; nothing remains for a caller that cancels."""
         loop = asyncio.get_running_loop()
         delivery = _Delivery()
         until = loop.time() + seconds
@@ -151,7 +151,7 @@ class PluginCalls:
             self.node.undo(grant.claim)
 
     def _undo_logged(self, grants: tuple[Grant, ...]) -> None:
-        """As `_undo`, where nobody is left to hear of a failure; reconciliation will try again."""
+        """Like `_undo`, but log failures: the caller is gone, and reconciliation will try again."""
         for grant in reversed(grants):
             name = self.node.claim_name(grant.claim)
             try:
@@ -162,7 +162,7 @@ class PluginCalls:
                 self.log.info("allocate_undone", claim=name)
 
     def close(self) -> None:
-        """No further call starts; those at work end on their own deadlines."""
+        """Start no further call; running ones end at their own deadlines."""
         self._allocations.shutdown(wait=False, cancel_futures=True)
         self._others.shutdown(wait=False, cancel_futures=True)
 
@@ -178,13 +178,13 @@ class PluginService:
     async def GetDevicePluginOptions(
         self, request: deviceplugin_pb2.Empty, context: CallContext
     ) -> deviceplugin_pb2.DevicePluginOptions:
-        """PreStartContainer is always wanted, GetPreferredAllocation as configured."""
+        """Request PreStartContainer always, and GetPreferredAllocation if configured."""
         return options(preferred_allocation=self._calls.preferred_allocation)
 
     async def ListAndWatch(
         self, request: deviceplugin_pb2.Empty, context: CallContext
     ) -> AsyncIterator[deviceplugin_pb2.ListAndWatchResponse]:
-        """The devices at once, and again with every change."""
+        """The devices now, and again after every change."""
         async for answer in self._feed.follow(self.closing):
             yield answer
 
@@ -198,7 +198,7 @@ class PluginService:
             await _check_ids(context, each.available_deviceIDs)
             await _check_ids(context, each.must_include_deviceIDs)
             if not len(each.must_include_deviceIDs) <= each.allocation_size <= len(each.available_deviceIDs):
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "allocation_size is not within what is available")
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "allocation_size exceeds the available devices")
         chosen = [await self._engine(context, self._prefer, each) for each in containers]
         answer = deviceplugin_pb2.ContainerPreferredAllocationResponse
         return deviceplugin_pb2.PreferredAllocationResponse(
@@ -225,7 +225,7 @@ class PluginService:
     async def PreStartContainer(
         self, request: deviceplugin_pb2.PreStartContainerRequest, context: CallContext
     ) -> deviceplugin_pb2.PreStartContainerResponse:
-        """What the ids stand for is there, or the start is refused."""
+        """Check that the grant of the ids exists, or refuse the start."""
         await _check_ids(context, request.devices_ids)
         refusal = await self._engine(context, self._calls.node.prestart, tuple(request.devices_ids))
         if refusal is not None:
@@ -241,7 +241,7 @@ class PluginService:
         return await self._guarded(context, work)
 
     async def _guarded(self, context: CallContext, work: Awaitable[Result]) -> Result:
-        """The outcome, or the call ends with a status: errors of ours by the table, others as INTERNAL and logged."""
+        """The outcome; an error ends the call with a status: HamiErrors by the table, others as INTERNAL and logged."""
         try:
             return await work
         except HamiError as error:
@@ -250,49 +250,47 @@ class PluginService:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the node did not answer in time; see hamid's log")
         except Exception as error:  # the border: kubelet must get an answer, the log the whole story
             self._calls.log.exception("call_failed")
-            await context.abort(
-                grpc.StatusCode.INTERNAL, f"hamid met an unexpected {type(error).__name__}; see its log"
-            )
+            await context.abort(grpc.StatusCode.INTERNAL, f"unexpected {type(error).__name__}; see hamid's log")
 
 
 def options(*, preferred_allocation: bool) -> deviceplugin_pb2.DevicePluginOptions:
-    """Our DevicePluginOptions, the same in Register and in GetDevicePluginOptions."""
+    """The DevicePluginOptions for both Register and GetDevicePluginOptions."""
     return deviceplugin_pb2.DevicePluginOptions(
         pre_start_required=True, get_preferred_allocation_available=preferred_allocation
     )
 
 
 async def _check_count(context: CallContext, containers: Sized) -> None:
-    """Ends the call when it is for more containers than any kubelet would ask for at once."""
+    """Ends the call if it names more containers than kubelet ever requests at once."""
     if len(containers) > _MAX_CONTAINERS:
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"more than {_MAX_CONTAINERS} containers in one request")
 
 
 async def _check_ids(context: CallContext, ids: Collection[str]) -> None:
-    """Ends the call when it names more devices than a node has, or such as cannot be ours."""
+    """Ends the call if it names more devices than a node has, or ids that cannot be hamid's."""
     if len(ids) > _MAX_IDS:
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"more than {_MAX_IDS} devices for one container")
     if any(len(each) > _MAX_ID_BYTES for each in ids):
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a device id is longer than any of ours")
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a device id is longer than hamid's ids")
 
 
 def _parsed(
     method: Callable[[Message, CallContext], Awaitable[Message]], message: Message
 ) -> Callable[[bytes, CallContext], Awaitable[Message]]:
-    """The method over the bytes of its request; what is no such message is the caller's fault and said to be."""
+    """The method on its request's bytes; a malformed request is reported as the caller's error."""
 
     async def call(data: bytes, context: CallContext) -> Message:
         try:
             request = message.FromString(data)
         except DecodeError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"no {message.DESCRIPTOR.name}: {error}")
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"not a valid {message.DESCRIPTOR.name}: {error}")
         return await method(request, context)
 
     return call
 
 
 def handlers(service: PluginService) -> grpc.GenericRpcHandler:
-    """The service as gRPC serves it."""
+    """The service for gRPC."""
     messages = deviceplugin_pb2
     unary: dict[str, tuple[Message, Message]] = {
         "GetDevicePluginOptions": (messages.Empty, messages.DevicePluginOptions),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our socket among kubelet's: bound under a name of its own, then put in place by one rename.
+"""hamid's socket in kubelet's folder: bound under a temporary name, then put in place by one rename.
 
-gRPC removes the path that it bound when a server ends, whoever's socket lies there by then. Bound under a generation's
-own name, an old server can take nothing away from its successor, and kubelet never meets a half-made socket.
+When a server ends, gRPC removes the path that it bound, even if another server's socket is there by then. With a name
+per generation, an old server cannot remove its successor's socket, and kubelet never sees a half-made socket.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ _generations: Final = count(1)
 
 
 def identity(path: str) -> Identity | None:
-    """What tells this file from one made later under the same name; None when nothing is there."""
+    """Distinguishes this file from a later one with the same name; None if it does not exist."""
     try:
         status = os.lstat(path)
     except OSError:
@@ -30,7 +30,7 @@ def identity(path: str) -> Identity | None:
 
 
 def place(folder: str, name: str) -> tuple[str, str]:
-    """A free name to bind and the final path. Raises KubeletFailed when our name answers already, or cannot be used."""
+    """A free name to bind and the final path. Raises KubeletFailed if the name is in use or cannot be used."""
     final = os.path.join(folder, name)
     temporary = os.path.join(folder, f".{name}.{os.getpid()}-{next(_generations)}")
     if len(os.fsencode(temporary)) > MAX_SOCKET_PATH:
@@ -45,7 +45,7 @@ def place(folder: str, name: str) -> tuple[str, str]:
 
 
 def remove(path: str, ours: Identity) -> None:
-    """The path is gone if our socket still lies there."""
+    """Remove the path if it is still hamid's socket."""
     if identity(path) == ours:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
@@ -57,13 +57,15 @@ def _check_free(final: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise KubeletFailed(f"'{final}' is no socket", "find out what put it there, then remove it")
+        raise KubeletFailed(f"'{final}' is not a socket", "find out which program created it, then remove it")
     if listens(final):
-        raise KubeletFailed(f"another process answers on '{final}'", "stop the other plugin; its socket stays")
+        raise KubeletFailed(
+            f"another process answers on '{final}'", "stop the other plugin; hamid leaves its socket alone"
+        )
 
 
 def _leftovers(folder: str, name: str) -> Iterator[str]:
-    """Sockets that killed servers of ours left half-made."""
+    """Half-made sockets that killed hamid servers left behind."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(f".{name}.") and not entry.is_file() and not listens(entry.path):

@@ -131,8 +131,8 @@ def test_resource_names_come_from_hami_too(etc, read):
         ("pods_source: file", "hamid.yaml:1: pods_source", "pods_file is not set"),
         ("pods_source: kubelet\nkubelet_url: ftp://x", "hamid.yaml:2: kubelet_url", "not an http"),
         ("[]", "hamid.yaml:1: document", "not a mapping"),
-        ("mode: mig\nmode: mps", "hamid.yaml:2: mode", "twice"),
-        ("{", "hamid.yaml:", "no YAML"),
+        ("mode: mig\nmode: mps", "hamid.yaml:2: mode", "duplicate key"),
+        ("{", "hamid.yaml:", "not valid YAML"),
     ],
 )
 def test_problems_name_file_line_and_key(etc, read, text, where, what):

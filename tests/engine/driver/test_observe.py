@@ -18,7 +18,7 @@ def test_a_gpu_that_hangs_is_marked_and_the_others_are_read(make_scene):
     def look():
         gpus = observe(scene.paths, timeout_seconds=0.5).gpus
         assert [gpu.health for gpu in gpus] == [Health.OK, Health.UNREADABLE, Health.OK]
-        assert "did not come back within 0.5 s" in gpus[1].note
+        assert "did not return within 0.5 s" in gpus[1].note
 
     apart(look)
 

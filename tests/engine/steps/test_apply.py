@@ -267,5 +267,5 @@ def test_a_claim_that_names_a_seat_twice_stops_nobody(make_scene):
     assert scene.observe().fingerprint() == fingerprint
     with closing(Ledger.open(scene.paths)) as ledger:
         ledger.begin_run((), goal=Goal.ALL, operator_name="job", claim_seats=[InstanceKey(*seat)] * 2)
-    assert "its claim 'job' holds" in recover(scene.paths)[0]
+    assert "its claim 'job' was recorded" in recover(scene.paths)[0]
     assert recover(scene.paths) == []

@@ -54,7 +54,7 @@ def test_nothing_is_made_again_for_a_claim_that_ended_meanwhile(make_node, spec)
     assert names(node) == []
     (error,) = node.parts.runs.carry_out(steps).errors
     assert isinstance(error, StalePlan)
-    assert "it is promised to no claim any more" in error.message
+    assert "no claim holds it any more" in error.message
     assert_empty(node)
 
 

@@ -25,7 +25,7 @@ def test_what_a_reboot_has_ended_is_not_undone(make_scene, board, layout):
     assert in_child(change({0: ""})(scene), at_call("nvmlGpuInstanceDestroy", 2, "kill"))
     scene.reboot()
     (message,) = recover(scene.paths)
-    assert message.endswith("ended with the reboot; nothing of it is left")
+    assert message.endswith("ended with the reboot; nothing remains of it")
     assert scene.instances() == []
     scene.assert_agreed()
 
@@ -68,7 +68,9 @@ def test_what_somebody_took_away_meanwhile_is_noticed_at_the_end(make_scene):
             mutations.destroy_compute_instance(*about)
             mutations.destroy_gpu_instance(*about)
 
-    with pytest.raises(NodeError, match=r"create 1g\.6gb@0 on GPU 0: NVML reported success, but it is not so"):
+    with pytest.raises(
+        NodeError, match=r"create 1g\.6gb@0 on GPU 0: NVML reported success, but the node does not show it"
+    ):
         apply(scene.paths, found.steps, fingerprint=found.fingerprint, progress=take_away)
     assert scene.instances() == []
     scene.assert_agreed()
