@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Self
 
+from hamictl.entry import write_from_handler
 from hamictl.render.change import step_text
 from hamid.core.planner.plan import Step
 
@@ -66,4 +67,6 @@ class FirstInterrupt:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
-        sys.stderr.write("\nstopping after the current step; press ^C again to exit now (the next hamictl cleans up)\n")
+        write_from_handler(
+            "\nstopping after the current step; press ^C again to exit now (the next hamictl cleans up)\n"
+        )

@@ -30,6 +30,7 @@ run env MYPYPATH=benchmarks $bin/mypy benchmarks tools
 run $bin/lint-imports --no-logo
 run $bin/codespell
 run $bin/python tools/check_style.py
+run $bin/python tools/check_words.py
 run $bin/python tools/check_c_layers.py
 run c_format
 run c_tidy

@@ -149,28 +149,6 @@ def _says_something_else(facts):
     return len(facts.claims) == 1 and len(facts.claims[0].seats) == 1
 
 
-DAMAGE = [
-    "UPDATE claims SET operator_name = NULL, owner = 5",
-    "UPDATE claims SET operator_name = NULL, owner = x'7b'",
-    "UPDATE claims SET operator_name = NULL, owner = '{}'",
-    "UPDATE claims SET granted = x'7b', pending = 0",
-    "UPDATE runs SET steps = 7, ended = NULL",
-    "UPDATE runs SET claim_seats = '[1]', ended = NULL",
-]
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_value_of_another_type_is_damage(filled, damage):
-    """A reader trusts nothing or what it can read; the next writer keeps the file aside and says so."""
-    with closing(sqlite3.connect(filled.ledger)) as connection:
-        connection.execute(damage)
-        connection.commit()
-    facts = read_facts(filled)
-    assert not facts.trusted or names(filled) == ["job"]
-    assert reopened(filled)
-    assert aside(filled)
-
-
 def test_a_seat_of_no_claim_is_damage(filled):
     """A claim's own id is damaged, so that its seats are nobody's: the ledger is not trusted and kept aside."""
     with closing(sqlite3.connect(filled.ledger)) as connection, connection:

@@ -13,6 +13,7 @@ SYSTEM_CALLS = {
     "futex": {"x86_64": "202", "aarch64": "98"},
     "clock_nanosleep": {"x86_64": "230", "aarch64": "115"},
     "pause": {"x86_64": "34", "aarch64": "73"},
+    "write": {"x86_64": "1", "aarch64": "64"},
 }
 
 

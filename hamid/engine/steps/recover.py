@@ -26,13 +26,13 @@ class Finding(Struct, frozen=True, kw_only=True):
     """A difference between the ledger and the node.
 
     `kind`: ledger (it cannot be trusted), interrupted (a change whose process died), half-made, missing, unexplained or
-    foreign; `gpu` is its index; `mends` tells whether a repair changes it.
+    foreign; `gpu` is its index; `changes` tells whether a repair changes it.
     """
 
     kind: str
     gpu: int | None
     text: str
-    mends: bool = True
+    changes: bool = True
 
 
 def recover(paths: Paths) -> list[str]:
@@ -177,7 +177,7 @@ def _judge(gpu: Gpu, each: Instance, facts: LedgerFacts, reclaim: frozenset[str]
     held = users(each, facts, seat)
     end = "will be destroyed" if goes else "is kept"
     text = f"{name} was not created by hamid ({f'used by {held}' if held else 'idle'}) and {end}"
-    return [(Finding(kind="foreign", gpu=gpu.index, text=text, mends=goes), destroy(gpu, each) if goes else None)]
+    return [(Finding(kind="foreign", gpu=gpu.index, text=text, changes=goes), destroy(gpu, each) if goes else None)]
 
 
 def _judge_own(gpu: Gpu, each: Instance, name: str, facts: LedgerFacts) -> list[tuple[Finding, _Cure]]:
