@@ -125,7 +125,7 @@ def test_a_directory_is_checked_as_etc_hami(config, tmp_path):
     """Drop-ins and all."""
     (tmp_path / "new/hamid.yaml.d").mkdir(parents=True)
     (tmp_path / "new/hamid.yaml.d/a.yaml").write_text("pods_source: file\n")
-    assert "no pods_file" in config("check", tmp_path / "new", code=2)["problems"][0]["message"]
+    assert "pods_file is not set" in config("check", tmp_path / "new", code=2)["problems"][0]["message"]
     (tmp_path / "new/hamid.yaml").write_text("pods_file: /p\n")
     assert config("check", tmp_path / "new")["valid"]
     assert config("check", tmp_path / "none", code=2)["code"] == "UsageError"

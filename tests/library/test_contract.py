@@ -120,7 +120,7 @@ def test_names_of_every_kind_arrive(install, store, look):
     ("content", "problem"),
     [
         ("text", "not an ELF file"),
-        (b"", "it is"),
+        (b"", "not an ELF file"),
         (b"\x7fELF\x01\x01\x01" + bytes(60), "not a 64-bit little-endian ELF file"),
         (b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x3e\x00" + bytes(60), "not a shared object"),
         (b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00\x08\x00" + bytes(60), "not built for"),

@@ -169,7 +169,7 @@ def _may_be(entry: Remembered, owner: PodOwner) -> bool:
 
 
 def newest_of(claims: Iterable[Claim]) -> dict[str, int]:
-    """The claim (by id) to which each device id was given last: kubelet may reuse an id before hamid releases it."""
+    """The latest claim (by id) on each device id: kubelet may assign an id again before hamid releases it."""
     ordered = sorted((claim for claim in claims if claim.owner is not None), key=lambda claim: claim.id)
     return {each: claim.id for claim in ordered if claim.owner is not None for each in claim.owner.device_ids}
 
@@ -179,7 +179,7 @@ def _held(
 ) -> bool:
     """True when kubelet says that a container holds these ids, unless that is the owner and its pod is over.
 
-    Ids that kubelet reused count for the newer claim alone.
+    Ids that were assigned again count only for the newer claim.
     """
     ids = {each for each in owner.device_ids if newest[each] == claim.id}
     own = by_uid.get(owner.uid)

@@ -39,8 +39,8 @@ class MemoryMatch(StrEnum):
 class Request(Struct, frozen=True, kw_only=True):
     """`count` instances, each with at least `memory` and `cores_percent`, or of the named `profile`.
 
-    `gpus` and `models` select GPUs (none: every GPU). `enable_mig` allows switching MIG on, `reclaim_idle` to
-    destroy idle foreign instances, `same_gpu` forbids to spread one request over several GPUs.
+    `gpus` and `models` select GPUs (none: every GPU). `enable_mig` allows switching MIG on, `reclaim_idle`
+    destroying idle foreign instances; `same_gpu` forbids spreading one request over several GPUs.
     """
 
     count: int

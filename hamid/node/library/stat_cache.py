@@ -188,7 +188,7 @@ def _chunks(calls: Calls, descriptor: int, status: os.stat_result) -> Iterator[m
 
 def _library_problem(folder: Folder, name: str, status: os.stat_result, machine: str) -> str:
     if status.st_size == 0:
-        return "it is empty"
+        return "empty, not an ELF file"
     descriptor = open_unchanged(folder, name, status)
     try:
         settle(status)
