@@ -76,14 +76,14 @@ def with_value(document, path, value):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "no saved plan"),
-        (b"{", "no saved plan"),
-        (b"\xff\xfe", "no saved plan"),
-        (b"[" * 100_000, "no saved plan"),
-        (b"null", "no saved plan"),
+        (b"", "not a saved plan"),
+        (b"{", "not a saved plan"),
+        (b"\xff\xfe", "not a saved plan"),
+        (b"[" * 100_000, "not a saved plan"),
+        (b"null", "not a saved plan"),
         (b'{"apiVersion": "hami.io/v2", "kind": "MigSavedPlan"}', "$.apiVersion"),
         (b'{"apiVersion": "hami.io/v1", "kind": "MigChange"}', "$.kind"),
-        (b"version: v1\nmig-configs: {}\n", "no saved plan"),
+        (b"version: v1\nmig-configs: {}\n", "not a saved plan"),
     ],
 )
 def test_a_file_that_is_no_plan_is_exit_code_2(a30, tmp_path, content, says):
