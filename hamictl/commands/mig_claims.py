@@ -91,19 +91,19 @@ def repair(
         raise UsageError("missing -i GPU: --reclaim-idle needs at least one GPU", "add -i GPU; repeat it for several")
     snapshot = session.snapshot()
     uuids = [each.uuid for each in select_gpus(snapshot, tuple(gpu or ()))] if reclaim_idle else []
-    findings, repair_all = node_access.repair_plan(session.node, uuids)
-    rows = [(each.gpu, each.kind, "yes" if each.changes else "no", each.text) for each in findings]
-    needed = any(each.changes for each in findings)
+    findings, carry_out_repair = node_access.repair_plan(session.node, uuids)
+    rows = [(each.gpu, each.kind, "yes" if each.repairable else "no", each.text) for each in findings]
+    repairable = any(each.repairable for each in findings)
     done: list[str] = []
     if not session.structured:
         listing = table(["GPU", "KIND", "REPAIRED", "FINDING"], rows) if rows else "the ledger and the node agree\n"
         sys.stdout.write(listing)
-    if needed and not run.dry_run:
+    if repairable and not run.dry_run:
         confirm(run, "Repair these findings?")
-        done = repair_all()
+        done = carry_out_repair()
     document = {
         **envelope("MigRepair", simulated=snapshot.simulated),
-        "findings": [{"gpu": e.gpu, "what": e.kind, "mends": e.changes, "text": e.text} for e in findings],
+        "findings": [{"gpu": e.gpu, "what": e.kind, "mends": e.repairable, "text": e.text} for e in findings],
         "done": done,
     }
     session.emit(document, lambda: "".join(f"{line}\n" for line in done))

@@ -98,7 +98,7 @@ def test_a_layout_that_divides_an_instance_is_refused_by_name(a30):
     refused = a30("mig", "apply", "--layout", "0=1c.2g.12gb@0", "--yes")
     assert refused.exit_code == 2
     assert "1c.2g.12gb@0 shares a GPU instance between compute instances" in refused.stderr
-    assert "ask for 2g.12gb@0 as a whole" in refused.stderr
+    assert "request 2g.12gb@0 as a whole" in refused.stderr
     assert a30("mig", "apply", "--layout", "0=2c.2g.12gb@2", "--yes").exit_code == 0
 
 

@@ -26,13 +26,13 @@ class Finding(Struct, frozen=True, kw_only=True):
     """A difference between the ledger and the node.
 
     `kind`: ledger (it cannot be trusted), interrupted (a change whose process died), half-made, missing, unexplained or
-    foreign; `gpu` is its index; `changes` tells whether a repair changes it.
+    foreign; `gpu` is its index; `repairable` tells whether a repair changes it.
     """
 
     kind: str
     gpu: int | None
     text: str
-    changes: bool = True
+    repairable: bool = True
 
 
 def recover(paths: Paths) -> list[str]:
@@ -139,7 +139,7 @@ def repair_plan(paths: Paths, *, reclaim_idle: Sequence[str] = ()) -> tuple[list
         snapshot = session.observe()
         snapshot = replace(snapshot, gpus=tuple(gpu for gpu in snapshot.gpus if gpu.uuid not in busy))
         found = _findings(snapshot, session.ledger.facts(), frozenset(reclaim_idle))
-    return [*interrupted, *(finding for finding, _ in found)], lambda: _mend(paths, frozenset(reclaim_idle))
+    return [*interrupted, *(finding for finding, _ in found)], lambda: _repair(paths, frozenset(reclaim_idle))
 
 
 def _unfinished(run: Run) -> str:
@@ -177,7 +177,7 @@ def _judge(gpu: Gpu, each: Instance, facts: LedgerFacts, reclaim: frozenset[str]
     held = users(each, facts, seat)
     end = "will be destroyed" if goes else "is kept"
     text = f"{name} was not created by hamid ({f'used by {held}' if held else 'idle'}) and {end}"
-    return [(Finding(kind="foreign", gpu=gpu.index, text=text, changes=goes), destroy(gpu, each) if goes else None)]
+    return [(Finding(kind="foreign", gpu=gpu.index, text=text, repairable=goes), destroy(gpu, each) if goes else None)]
 
 
 def _judge_own(gpu: Gpu, each: Instance, name: str, facts: LedgerFacts) -> list[tuple[Finding, _Cure]]:
@@ -198,7 +198,7 @@ def _renew(paths: Paths, text: str) -> list[str]:
     return [f"repaired: {text}", "see the remaining findings with: hamictl mig repair --dry-run"]
 
 
-def _mend(paths: Paths, reclaim: frozenset[str]) -> list[str]:
+def _repair(paths: Paths, reclaim: frozenset[str]) -> list[str]:
     """Search again under the lock, and repair each finding separately."""
     with DriverSession(paths) as session:
         messages = recover_in(session)
