@@ -35,6 +35,7 @@ class Kubelet:
         self.pods_file = root / "pods.json"
         self.resource = resource
         self.registrations = 0
+        self.streams_ended = 0
         self._old = old
         self._devices = Devices(resource, seed)
         self._plugin: Plugin | None = None
@@ -214,9 +215,11 @@ class Kubelet:
     def _ended(self, plugin: Plugin) -> None:
         """A stream ended; newer kubelets then disconnect whichever client has the name now (handler.go, 1.25 on)."""
         with self._lock:
-            if self._old and self._plugin is not plugin:
-                return
-        self._disconnect()
+            is_obsolete = self._old and self._plugin is not plugin
+        if not is_obsolete:
+            self._disconnect()
+        with self._lock:
+            self.streams_ended += 1
 
     def _disconnect(self) -> None:
         with self._lock:

@@ -2,10 +2,10 @@
 """hamictl sim: the life of a lasting simulated node."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
+from support.waiting import until
 
 
 def gone(pid):
@@ -90,10 +90,7 @@ def test_holders_end_with_their_node(node, hamictl):
     assert hamictl.document("sim", "down", "--state", first)["ended"] == [pids[0]]
     assert gone(pids[0])
     second.unlink()
-    deadline = time.monotonic() + 10
-    while not gone(pids[1]):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: gone(pids[1]))
 
 
 def test_a_holder_that_does_not_fit_is_refused(node, hamictl):

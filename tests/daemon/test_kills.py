@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hamid killed by -9 at random instants, while pods come, restart and go."""
+"""hamid killed by -9 at random instants, while pods come, restart and go.
+
+The pods and the pauses are drawn from a seed; where in its code a kill meets hamid is left to the machine. A kill at
+each driver call and each write of a change is the matter of tests/engine/steps. These tests are about hamid as a whole:
+whatever instant it was, no claim of a living pod is lost and nothing leaks.
+"""
 
 import os
 import random
@@ -112,8 +117,8 @@ def killed(make, cycles, seed):
     churn.thread.start()
     for cycle in range(cycles):
         if cycle % 2:
-            # However slow the machine is, every other life comes to its work.
-            node.kubelet.wait_for(1, 60)
+            # However slow the machine is, every other life gives something to a pod.
+            until(lambda given=churn.given: churn.given > given or churn.failure)
         assert not churn.quiet.wait(choose.uniform(0, LATEST_SECONDS))
         node.process.send_signal(signal.SIGKILL)
         node.process.wait()
@@ -130,7 +135,7 @@ def killed(make, cycles, seed):
     churn.pods |= kept
     node.kubelet.wait_for(1, 60)
     agree(node, churn)
-    assert churn.given > cycles / 8  # lives are short, and a machine may be slow
+    assert churn.given > cycles // 2
     control.remove_process(os.getpid(), state=str(node.state))
     for name in list(churn.pods):
         del churn.pods[name]

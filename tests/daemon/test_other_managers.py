@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """hamid beside sick GPUs and other masters of the node."""
 
+import signal
+
 from support.waiting import until
 
 from hamid.engine.driver.observe import observe
@@ -11,9 +13,7 @@ from hamid.node.simulation import control
 
 def test_a_sick_gpu_is_offered_no_more_and_comes_back(hamid):
     """A critical Xid withdraws that GPU alone, an application's does not; quiet for long enough it serves again."""
-    node = hamid()
-    node.configure(health_recovery_seconds=2)
-    node.start()
+    node = hamid().start()
     node.kubelet.wait_for(20)
     first, second = (gpu.uuid for gpu in observe(node.paths).gpus)
     control.post_xid(second, 13, state=str(node.state))
@@ -24,6 +24,8 @@ def test_a_sick_gpu_is_offered_no_more_and_comes_back(hamid):
     assert all(each.startswith(second) for each in node.kubelet.healthy)
     assert "Xid 79" in node.get("/readyz?verbose")[1]
     assert node.add("job")
+    node.configure(health_recovery_seconds=0.1)
+    node.process.send_signal(signal.SIGHUP)
     until(lambda: len(node.kubelet.healthy) == 20)
     until(lambda: [each["gpu"] for each in node.events("gpu_recovered")] == [first])
 

@@ -7,7 +7,7 @@ import grpc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.waiting import until
+from support.waiting import LIMIT_SECONDS, until
 
 from hamid.node.kubelet.api import deviceplugin_pb2 as messages
 
@@ -36,7 +36,7 @@ def served(hamid):
 
         def send(method, data):
             try:
-                return "OK", channel.unary_unary(f"/v1beta1.DevicePlugin/{method}")(data, timeout=10)
+                return "OK", channel.unary_unary(f"/v1beta1.DevicePlugin/{method}")(data, timeout=LIMIT_SECONDS)
             except grpc.RpcError as error:
                 return error.code().name, error.details()
 

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from support.waiting import until
+from support.waiting import LIMIT_SECONDS, until
 
 from hamid.node.paths import native_file
 
@@ -37,7 +37,7 @@ exec env container=test chroot . {systemd} --log-target=console --show-status=0 
 """
 DROP_IN = """\
 [Service]
-WatchdogSec=3s
+WatchdogSec=6s
 RestartSec=0.2s
 ExecStartPre=/bin/sh -c 'cat /proc/$(cat /run/other.pid)/maps > /run/maps'
 ExecStart=
@@ -74,7 +74,7 @@ class Machine:
         return [*enter, "chroot", f"{self.place}/root", *map(str, words)]
 
     def run(self, *words):
-        return subprocess.run(self.inside(*words), capture_output=True, text=True, timeout=30, check=False)
+        return subprocess.run(self.inside(*words), capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
 
     def start(self, *words):
         """A process there that ends with the machine."""
@@ -100,7 +100,7 @@ class Machine:
         if self.init:
             os.kill(int(self.init), signal.SIGKILL)
         for each in (self.process, *self.children):
-            each.wait(10)
+            each.wait(LIMIT_SECONDS)
         self.log.close()
 
 
@@ -149,7 +149,7 @@ def test_the_unit_lives_under_a_real_systemd(machine):
 
     before = machine.show("MainPID")
     machine.run("kill", "-STOP", before)
-    until(lambda: machine.show("MainPID") not in {before, "0"}, 20)
+    until(lambda: machine.show("MainPID") not in {before, "0"})
     until(lambda: "3 devices offered" in machine.show("StatusText"))
     assert machine.show("NRestarts") == "1"
 

@@ -44,7 +44,7 @@ def beside(container):
 
 def shown(client):
     """What the client sees used, once dead ones were looked for."""
-    # libvgpu looks at most every 20 ms.
+    # libvgpu looks only when 20 ms have passed since it looked last; a sleep is never shorter than it says.
     time.sleep(0.03)
     left, total = client("d.info()")
     return (total - left) // MIB

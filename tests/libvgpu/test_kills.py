@@ -8,6 +8,7 @@ import subprocess
 import pytest
 from support import hami
 from support.sharing import MIB
+from support.waiting import LIMIT_SECONDS
 
 LIMIT = 12
 MOST = 400
@@ -77,7 +78,7 @@ def test_a_death_at_any_point_costs_nobody_anything(
         dying = start(place, *words, LD_PRELOAD=crashing, VGPU_CRASH_AT=f"{label}:{number}")
         dying.stdin.close()
         dying.stdin = None
-        if dying.wait(20) != -signal.SIGKILL:
+        if dying.wait(LIMIT_SECONDS) != -signal.SIGKILL:
             break
         count += 1
         successor = start(place, "fill", 1, MIB)

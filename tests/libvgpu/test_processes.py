@@ -13,7 +13,7 @@ from support import cudatools
 from support.narrow import present
 from support.programs import piped
 from support.sharing import MIB, close, exists
-from support.waiting import until
+from support.waiting import LIMIT_SECONDS, until
 
 
 def go_on(process):
@@ -113,7 +113,7 @@ def test_children_and_closed_files_change_no_figure(container, start, word):
     other = start(place, "fill", 1, MIB)
     assert other.stdout.readline() == "40\n", "the others still see it"
     go_on(process)
-    assert process.wait(10) == 0
+    assert process.wait(LIMIT_SECONDS) == 0
 
 
 def test_a_new_image_begins_with_nothing(container, start):
@@ -173,10 +173,10 @@ def test_a_stopped_process_holds_up_nobody(container, crashing, start, label):
     stopped = start(place, "mix", 1, 100, MIB, LD_PRELOAD=crashing, VGPU_STOP_AT=f"{label}:1")
     until(lambda: is_stopped(stopped))
     other = start(place, "mix", 1, 500, MIB)
-    assert other.communicate(timeout=60)[0] == "0\n"
+    assert other.communicate(timeout=LIMIT_SECONDS)[0] == "0\n"
     assert is_stopped(stopped)
     stopped.send_signal(signal.SIGCONT)
-    assert stopped.communicate(timeout=60)[0] == "0\n"
+    assert stopped.communicate(timeout=LIMIT_SECONDS)[0] == "0\n"
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def apart(hammer):
 def end_namespace(process):
     """Kills what `apart` started. unshare is gone before its process 1 is: the end of the pipe tells that all are."""
     process.kill()
-    process.communicate(timeout=20)
+    process.communicate(timeout=LIMIT_SECONDS)
 
 
 def test_processes_that_all_are_number_one_are_told_apart(container, apart, start):

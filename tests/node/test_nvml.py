@@ -7,6 +7,7 @@ import threading
 import pynvml
 import pytest
 from support.narrow import present
+from support.waiting import LIMIT_SECONDS
 
 from hamid.core.errors import DriverMissing, NvmlFailed
 from hamid.core.hardware.gpu import Health
@@ -104,7 +105,7 @@ class LateHandle:
     @property
     def _as_parameter_(self):
         self.asked.set()
-        assert self.may.wait(10)
+        assert self.may.wait(LIMIT_SECONDS)
         return self._handle
 
 
@@ -124,7 +125,7 @@ def test_what_a_late_call_brings_is_not_kept_for_the_next_driver(driver):
     device, told = LateHandle(gpu), []
     late = threading.Thread(target=lambda: told.append(profiles.of_gpu("GPU-a", device, enabled=False)))
     late.start()
-    assert device.asked.wait(10)
+    assert device.asked.wait(LIMIT_SECONDS)
     profiles.forget()
     device.may.set()
     late.join()

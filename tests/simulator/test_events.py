@@ -9,7 +9,7 @@ import threading
 import pynvml
 import pytest
 from support import migtools
-from support.waiting import is_blocked_in, until
+from support.waiting import LIMIT_SECONDS, is_blocked_in, until
 
 from hamid.node.paths import native_file
 from hamid.node.simulation import control
@@ -78,13 +78,13 @@ def test_waiting_holds_no_lock(watched):
     """While one thread waits for events another one works."""
     device, events = watched
     found = []
-    waiter = threading.Thread(target=lambda: found.append(wait(events, 5000)))
+    waiter = threading.Thread(target=lambda: found.append(wait(events, 60_000)))
     waiter.start()
     until(lambda: is_blocked_in("futex", thread=waiter.native_id))
     for _ in range(100):
         pynvml.nvmlDeviceGetMigMode(device)
     control.post_xid(pynvml.nvmlDeviceGetUUID(device), 31)
-    waiter.join(5)
+    waiter.join(LIMIT_SECONDS)
     assert found == [(XID, 31, 0xFFFFFFFF, 0xFFFFFFFF)]
 
 

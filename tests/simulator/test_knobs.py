@@ -11,7 +11,7 @@ import pynvml
 import pytest
 from support import migtools
 from support.narrow import present
-from support.waiting import is_blocked_in, until
+from support.waiting import LIMIT_SECONDS, is_blocked_in, until
 
 from hamid.core.errors import UsageError
 from hamid.node.paths import native_file
@@ -30,7 +30,7 @@ def call_in_process(code, **environment):
     """The exit code of a Python program that has the library loaded as `library` and NVML open."""
     prelude = f"import ctypes; library = ctypes.CDLL({LIBRARY!r}); start = library.nvmlInit_v2()\n"
     program = [sys.executable, "-c", prelude + code]
-    return subprocess.run(program, env={**os.environ, **environment}, timeout=20, check=False).returncode
+    return subprocess.run(program, env={**os.environ, **environment}, timeout=LIMIT_SECONDS, check=False).returncode
 
 
 def test_an_error_comes_at_the_nth_call(mig_gpu):

@@ -88,7 +88,7 @@ def scrape(port, process):
     """The exporter's page of now; empty before it is up."""
     assert process.poll() is None
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as page:
             return page.read().decode()
     except urllib.error.URLError:
         return ""

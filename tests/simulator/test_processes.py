@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pynvml
 import pytest
 from support import migtools
 from support.narrow import present
+from support.waiting import LIMIT_SECONDS, until
 
 from hamid.core.errors import UsageError
 from hamid.node.simulation import control
@@ -63,16 +63,6 @@ def start_holder():
         process.communicate()
 
 
-def wait_for(condition, seconds=10.0):
-    """Whether the condition came true in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def test_a_process_occupies_its_instance(mig_gpu, sleeper):
     """While a process lives its instances cannot be destroyed; the moment it is dead they can, with nobody's help."""
     device = mig_gpu(A100)
@@ -102,7 +92,7 @@ def test_a_zombie_is_dead(mig_gpu, sleeper):
     process = sleeper()
     control.add_process(pynvml.nvmlDeviceGetUUID(migtools.mig_devices(device)[0]), process.pid, 10)
     os.kill(process.pid, signal.SIGKILL)
-    assert wait_for(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(device) == [])
+    until(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(device) == [])
     pynvml.nvmlComputeInstanceDestroy(compute)
     pynvml.nvmlGpuInstanceDestroy(instance)
 
@@ -187,9 +177,9 @@ def test_a_holder_holds_until_it_is_told_to_stop(mig_gpu, start_holder):
     ]
     refused, text = start_holder(state, uuid, 857)
     assert "856 MiB free" in text
-    assert refused.wait(5) == 1
+    assert refused.wait(LIMIT_SECONDS) == 1
     holder.terminate()
-    assert holder.wait(5) == 0
+    assert holder.wait(LIMIT_SECONDS) == 0
     assert control.processes(state) == []
 
 
@@ -203,7 +193,7 @@ def test_holders_end_with_the_node(make_state, start_holder):
     assert len(control.processes(state)) == 2
     other = make_state("1xA30")
     other.replace(state)
-    assert [holder.wait(5) for holder in holders] == [0, 0]
+    assert [holder.wait(LIMIT_SECONDS) for holder in holders] == [0, 0]
 
 
 def test_a_holder_explains_bad_arguments(tmp_path):

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hammer.py LIBRARY STATE SECONDS KILLS WORKERS SEED: processes that work on a simulated node of 8 A100 and are killed.
+"""hammer.py LIBRARY STATE KILLS WORKERS SEED: processes that work on a simulated node of 8 A100 and are killed.
 
-With SECONDS 0 it ends after KILLS kills. It uses ctypes alone, so that a fork is cheap, and after every kill it
-calls the library itself: a wedged lock or a half change shows at once.
+A worker is killed once it has made so many calls more, a number drawn from the seed; where in the library that meets
+it is left to the machine. After every kill this process calls the library itself, and the next victim must have gone
+on: a wedged lock or a half change shows at once. It uses ctypes alone, so that a fork is cheap.
 """
 
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import random
 import signal
@@ -15,8 +17,13 @@ import sys
 import time
 
 library = ctypes.CDLL(sys.argv[1])
-state, seconds, kills, workers, seed = sys.argv[2], float(sys.argv[3]), *map(int, sys.argv[4:7])
+state, kills, workers, seed = sys.argv[2], *map(int, sys.argv[3:6])
+# How many calls the worker at each place has made, in memory that all of them share; the last place is the killer's.
+calls = (ctypes.c_ulong * (workers + 1)).from_buffer(mmap.mmap(-1, (workers + 1) * ctypes.sizeof(ctypes.c_ulong)))
+here = [workers]
 GPUS = 8
+MOST_CALLS = 40
+POLL_SECONDS = 0.0002
 PROFILES = (19, 14, 9, 15, 20)
 COMPUTE = {19: 0, 14: 1, 9: 2, 15: 0, 20: 0}
 EXPECTED = {0, 19, 23, 2}  # success, in use, insufficient resources, a handle that another one destroyed
@@ -29,7 +36,8 @@ def give_up(reason):
 
 
 def check(code, what):
-    """End with a report on an answer that no client may get."""
+    """Count a call; end with a report on an answer that no client may get."""
+    calls[here[0]] += 1
     if code not in EXPECTED:
         give_up(f"{what} answered {code}")
     return code
@@ -75,8 +83,9 @@ def sweep(device, pick):
                 check(library.nvmlGpuInstanceDestroy(instance), "destroy")
 
 
-def work(number):
+def work(place, number):
     """The life of a worker: cycles on random GPUs, with a new session now and then."""
+    here[0] = place
     pick = random.Random(number)
     while True:
         device = gpu(pick.randrange(GPUS))
@@ -88,12 +97,19 @@ def work(number):
                 os._exit(3)
 
 
-def start(number):
+def start(place, number):
     """Fork a worker."""
     child = os.fork()
     if child == 0:
-        work(number)
+        work(place, number)
     return child
+
+
+def wait_for_calls(place, count):
+    """Wait until the worker has made so many calls more."""
+    wanted = calls[place] + count
+    while calls[place] < wanted:
+        time.sleep(POLL_SECONDS)
 
 
 def main():
@@ -104,22 +120,19 @@ def main():
     for index in range(GPUS):
         check(library.nvmlDeviceSetMigMode(gpu(index), 1, ctypes.byref(ctypes.c_uint())), "mode")
     pick = random.Random(seed)
-    children = [start(seed * 100_000 + number) for number in range(workers)]
-    killed, deadline = 0, time.monotonic() + (seconds or 1e9)
-    while time.monotonic() < deadline and (seconds or killed < kills):
-        time.sleep(pick.random() * 0.004)
+    children = [start(place, seed * 100_000 + place) for place in range(workers)]
+    for killed in range(kills):
         victim = pick.randrange(workers)
+        wait_for_calls(victim, 1 + pick.randrange(MOST_CALLS))
         os.kill(children[victim], signal.SIGKILL)
         status = os.waitpid(children[victim], 0)[1]
         if not os.WIFSIGNALED(status):
             give_up(f"a worker gave up: {status}")
-        killed += 1
         sweep(gpu(pick.randrange(GPUS)), pick)
-        children[victim] = start(seed * 100_000 + workers + killed)
+        children[victim] = start(victim, seed * 100_000 + workers + killed)
     for child in children:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    os.write(1, f"killed {killed}\n".encode())
     return 0
 
 

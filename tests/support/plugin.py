@@ -7,6 +7,7 @@ import threading
 
 from hamid.core.claims.device_ids import PluginDevice
 from hamid.core.claims.grant import Grant
+from support.waiting import LIMIT_SECONDS
 
 
 class PlainNode:
@@ -63,7 +64,7 @@ class PluginThread:
         self.ready = threading.Event()
         self.thread = threading.Thread(target=self._run, args=(make,))
         self.thread.start()
-        assert self.ready.wait(5)
+        assert self.ready.wait(LIMIT_SECONDS)
 
     def _run(self, make):
         asyncio.set_event_loop(self.loop)
@@ -85,5 +86,5 @@ class PluginThread:
     def stop(self):
         if self.thread.is_alive():
             self.loop.call_soon_threadsafe(self.task.cancel)
-            self.thread.join(20)
+            self.thread.join(LIMIT_SECONDS)
         assert not self.thread.is_alive()

@@ -17,7 +17,7 @@ from hamid.node.paths import Paths
 from hamid.node.simulation import control, lifecycle
 from hamid.testing.kubelet import ContainerSpec, Kubelet, PodSpec
 from support.narrow import present
-from support.waiting import until
+from support.waiting import LIMIT_SECONDS, until
 
 HAMID = Path(sys.executable).with_name("hamid")
 RESOURCE = "nvidia.com/gpu"
@@ -42,7 +42,7 @@ class Hamid:
         self.kubelet = Kubelet(folder / "k")
         self.process = None
         self.log = folder / "log"
-        self.port = 0
+        self.begun = 0
         self.configure()
 
     def configure(self, **settings):
@@ -63,7 +63,7 @@ class Hamid:
             self.command(*words),
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=LIMIT_SECONDS,
             check=False,
             env={**os.environ, **environment},
         )
@@ -71,10 +71,11 @@ class Hamid:
     def start(self, *words, **environment):
         """Hamid as a daemon."""
         with self.log.open("ab") as log:
+            self.begun = log.tell()
             self.process = subprocess.Popen(self.command(*words), stderr=log, env={**os.environ, **environment})
         return self
 
-    def stop(self, number=signal.SIGTERM, seconds=15):
+    def stop(self, number=signal.SIGTERM, seconds=LIMIT_SECONDS):
         """Ends it; the exit status, once kubelet too has seen that it is gone."""
         present(self.process).send_signal(number)
         status = present(self.process).wait(seconds)
@@ -82,15 +83,15 @@ class Hamid:
         return status
 
     def events(self, name):
-        """What it logged under this name."""
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        """What it logged under this name since it was started last."""
+        lines = self.log.read_bytes()[self.begun :].decode().splitlines() if self.log.exists() else []
         return [each for line in lines if line.startswith("{") and (each := json.loads(line))["event"] == name]
 
     def get(self, path):
         """Status and text of its web."""
         port = until(lambda: self.events("metrics_serving"))[-1]["port"]
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=LIMIT_SECONDS) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

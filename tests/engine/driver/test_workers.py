@@ -2,9 +2,9 @@
 """Workers: when a task may start, and that a slow GPU delays no other."""
 
 import threading
-import time
 
 import pytest
+from support.waiting import LIMIT_SECONDS, is_waited_for, until
 
 from hamid.core.errors import DriverHung
 from hamid.engine.driver.workers import Workers
@@ -24,14 +24,15 @@ def test_tasks_apart_follow_each_other(workers):
     def task(key):
         def work(_worker):
             inside.append(key)
+            # The next one may begin as long as nobody waits for the end of this one.
+            until(lambda: len(inside) > 1 or is_waited_for(workers._condition))
             most.append(len(inside))
-            time.sleep(0.01)
             inside.remove(key)
             order.append(key)
 
         return work
 
-    workers.run({key: task(key) for key in range(8)}, apart_seconds=10.0)
+    workers.run({key: task(key) for key in range(8)}, apart_seconds=LIMIT_SECONDS)
     assert order == list(range(8))
     assert set(most) == {1}
 
@@ -41,7 +42,7 @@ def test_tasks_apart_do_not_wait_for_a_slow_one(workers):
     last_began = threading.Event()
 
     def first(_worker):
-        assert last_began.wait(10)
+        assert last_began.wait(LIMIT_SECONDS)
 
     def last(_worker):
         last_began.set()

@@ -38,13 +38,15 @@ def test_kernels_take_their_time_in_order(slow, cuda):
 def test_processes_share_the_time_of_a_device(slow, cuda):
     """Kernels of two processes follow one another: the second's end after both kernel times have passed."""
     first, second = cuda(slow), cuda(slow)
-    first(f"[d.launch(f) for f in [d.kernel()] * {200}] and 0")
+    # The second has 2 s to come while the first is at work.
+    control.set_knob("kernel_us", str(5 * KERNEL_US), state=slow)
     function = second("d.kernel()")
+    first(f"[d.launch(f) for f in [d.kernel()] * {200}] and 0")
     start, _, end = second(f"[d.event(), d.launch({function}), d.event()]")
     assert second(f"d.code('cuEventQuery', ctypes.c_void_p({end}))") == NOT_READY
     second("d.call('cuCtxSynchronize')")
-    assert second(f"d.elapsed({start}, {end})") > KERNEL_US / 1000 * 2
-    assert busy_ms(slow) == {first.pid: 400.0, second.pid: 2.0}
+    assert second(f"d.elapsed({start}, {end})") > 5 * KERNEL_US / 1000 * 2
+    assert busy_ms(slow) == {first.pid: 2000.0, second.pid: 10.0}
 
 
 def test_a_host_function_comes_after_the_kernel(slow, cuda):
@@ -52,7 +54,11 @@ def test_a_host_function_comes_after_the_kernel(slow, cuda):
     client = cuda(slow)
     stream = client("d.get('cuStreamCreate', 1)")
     function = client("d.kernel()")
-    busy, seen = client(f"d.callback_order({stream}, {function})")
+    for kernel_us in (KERNEL_US, 10 * KERNEL_US, 100 * KERNEL_US, 1000 * KERNEL_US):
+        control.set_knob("kernel_us", str(kernel_us), state=slow)
+        busy, seen = client(f"d.callback_order({stream}, {function})")
+        if busy == NOT_READY:
+            break  # else the kernel had ended before a slow machine asked; a longer one is asked about in time
     assert (busy, seen) == (NOT_READY, ["queued", "called", "done"])
 
 
