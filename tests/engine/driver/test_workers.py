@@ -24,7 +24,7 @@ def test_tasks_apart_follow_each_other(workers):
     def task(key):
         def work(_worker):
             inside.append(key)
-            # The next one may begin as long as nobody waits for the end of this one.
+            # The next one may begin as long as no task waits for the end of this one.
             until(lambda: len(inside) > 1 or is_waited_for(workers._condition))
             most.append(len(inside))
             inside.remove(key)
