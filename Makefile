@@ -71,6 +71,7 @@ test-oldest: dist/.wheel build/.programs
 test-full: lint .venv/.cuda $(WHEEL_ENV)/.made
 	$(call TEST_IN,$(WHEEL_ENV)) -n 2 --timeout 3600 $(CURDIR)/tests
 	$(PYTHON) tools/mutants.py
+	$(MAKE) coverage
 	$(MAKE) test-oldest
 
 # One-line mutants of the guarantees of docs/architecture.md; each is caught by its tests. Some: make mutants M="NAME..."
