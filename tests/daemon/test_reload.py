@@ -21,7 +21,7 @@ def test_a_mode_is_changed_gpu_by_gpu_as_they_are_drained(hamid):
     node.configure(mode="hami-core")
     until(lambda: [gpu.mig_enabled for gpu in node.gpus()].count(True) == 1)
     text = until(lambda: next((line for line in node.get("/readyz?verbose")[1].splitlines() if "waits" in line), ""))
-    assert "MIG mode off waits: it is promised to" in text
+    assert "MIG mode off waits: it is held by" in text
     assert (
         sum(line.endswith(" 1.0") for line in node.get("/metrics")[1].splitlines() if "hamid_gpu_pending{" in line) == 1
     )

@@ -152,7 +152,7 @@ def test_kubelets_own_list_is_read_and_its_silence_releases_nothing(hamid, tmp_p
     uid = node.add("job", memory=12000)
     assert [each.profile for each in node.instances().values()] == ["2g.12gb"]
     token.write_text("wrong\n")
-    until(lambda: "401: it does not know us" in node.get("/readyz?verbose")[1])
+    until(lambda: "401: the credentials are not accepted" in node.get("/readyz?verbose")[1])
     assert node.get("/readyz") == (200, "ok\n"), "kubelet can still ask for what it has"
     node.kubelet.finish_pod(uid)
     node.reconciled()

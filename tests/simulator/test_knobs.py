@@ -280,10 +280,10 @@ def test_bad_knobs_are_explained(node):
     node("1xA30")
     for arguments, text in (
         (("colour", "blue"), "no knob"),
-        (("gi_ids", "blue"), "no value"),
-        (("memory_drift_mib", "1e9"), "no value"),
-        (("driver", "later:-1"), "no value"),
-        (("root", "relative"), "no value"),
+        (("gi_ids", "blue"), "not a value"),
+        (("memory_drift_mib", "1e9"), "not a value"),
+        (("driver", "later:-1"), "not a value"),
+        (("root", "relative"), "not a value"),
     ):
         with pytest.raises(UsageError, match=text):
             control.set_knob(*arguments)
