@@ -146,7 +146,7 @@ def test_a_driver_that_goes_and_comes_back(make_node):
 @pytest.mark.parametrize("code", [3, 4, 9, 15, 19, 999])
 @pytest.mark.parametrize("function", ["nvml*", "nvmlDeviceGetMemoryInfo*", "nvmlDeviceGetGpuInstances"])
 def test_a_sick_gpu_is_one_sick_gpu(make_node, function, code):
-    """Whatever code one GPU's calls fail with, it alone is unhealthy, its claim stays, and another one serves."""
+    """A GPU whose calls fail with any code is alone unhealthy, its claim stays, and another one serves."""
     world = World()
     node = make_node("2xA100-SXM4-40GB", world=world)
     grant(node, world, "a")

@@ -61,7 +61,7 @@ def test_what_a_dead_process_left_is_not_in_force(paths, reloader):
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "\xff"])
 def test_a_damaged_record_is_an_error_in_words(paths, reloader, text):
-    """Whatever stands there, it is no crash."""
+    """A damaged file is an error with a message, not a traceback."""
     reloader.publish()
     Path(running_file(paths)).write_text(text)
     with pytest.raises(NodeError, match="cannot read"):

@@ -11,7 +11,7 @@ from hamid.engine.driver.turns import Turns
 
 
 def test_only_the_first_thread_may_work_on_a_name():
-    """Others are told so at once, other names are free, and the end of a refused turn ends nobody's."""
+    """Others are told so at once, other names are free, and the end of a refused turn changes nothing."""
     turns = Turns()
     with turns.alone("claim 1") as first:
         for _ in range(2):

@@ -201,7 +201,7 @@ def test_after_a_reboot_a_forgotten_instance_refuses_the_start(make_node):
 
 
 def test_what_nobody_claims_becomes_foreign(make_node):
-    """An idle instance without any claim is explained as nobody's: it is given away by the policy, never destroyed."""
+    """An idle instance without any claim counts as foreign: the policy may reuse it, and it is never destroyed."""
     world = World()
     node = make_node(SPEC, world=world)
     outcome = grant(node, world, "a")

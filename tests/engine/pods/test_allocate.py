@@ -100,7 +100,7 @@ def test_mixed_sizes_at_once_leave_nothing_behind(make_node):
 
 
 def test_mixed_sizes_to_saturation_and_refill(make_node):
-    """Whatever sizes come until nothing fits, then every other one goes and others come: never two in one place."""
+    """Requests of mixed sizes fill the GPU, and every other one is replaced: no two share a placement."""
     world = World()
     node = make_node("2xA100-SXM4-40GB,1xA30", world=world, allocate_deadline_seconds=1.0)
     held = {}
@@ -312,7 +312,7 @@ def test_shares_never_exceed_the_gpu(make_node):
 
 @pytest.mark.parametrize("policy", Policy)
 def test_a_refusal_speaks_to_whoever_has_pods_and_not_to_hamictl(make_node, policy):
-    """Its hint names no option of hamictl, whichever GPU kubelet's ids are of."""
+    """Its hint names no option of hamictl, for ids of every GPU."""
     node = make_node("2xA30", world=World(memory_mib=20000), policy=policy)
     refusals = [each for gpu in (0, 0, 1, 1) if isinstance(each := node.allocate(ids(node, gpu=gpu)), Refusal)]
     assert len(refusals) >= 2

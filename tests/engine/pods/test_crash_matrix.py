@@ -219,7 +219,7 @@ CASES = (
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_kill_at_any_point_of_a_grants_life(case, make_scene, record_property):
-    """Whatever point hamid dies at: nothing is leaked or half-made, and the next hamid ends what this one began."""
+    """After a kill at any point nothing is leaked or half-made, and the next hamid ends what this one began."""
     record_property("kills", prove(case, make_scene, reads=False))
 
 

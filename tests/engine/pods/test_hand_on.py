@@ -1,62 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An init container's claim is handed on to the container that comes after it, whatever kubelet told before."""
+"""An init container's claim is handed on to the next container of its pod; older answers of kubelet change nothing."""
 
-from collections.abc import Callable
-
+import pytest
 from msgspec.structs import replace
-from support.nodes import World, ids
+from support.nodes import LateWorld, ids
 
 from hamid.core.claims.grant import Grant
 from hamid.core.pods.pods import Container
 
 
-class LateHoldings(World):
-    """Its next list of holdings arrives late: what `meanwhile` does, happens after kubelet made the list."""
-
-    meanwhile: Callable[[], None] | None = None
-
-    def holdings(self):
-        answer, work, self.meanwhile = super().holdings(), self.meanwhile, None
-        if work is not None:
-            work()
-        return answer
+@pytest.fixture
+def world():
+    return LateWorld()
 
 
-def test_a_list_of_holdings_says_nothing_of_a_claim_that_was_handed_on_after_it(make_node):
-    """Kubelet told that the init container holds the ids, and asked for the app container: the claim is that one's."""
-    world = LateHoldings()
+@pytest.fixture
+def begun(world, make_node):
+    """A node on which the init container of pod `job` was granted ids; the ids, and `hand_on` to the app container."""
     node = make_node("1xA100-SXM4-40GB", world=world)
     init, main = Container(name="setup", init=True), Container(name="main")
     pod = world.add("job", init, main)
     world.asking = (pod, init)
     chosen = ids(node)
     assert isinstance(node.allocate(chosen), Grant)
-    world.hold("job", chosen, container="setup")
 
     def hand_on():
         world.asking = (pod, main)
         assert isinstance(node.allocate(chosen), Grant)
 
-    world.meanwhile = hand_on
+    return node, chosen, hand_on
+
+
+def test_a_list_of_holdings_says_nothing_of_a_claim_that_was_handed_on_after_it(world, begun):
+    """The list named the init container before kubelet called Allocate for the app container: that one is the owner."""
+    node, chosen, hand_on = begun
+    world.hold("job", chosen, container="setup")
+    world.meanwhile["holdings"] = hand_on
     node.reconcile()
     (claim,) = node.view.claims
     assert (claim.owner.container, claim.owner.confirmed) == ("main", False)
 
 
-def test_a_confirmation_never_undoes_a_hand_on(make_node):
-    """What kubelet says of the owner that was read is written only while it is the owner."""
-    world = World()
-    node = make_node("1xA100-SXM4-40GB", world=world)
-    init, main = Container(name="setup", init=True), Container(name="main")
-    pod = world.add("job", init, main)
-    world.asking = (pod, init)
-    chosen = ids(node)
-    assert isinstance(node.allocate(chosen), Grant)
+def test_a_confirmation_never_undoes_a_hand_on(begun):
+    """A confirmed owner is recorded only while the owner that was read is still the owner."""
+    node, _, hand_on = begun
+    ledger = node.parts.ledger
     (read,) = node.view.claims
-    world.asking = (pod, main)
-    assert isinstance(node.allocate(chosen), Grant)
-    assert not node.parts.ledger.confirm(read, replace(read.owner, confirmed=True))
-    (claim,) = node.parts.ledger.facts().claims
-    assert node.parts.ledger.confirm(claim, replace(claim.owner, confirmed=True))
-    (claim,) = node.parts.ledger.facts().claims
+    hand_on()
+    assert not ledger.confirm(read, replace(read.owner, confirmed=True))
+    (claim,) = ledger.facts().claims
+    assert ledger.confirm(claim, replace(claim.owner, confirmed=True))
+    (claim,) = ledger.facts().claims
     assert (claim.owner.container, claim.owner.confirmed) == ("main", True)

@@ -37,7 +37,7 @@ def source():
 
 
 def test_a_list_waits_until_nobody_is_being_answered(source):
-    """Whoever asks meanwhile gets an answer that is not older than his question."""
+    """A caller in the meantime gets an answer that is not older than its question."""
     polite, found = HoldingsGate(source, tuple, patience_seconds=3600.0), []
     with polite.answering(), polite.answering():
         late = threading.Thread(target=lambda: found.append(polite.holdings()))

@@ -73,7 +73,7 @@ def test_fifty_exits_of_a_container_change_nothing(make_node):
 
 
 def test_a_start_brings_the_mode_back_that_somebody_took(make_node):
-    """Somebody clears an idle Hopper GPU while hamid runs: the next start has mode and instance again."""
+    """Another program clears an idle Hopper GPU: the next start has mode and instance again."""
     world = World()
     node = make_node("1xH100-80GB-SXM5", world=world)
     grant(node, world, "a")

@@ -117,7 +117,7 @@ def pass_time(world, node, seconds=60):
 
 
 def test_without_a_source_of_pods_kubelets_holdings_tell(make_node):
-    """Nobody knows the pods: the holder gives its name, and the claim goes when kubelet's holdings lack it for 30 s."""
+    """Without a list of pods the claim gets its holder's name, and ends when kubelet's holdings lack it for 30 s."""
     world, node, chosen, _ = anonymous_grant(make_node)
     world.hold("a", chosen)
     pass_time(world, node)

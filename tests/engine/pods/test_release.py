@@ -5,7 +5,7 @@ import os
 
 import pytest
 from msgspec.structs import replace
-from support.nodes import World, grant, ids, install_library, names
+from support.nodes import LateWorld, World, grant, ids, install_library, names
 
 from hamid.core.claims.grant import Grant
 from hamid.core.config.config import Mode
@@ -42,27 +42,13 @@ def test_an_instance_in_use_keeps_its_claim_and_delays_nobody(make_node):
     assert names(node) == []
 
 
-class LateList(World):
-    """Its next list of pods arrives late: what `meanwhile` does, happens after kubelet made the list."""
-
-    def __init__(self):
-        super().__init__()
-        self.meanwhile = None
-
-    def pods(self):
-        answer, work, self.meanwhile = super().pods(), self.meanwhile, None
-        if work is not None:
-            work()
-        return answer
-
-
 def test_a_list_of_pods_says_nothing_of_a_claim_that_was_granted_after_it(make_node):
     """A static pod starts again under its uid: the list that shows it as ended releases nothing of the new start."""
-    world = LateList()
+    world = LateWorld()
     node = make_node("1xA100-SXM4-40GB", world=world)
     world.add("b")
     world.end("b")
-    world.meanwhile = lambda: grant(node, world, "b")
+    world.meanwhile["pods"] = lambda: grant(node, world, "b")
     node.reconcile()
     assert names(node) == ["b"]
     assert len(node.scene.observe().gpus[0].instances) == 1
@@ -97,7 +83,7 @@ def test_a_pod_whose_cgroup_has_processes_keeps_its_claim(make_node, version):
 
 
 def test_an_open_capability_node_keeps_the_claim(make_node):
-    """Somebody has the instance's device node open, though nothing computes there: nothing goes until it is closed."""
+    """A process has the instance's device node open without computing: the claim stays until it is closed."""
     world = World()
     node = make_node("1xA100-SXM4-40GB", world=world)
     outcome = grant(node, world, "a")

@@ -189,7 +189,7 @@ def test_the_first_stop_ends_after_the_current_step(make_scene):
 
 @pytest.mark.parametrize(("knob", "value"), [("uuids", "fresh"), ("uuids", "repeat"), ("gi_ids", "swapped")])
 def test_instances_are_told_apart_by_seat_and_generation(make_scene, knob, value):
-    """Whether UUIDs repeat or not and in whatever order ids are given, the ledger knows its instances."""
+    """With repeated UUIDs and ids in any order the ledger knows its instances."""
     scene = make_scene("1xA100-SXM4-40GB")
     control.set_knob(knob, value, state=scene.state)
     generations = []

@@ -113,7 +113,7 @@ def test_a_claim_that_ends_while_its_instance_is_being_made_leaves_none(make_nod
 
 @pytest.mark.parametrize("ending_first", [True, False])
 def test_a_restore_and_an_end_that_a_dead_process_left_make_nothing(make_node, ending_first):
-    """In whatever order the two were begun, the next start ends both, and no instance is left."""
+    """The next start ends both, begun in either order, and no instance is left."""
     world = World()
     node = make_node("1xA100-SXM4-40GB", world=world)
     grant(node, world, "a")

@@ -196,7 +196,7 @@ class Life(RuleBasedStateMachine):
 
 
 def some_layout(gpu, picks):
-    """The used instances of a GPU and whatever of the picks fits beside them."""
+    """The used instances of a GPU and those picks that fit beside them."""
     layout = [LayoutItem(each.profile, each.placement.start) for each in gpu.instances if each.used]
     taken = 0
     for each in gpu.instances:
