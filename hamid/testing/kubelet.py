@@ -213,7 +213,7 @@ class Kubelet:
         plugin.follow(self._update, lambda: self._ended(plugin))
 
     def _ended(self, plugin: Plugin) -> None:
-        """A stream ended; newer kubelets then disconnect whichever client has the name now (handler.go, 1.25 on)."""
+        """A stream ended; newer kubelets then disconnect the client that has the name now (handler.go, 1.25 on)."""
         with self._lock:
             is_obsolete = self._old and self._plugin is not plugin
         if not is_obsolete:

@@ -56,7 +56,7 @@ def not_permitted(hamictl, a30, tmp_path):
 
 
 def no_daemon(hamictl, a30, tmp_path):
-    """Nobody serves the node."""
+    """No hamid serves the node."""
     return a30("config", "diff")
 
 
@@ -117,7 +117,7 @@ def test_each_row_has_a_command_that_ends_with_it(hamictl, a30, tmp_path, comman
     ],
 )
 def test_what_fails_is_a_document_too(a30, words, code, kind):
-    """With -o json stdout is one document whatever the exit code."""
+    """With -o json stdout is one document for every exit code."""
     result = a30(*words, "-o", "json")
     assert result.exit_code == code
     assert json.loads(result.stdout)["kind"] == kind

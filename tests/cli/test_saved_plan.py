@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A saved plan is input from outside: whatever it says, nothing is half-done and the exit code is a documented one."""
+"""A saved plan is input from outside: no content leaves a half-done change or an undocumented exit code."""
 
 import copy
 import json
@@ -161,7 +161,7 @@ def test_a_plan_cannot_take_what_a_claim_holds(a30, saved, tmp_path):
 
 
 def test_a_claim_that_names_an_instance_twice_is_refused(a30, saved, tmp_path):
-    """Refused before anything begins: it could not be kept at the end, nor by any recovery after it."""
+    """Refused before anything begins: the claim could not be kept at the end or by a recovery."""
     path = tmp_path / "plan.json"
     path.write_text(json.dumps({**saved, "claimInstances": [saved["claimInstances"][0]] * 2}))
     result = a30.run("mig", "apply", path, "--yes")

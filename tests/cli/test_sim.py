@@ -43,7 +43,7 @@ def test_a_bad_node_leaves_nothing_behind(hamictl, tmp_path):
 
 
 def test_down_keeps_a_directory_that_up_did_not_make(hamictl, tmp_path):
-    """Only a root with up's marker is removed, whatever lies at STATE.d."""
+    """Only a root with up's marker is removed; other files at STATE.d stay."""
     state = tmp_path / "node"
     hamictl.run("sim", "up", "--node", "1xA30", "--state", state)
     (tmp_path / "node.d" / ".hami-sim").unlink()

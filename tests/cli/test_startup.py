@@ -28,7 +28,7 @@ print(json.dumps([code, sorted(sys.modules)]), file=sys.stderr)
     ],
 )
 def test_a_script_pays_for_no_heavy_module(words):
-    """With -o json neither grpc, structlog, rich, pydantic nor asyncio is imported, nor yaml and psutil."""
+    """With -o json none of grpc, structlog, rich, pydantic, asyncio, yaml and psutil is imported."""
     run = [sys.executable, "-P", "-c", PROGRAM.format(words=words)]
     result = subprocess.run(run, capture_output=True, text=True, check=True, timeout=60)
     code, modules = json.loads(result.stderr.splitlines()[-1])

@@ -67,7 +67,7 @@ def test_kubelet_comes_and_goes(hamid):
     node.kubelet.wait_for(20)
     ended = node.kubelet.streams_ended
     (node.kubelet.folder / "hami-gpu.sock").unlink()
-    # Kubelet disconnects whatever plugin it has when it sees the end of the old stream, be it late.
+    # Kubelet disconnects its present plugin when it sees the end of the old stream, even late.
     until(lambda: node.kubelet.streams_ended > ended and node.kubelet.registrations >= 3)
     node.kubelet.wait_for(20)
     assert node.add("job")
@@ -302,7 +302,7 @@ def settle(node, held):
 
 @pytest.mark.parametrize("spec", ["2xA100-SXM4-40GB,1xA30", "1xH100 80GB HBM3"])
 def test_mixed_sizes_to_saturation_and_refill(hamid, spec):
-    """Whatever sizes come until nothing fits; every other pod ends, others come; what stays keeps its UUIDs throughout.
+    """Pods of mixed sizes fill the node; every other one is replaced; those that stay keep their UUIDs throughout.
 
     Between the rounds hamid is killed, restarted, and kubelet is.
     """

@@ -3,7 +3,7 @@
 
 The pods and the pauses are drawn from a seed; where in its code a kill meets hamid is left to the machine. A kill at
 each driver call and each write of a change is the matter of tests/engine/steps. These tests are about hamid as a whole:
-whatever instant it was, no claim of a living pod is lost and nothing leaks.
+at any instant, no claim of a living pod is lost and nothing leaks.
 """
 
 import os

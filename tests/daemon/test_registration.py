@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The device plugin finds its way back to kubelet, whatever happens to the folder between them."""
+"""The device plugin registers again after every change of the directory that it shares with kubelet."""
 
 import shutil
 import socket
@@ -43,7 +43,7 @@ def test_our_socket_deleted(place, plain, serve, old):
         running = serve(plain)
         kubelet.wait_for(14)
         (kubelet.folder / "hami-gpu.sock").unlink()
-        # Kubelet disconnects whatever plugin it has when it sees the end of the old stream, be it late.
+        # Kubelet disconnects its present plugin when it sees the end of the old stream, even late.
         until(lambda: kubelet.streams_ended and kubelet.registrations >= 2)
         kubelet.wait_for(14)
         registrations = kubelet.registrations
@@ -87,7 +87,7 @@ def test_dropped_stream_is_mended(kubelet, plain, serve):
 
 
 def test_answering_socket_is_never_removed(kubelet, plain, serve):
-    """Somebody else's server under our name stays, and the state names the conflict; a stale socket is replaced."""
+    """Another program's server under hamid's name stays and is named as a conflict; a stale socket is replaced."""
     path = str(kubelet.folder / "hami-gpu.sock")
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(path)

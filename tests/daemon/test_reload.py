@@ -109,7 +109,7 @@ def test_reloads_under_load_harm_no_pod(hamid):
 
 
 def admit_and_end(node, number):
-    """A pod that comes and goes; 1 if it was admitted. One that was given something starts, whatever is reloaded."""
+    """A pod that comes and goes; 1 if it was admitted. A pod with a grant starts during every reload."""
     reason = ""
     try:
         uid = node.add(f"job{number}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How hamid ends: whatever the driver does, soon, with nothing half-given."""
+"""hamid ends soon, also while the driver hangs, and leaves no half-made grant."""
 
 import socket
 import threading
@@ -46,7 +46,7 @@ def test_a_driver_that_hangs_starves_no_watchdog_and_delays_no_end(hamid, manage
 
 @pytest.mark.parametrize("slow", ["latency:1500", "hang"], ids=["ends in time", "does not"])
 def test_an_allocate_in_flight_is_finished_or_undone(hamid, slow):
-    """SIGTERM within Allocate: kubelet gets an answer or an error, and nobody's instance stays."""
+    """SIGTERM within Allocate: kubelet gets an answer or an error, and no instance stays without a claim."""
     node = hamid().start()
     node.kubelet.wait_for(20)
     kept = node.uuids(node.add("kept"))

@@ -139,7 +139,7 @@ def test_a_stopped_container_keeps_its_version(node, record):
 
 
 def test_a_record_that_cannot_be_read_keeps_everything(node):
-    """A directory where a file belongs cannot be read by anybody, not even by root."""
+    """A directory in the place of a file cannot be read, not even by root."""
     (node.root / "var/lib/docker/containers/abc/hostconfig.json").mkdir(parents=True)
     assert "unreadable" in node.collect()["libvgpu.so.v1"]["reason"]
 
@@ -184,13 +184,13 @@ def test_only_directories_of_pods_that_are_gone_go(node):
 
 
 def test_without_a_kubelet_no_directory_goes(node):
-    """Nobody can tell whether a pod is gone."""
+    """Without a kubelet it is unknown whether a pod is gone."""
     folders(node, "gone_main")
     assert not node.collect()["gone_main"]["removed"]
 
 
 def test_a_directory_that_a_process_maps_stays(node):
-    """A shared region in use keeps its directory, whatever kubelet says."""
+    """A shared region in use keeps its directory, even if kubelet lists no pod."""
     folders(node, "gone_main")
     (node.root / "var/lib/kubelet/pods").mkdir(parents=True)
     code = (

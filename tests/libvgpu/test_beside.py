@@ -126,7 +126,7 @@ def test_a_process_that_was_moved_into_the_slot_of_a_dead_one_of_ours_keeps_it(b
 
 
 def test_a_client_whose_slot_was_moved_is_put_right_at_its_next_allocation(beside):
-    """Nothing is lost and nothing counts twice, whether its slot is empty or somebody's by then."""
+    """Nothing is lost and nothing counts twice, whether its slot is empty or reused by then."""
     for taken in (False, True):
         place, writer, peer = beside()
         first, client = place.client(), place.client()
@@ -176,7 +176,7 @@ def test_hamid_counts_both_kinds(beside, tmp_path):
 
 @pytest.mark.parametrize("limits", [(512, 256), (256, 512), (512, 100)])
 def test_the_header_shows_the_limit_in_force(container, limits):
-    """Whoever comes first, HAMi's monitor reads the smallest limit, which is the one that holds."""
+    """In both orders HAMi's monitor reads the smallest limit, which is the one that holds."""
     place = container(limits[0])
     clients = [place.client(CUDA_DEVICE_MEMORY_LIMIT_0=f"{each}m") for each in limits]
     assert [each("d.info()")[1] for each in clients] == [min(limits) * MIB] * 2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A container with two GPUs: memory counts on the GPU where it lies, whichever is current when it is asked for."""
+"""A container with two GPUs: memory counts on the GPU where it is allocated, independent of the current one."""
 
 import pytest
 from support.sharing import MIB, close

@@ -16,7 +16,7 @@ def dump(*options):
 
 
 def test_it_needs_a_libc_of_2012_alone():
-    """No version beyond glibc 2.17, no library but libc: neither the driver's nor libdl nor libpthread."""
+    """No version beyond glibc 2.17, no library but libc: not the driver's, not libdl, not libpthread."""
     versions = {tuple(map(int, each.split("."))) for each in re.findall(r"GLIBC_([0-9.]+)", dump("-T"))}
     assert max(versions) <= (2, 17)
     assert re.findall(r"NEEDED +(\S+)", dump("-p")) == ["libc.so.6"]

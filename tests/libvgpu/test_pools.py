@@ -98,7 +98,7 @@ def test_what_is_kept_no_longer_counts_no_longer(end, place, client):
 
 
 def test_the_default_pool_keeps_too(place):
-    """Asked for a threshold by whichever function gives it, and used by cuMemAllocAsync."""
+    """Every function that returns the pool can set its threshold, and cuMemAllocAsync uses it."""
     client = place.client()
     client(f"d.keep(d.default_pool(0), {EVER})")
     pointer = client(f"d.get('cuMemAllocAsync', ctypes.c_size_t({64 * MIB}), None)")

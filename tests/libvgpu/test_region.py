@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reader of regions: what libvgpu writes, what HAMi-core writes, and what anybody may write."""
+"""The reader of regions: what libvgpu writes, what HAMi-core writes, and any other content."""
 
 import os
 import random
@@ -98,7 +98,7 @@ def test_figures_that_cannot_be_are_left_out_and_named():
     st.integers(0, 2**32), st.integers(1, 3000), st.sampled_from([V1_SIZE, V1_SIZE + 1, WHOLE_SIZE, WHOLE_SIZE + 99])
 )
 def test_any_bytes_are_read_or_refused(seed, flips, size):
-    """Whatever a container writes there."""
+    """Any content that a container may write."""
     chance = random.Random(seed)
     data = hami_region().ljust(size, b"\0")[:size]
     for _ in range(flips):

@@ -45,7 +45,7 @@ def built(tmp_path_factory):
 
 
 def run(program, place, *words, **more):
-    """It succeeded, and said something; whatever a sanitizer finds ends a program."""
+    """It succeeded and printed something; a finding of a sanitizer ends a program."""
     environment = cudatools.environment(place.state, **{**place.environment, **more})
     del environment["LD_PRELOAD"]
     # Leaks are the driver's or the client's: libvgpu never calls malloc.

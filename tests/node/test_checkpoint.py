@@ -28,7 +28,7 @@ HELD = HeldDevices(
 
 @pytest.mark.parametrize("numa", [True, False], ids=["since 1.20", "before 1.20"])
 def test_both_forms_give_ids_and_answer(tmp_path, numa):
-    """What was answered comes back whole, whichever form kubelet writes."""
+    """The grant comes back whole from every form that kubelet writes."""
     (tmp_path / NAME).write_bytes(checkpoint([HELD], {}, numa=numa))
     found = Checkpoint(str(tmp_path)).remembered()
     assert found.complete
@@ -47,7 +47,7 @@ def test_no_file_and_a_link_are_no_account(tmp_path):
 
 
 def test_an_empty_checkpoint_is_a_complete_account(tmp_path):
-    """Nobody holds anything: kubelet writes null for no entries."""
+    """Without holders kubelet writes null for the entries."""
     (tmp_path / NAME).write_bytes(checkpoint([], {}, numa=True))
     found = Checkpoint(str(tmp_path)).remembered()
     assert (found.complete, found.entries) == (True, ())

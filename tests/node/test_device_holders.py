@@ -43,7 +43,7 @@ def test_a_process_that_has_a_node_open_is_named(device):
 
 
 def test_one_that_may_not_be_looked_into_counts_when_strict(tmp_path):
-    """Nobody knows what it holds."""
+    """Its open files cannot be read."""
     folder = tmp_path / "4711" / "fd"
     folder.mkdir(parents=True)
     folder.chmod(0)

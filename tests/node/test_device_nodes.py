@@ -52,7 +52,7 @@ def test_what_cuda_needs_of_a_gpu_is_made_with_the_numbers_that_the_driver_names
 
 
 def test_workers_of_many_gpus_make_the_common_nodes_at_once(root):
-    """Whoever comes second is no failure, and nothing is left beside them."""
+    """Two workers that create a node at once both succeed, and leave no other file."""
     (root / "proc/devices").write_text(DRIVERS["today's"])
     paths, threads = Paths(str(root)), 16
     for _ in range(20):
@@ -70,7 +70,7 @@ def test_workers_of_many_gpus_make_the_common_nodes_at_once(root):
 
 
 def test_what_somebody_else_made_stays_as_it_is(root):
-    """Whoever put a node there, with other rights or another number, knows why."""
+    """An existing node with other permissions or another number is kept."""
     (root / "proc/devices").write_text(DRIVERS["today's"])
     (root / "dev").mkdir()
     os.mknod(root / "dev/nvidia0", stat.S_IFCHR | 0o600, os.makedev(1, 3))

@@ -150,7 +150,7 @@ def _says_something_else(facts):
 
 
 def test_a_seat_of_no_claim_is_damage(filled):
-    """A claim's own id is damaged, so that its seats are nobody's: the ledger is not trusted and kept aside."""
+    """A claim's own id is damaged, so that its seats have no claim: the ledger is not trusted and kept aside."""
     with closing(sqlite3.connect(filled.ledger)) as connection, connection:
         connection.execute("UPDATE claims SET id = id + 1")
     assert not read_facts(filled).trusted
@@ -320,7 +320,7 @@ def test_instances_do_not_outlive_a_boot(filled, tmp_path):
 
 
 def test_readers_beside_a_writer_see_whole_changes(filled):
-    """Whoever reads while claims come and go sees both seats of a pair or none."""
+    """A reader sees both seats of a pair or none while claims come and go."""
     pair = [ClaimedSeat(seat=InstanceKey("GPU-b", 1, start), profile="1g.5gb", size=1, made=True) for start in (0, 1)]
     ended = threading.Event()
     seen = []
@@ -356,7 +356,7 @@ def test_threads_share_one_writer(filled):
 
 
 def test_a_link_in_the_ledgers_place_is_not_followed(paths, tmp_path):
-    """Somebody who can put a link there cannot make us write elsewhere."""
+    """A link in the place of the ledger cannot make hamid write elsewhere."""
     Path(paths.state_dir).mkdir(parents=True)
     victim = tmp_path / "victim"
     victim.write_text("mine")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a writer remembers of its ledger is what a reader finds in the file, whatever is written in whatever order."""
+"""What a writer remembers of its ledger is what a reader finds in the file, after any changes in any order."""
 
 from contextlib import closing, suppress
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A ledger of an earlier release says the same to this one, read or taken over, and whatever interrupts that."""
+"""A ledger of an earlier release says the same to this one, read or taken over, and after any interruption."""
 
 import itertools
 import os
@@ -104,7 +104,7 @@ def test_what_containers_received_is_kept(old, paths):
 
 
 def test_a_migrated_ledger_has_the_tables_of_a_new_one(old, paths, tmp_path):
-    """Whatever it was before, the file has the same tables, and the version of today."""
+    """A ledger of each earlier schema gets the same tables and the version of today."""
     take_over(paths)
     fresh = Paths(str(tmp_path / "fresh"))
     take_over(fresh)

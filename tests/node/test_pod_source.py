@@ -110,7 +110,7 @@ def test_bytes_that_are_no_list_of_pods_are_a_problem(tmp_path, data):
 
 @pytest.mark.parametrize("by_address", [True, False])
 def test_kubelet_is_read_over_https_with_a_token(tmp_path, certificate, kubelet, by_address):
-    """The server's certificate is checked, whatever name of it is used, and the token is told to it alone."""
+    """The server's certificate is checked for each of its names, and only that server gets the token."""
     cert, key = certificate
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
@@ -221,7 +221,7 @@ def drip(text, then):
     ids=["status", "headers", "body", "chunks", "handshake"],
 )
 def test_a_kubelet_that_drips_is_left_at_the_deadline(scheme, text, then):
-    """One deadline for the whole exchange, whichever part of it never ends; nothing stays open."""
+    """One deadline covers every part of the exchange; no descriptor stays open."""
     with server(drip(text, then)) as port:
         asked(f"{scheme}://127.0.0.1:{port}/pods", seconds=0.1)
         before = len(descriptors())

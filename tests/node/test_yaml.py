@@ -91,7 +91,7 @@ def test_an_empty_file_is_nothing(tmp_path):
 
 @given(st.binary(max_size=200))
 def test_any_bytes_give_a_tree_or_an_error(tmp_path_factory, data):
-    """Whatever the bytes, reading ends in a tree or in one of our errors."""
+    """For any bytes reading ends in a tree or in one of our errors."""
     file = tmp_path_factory.getbasetemp() / "any"
     file.write_bytes(data)
     with contextlib.suppress(UsageError):

@@ -26,7 +26,7 @@ def board_data():
 
 @pytest.fixture
 def clean_environment(monkeypatch):
-    """No simulator variable is set, whatever the caller's shell says."""
+    """No simulator variable of the caller's shell is set."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     return monkeypatch

@@ -66,7 +66,7 @@ def test_profiles_are_exactly_the_data(node, board_data, key):
 
 @pytest.mark.parametrize("key", KEYS)
 def test_placements_are_exactly_the_data(mig_gpu, board_data, key):
-    """The possible placements of every profile are the data's, whatever is occupied, and so is the capacity."""
+    """The possible placements of every profile are the data's for every occupied set, and so is the capacity."""
     device = mig_gpu(key)
     rows = expected_rows(board_data[key]).values()
     for row in rows:

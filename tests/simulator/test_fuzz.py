@@ -69,7 +69,7 @@ def test_no_cuda_call_breaks_memory_or_keeps_any(build, seeds, monkeypatch):
 
 @pytest.mark.parametrize("sanitizers", ["address,undefined", pytest.param("thread", marks=pytest.mark.full)])
 def test_threads_share_a_cuda_device(build, sanitizers, monkeypatch):
-    """Threads that take and give memory of every kind at once neither race nor lose a byte or a callback."""
+    """Threads that take and give memory of every kind at once do not race, and lose no byte and no callback."""
     monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=0")
     program = build("cuda_threads", sanitizers)
     done = run([program, "16", "3000"], timeout=120)

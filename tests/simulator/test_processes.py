@@ -64,7 +64,7 @@ def start_holder():
 
 
 def test_a_process_occupies_its_instance(mig_gpu, sleeper):
-    """While a process lives its instances cannot be destroyed; the moment it is dead they can, with nobody's help."""
+    """While a process lives its instances cannot be destroyed; as soon as it is dead they can."""
     device = mig_gpu(A100)
     instance, compute = migtools.whole(device, 14, 1)
     mig = migtools.mig_devices(device)[0]

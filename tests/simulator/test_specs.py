@@ -53,7 +53,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_board_name_means_one_product(node, name):
-    """Keys, exact names and whole-token prefixes find their product, whatever the case and separators."""
+    """Keys, exact names and whole-token prefixes find their product with any case and separators."""
     node(f"1x{name}")
     device = pynvml.nvmlDeviceGetHandleByIndex(0)
     assert (pynvml.nvmlDeviceGetName(device), pynvml.nvmlDeviceGetPciInfo(device).pciDeviceId) == NAMES[name]

@@ -222,7 +222,7 @@ def apart(work) -> None:
     if child == 0:
         try:
             work()
-        except BaseException:  # noqa: BLE001  # whatever it is, the parent fails with it
+        except BaseException:  # noqa: BLE001  # the parent fails with any error of the child
             os.write(writer, traceback.format_exc().encode()[-60_000:])
         finally:
             os._exit(0)

@@ -24,7 +24,7 @@ def mig_grant(
 
 
 def visible_devices(grant: Grant) -> tuple[str, ...]:
-    """The UUIDs that a grant names, by whichever strategy."""
+    """The UUIDs that a grant names, for each device list strategy."""
     named = grant.envs.get(VISIBLE_DEVICES, "")
     if named != MOUNTED:
         return tuple(filter(None, named.split(",")))

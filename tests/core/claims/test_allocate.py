@@ -107,7 +107,7 @@ def test_reclaiming_destroys_idle_instances_of_others():
 
 @pytest.mark.parametrize("wanted", [WHOLE, replace(WHOLE, memory_percent=100), replace(WHOLE, cores_percent=100)])
 def test_a_container_that_names_no_size_gets_a_whole_gpu(wanted):
-    """All of a GPU is its largest plain profile, whatever the model calls it."""
+    """A request for a whole GPU gets its largest plain profile on every model."""
     for board, profile in (("A100-40GB", "7g.40gb"), ("A30-24GB", "4g.24gb")):
         assert chosen(node(gpu(board=board)), MIG, wanted).seats[0].profile == profile
 

@@ -10,7 +10,7 @@ UUIDS = st.sampled_from(["GPU-a", "GPU-b", "GPU-c"])
 
 @given(st.text(min_size=1), st.integers(0, 999_999))
 def test_a_device_id_names_its_gpu(uuid, number):
-    """Whatever a GPU is called, the id of each of its parts leads back to it."""
+    """The id of each part of a GPU leads back to the GPU, for every UUID."""
     assert gpu_of(device_id(uuid, number)) == uuid
 
 

@@ -20,7 +20,7 @@ from hamid.core.planner.refusal import Failed, RefusalCode
     ],
 )
 def test_what_may_be_gone_a_moment_later_is_tried_again(error, transient):
-    """Somebody else's use of an instance or place passes, every other error of the driver stays."""
+    """An instance or placement in use is transient; every other error of the driver is permanent."""
     assert is_transient(error) is transient
 
 

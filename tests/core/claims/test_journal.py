@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What takes a step back, as a table: whatever NVML shows now, nothing used, altered or of others ever goes."""
+"""How a step is undone, as a table: a used, altered or foreign instance is never destroyed."""
 
 import pytest
 from msgspec.structs import replace

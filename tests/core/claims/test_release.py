@@ -55,7 +55,7 @@ def over(pods, holdings=NOTHING_HELD, before=NO_VERDICTS, *, now=0.0, claims=(CL
 
 @given(EVENTS)
 def test_absence_takes_two_complete_lists_and_none_between_that_has_the_pod(events):
-    """Whatever lists come: a claim is absent exactly when complete ones lacked its pod for 30 s."""
+    """A claim is absent exactly when complete lists lacked its pod for 30 s."""
     before, now, since = PodVerdicts(), 0.0, None
     for complete, present, held, passed in events:
         now += passed
@@ -87,7 +87,7 @@ def test_a_listed_pod_is_over_when_terminal_or_deleted_with_all_ended(phase, del
 
 
 def test_held_by_another_keeps_and_held_by_its_own_ended_pod_does_not():
-    """Kubelet goes on listing what a terminal pod held; the same ids at another container are somebody's work."""
+    """Kubelet goes on listing what a terminal pod held; the same ids at another container mean that it runs."""
     ended = PodList(pods=(replace(POD, phase="Failed"),), complete=True)
     mine = HoldingList(holdings=(HOLDING,), complete=True)
     others = HoldingList(holdings=(replace(HOLDING, pod="other"),), complete=True)
@@ -142,7 +142,7 @@ LISTS = st.builds(
 
 @given(st.lists(LISTS, min_size=1, max_size=6), st.booleans())
 def test_a_pod_ends_before_its_absence_is_proven_only_when_kubelet_has_freed_its_ids(lists, confirmed):
-    """Within 30 s, whatever is seen: only where pods, holdings and cgroup all allow it, and the identity is known."""
+    """Within 30 s a claim ends only if pods, holdings and cgroup all allow it, and the identity is known."""
     before = PodVerdicts()
     claim = replace(CLAIM, owner=replace(OWNER, confirmed=confirmed, sure=False))
     deleted = False

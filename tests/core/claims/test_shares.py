@@ -67,7 +67,7 @@ def test_why_a_gpu_has_no_share_left(room, size, facts):
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 400), st.integers(0, 50)), max_size=6), SIZES)
 def test_what_is_promised_never_exceeds_a_gpu(given_away, size):
-    """Whatever shares were given, one more that is granted fits in what memory and cores are left of its GPU."""
+    """A share that is granted fits into the memory and cores that earlier shares left of its GPU."""
     claims = [claim(n, share(GPUS[at], mib, cores)) for n, (at, mib, cores) in enumerate(given_away)]
     before = rooms(GPUS, claims, Config())
     for index, each in enumerate(GPUS):

@@ -37,7 +37,7 @@ def legal(board, seats):
 
 @given(BOARDS, st.data())
 def test_fits_agrees_with_the_plain_rules_at_every_step(name, data):
-    """Whatever order instances come in, `fits` accepts exactly those that keep the whole set legal."""
+    """In every order of instances, `fits` accepts exactly those that keep the whole set legal."""
     board = board_of(profiles_of(name))
     occupancy = board.empty
     seated: list[Seat] = []
@@ -86,7 +86,7 @@ def test_two_halves_leave_no_compute_slice_for_a_small_one():
 
 
 def test_media_profiles_exclude_each_other():
-    """Of the profiles that need the only OFA engine of an A30 one instance fits, whichever it is."""
+    """Of the profiles that need the only OFA engine of an A30 any one instance fits."""
     board = board_of(profiles_of("A30-24GB"))
     small, large = present(board.named("1g.6gb+me")), present(board.named("2g.12gb+me"))
     occupancy = board.add(board.empty, Seat(small, small.placements[0]))

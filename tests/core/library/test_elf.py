@@ -150,7 +150,7 @@ def test_a_library_that_is_cut_off_is_none(libraries):
 
 @given(st.data())
 def test_no_damage_makes_the_reader_of_elf_files_fail(libraries, data):
-    """Whatever bytes are changed, the answer is a text, never an exception or an endless loop."""
+    """For changed bytes the answer is a text, never an exception or an endless loop."""
     damaged = bytearray(libraries.one)
     headers = 4096
     for position, byte in data.draw(st.lists(st.tuples(st.integers(0, headers), st.integers(0, 255)), max_size=20)):

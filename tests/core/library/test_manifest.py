@@ -33,7 +33,7 @@ RECORD = Record("sha", 5, 0o644, "v1", "/source", "2026-01-01T00:00:00Z")
 
 @given(st.dictionaries(NAMES, RECORDS, max_size=4))
 def test_a_manifest_reads_back_as_it_was_written(files):
-    """Every record is found again under its path, whatever bytes the path has."""
+    """Every record is found again under its path, for paths of any bytes."""
     written = Manifest(version="v1", pinned="v0", files={encode_path(path): each for path, each in files.items()})
     found = parse_manifest(format_manifest(written))
     assert found == written

@@ -123,7 +123,7 @@ def test_what_becomes_of_a_file_of_the_bundle(found, steps):
 
 
 def test_the_unversioned_library_comes_after_the_versions_and_the_preload_file_last():
-    """Whoever dies between two steps leaves no name that leads to a file which is not there yet."""
+    """A kill between two steps leaves no name that leads to a missing file."""
     bundle = Bundle(
         "/s",
         (LIBRARY_FILE, SourceFile("license", 1, 0o644), V2, SourceFile("ld.so.preload", 1, 0o644), V1),

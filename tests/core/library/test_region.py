@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The region as HAMi-core and our libvgpu write it (native/libvgpu/region/layout.h), and whatever else is in a file."""
+"""The region as HAMi-core and our libvgpu write it (native/libvgpu/region/layout.h), and files of any other content."""
 
 import struct
 
@@ -174,7 +174,7 @@ def test_a_number_of_processes_that_cannot_be_is_named(count, slots):
 
 @given(st.lists(st.tuples(st.integers(0, (WHOLE_SIZE - 8) // 8), st.integers(0, 2**64 - 1)), max_size=30))
 def test_no_bytes_make_the_reader_fail(words):
-    """Whatever a process of the container writes: the answer is a value, and no figure in it is beyond belief."""
+    """For any content that a container writes, the answer is a value with plausible figures."""
     data = Bytes(count=3).process(0, 7, owner=7)
     for number, word in words:
         data.put("<Q", number * 8, word)

@@ -84,7 +84,7 @@ def exhaustive(gpu, memory, count):
 
 @given(gpus(used=st.just(True)), st.integers(1, 3), st.integers(1, 50_000))
 def test_packed_accepts_exactly_what_exhaustive_search_accepts(gpu, count, memory):
-    """On every board and whatever is in use: a plan if and only if some legal placement exists."""
+    """On every board and for every used set: a plan if and only if some legal placement exists."""
     outcome = ask(Snapshot(gpus=(gpu,)), str(memory), count)
     assert isinstance(outcome, Plan) == exhaustive(gpu, memory, count)
 

@@ -104,7 +104,7 @@ def test_an_idle_instance_that_serves_is_reused_and_nothing_is_created():
 
 
 def test_an_idle_foreign_instance_in_the_way_is_left_unless_reclaim_is_said():
-    """Somebody made it; the refusal names it and the option, and with the option the plan shows its end."""
+    """The refusal names the foreign instance and the option; with the option the plan destroys it."""
     node = Snapshot(gpus=(gpu_of("A100-40GB", instances=(idle("7g.40gb", 0, 0, 8, 40192),)),))
     refusal = ask(node, "8000", 2)
     assert refusal.reasons[0].code is ReasonCode.FOREIGN_INSTANCE
@@ -192,7 +192,7 @@ def nodes(draw):
 
 @given(nodes(), st.integers(1, 9), st.integers(1, 100_000), st.booleans())
 def test_a_plan_is_legal_exact_and_touches_nothing_in_use(node, count, memory, reclaim):
-    """Whatever the node: used instances stay, the end state is legal, each instance serves enough, the count is met."""
+    """On every node used instances stay, the end state is legal, each instance is large enough, the count is met."""
     outcome = ask(node, str(memory), count, reclaim_idle=reclaim)
     if isinstance(outcome, Refusal):
         assert {reason.gpu for reason in outcome.reasons} == {gpu.index for gpu in node.gpus}

@@ -137,7 +137,7 @@ def test_why_a_gpu_is_out_for_a_container(given, facts):
     ],
 )
 def test_why_a_gpu_is_out_for_an_operator(found, asked, facts):
-    """Selectors and models come first, then what the GPU's state rules out whatever is asked."""
+    """Selectors and models come first, then what the GPU's state rules out for every request."""
     request = make_request(**{"count": 1, "memory": Memory(mib=1), **asked})
     reason = obstacle(found, request, frozenset({0}))
     assert (reason and (reason.gpu, reason.facts)) == (facts and (found.index, facts))

@@ -29,7 +29,7 @@ def table(*models, aliases=None):
     ],
 )
 def test_models_match_by_whole_tokens_and_the_most_specific_wins(nvml_name, models, chosen):
-    """H20 is not H200 and B200 not GB200; a longer match beats a shorter one whatever the order."""
+    """H20 is not H200 and B200 not GB200; a longer match beats a shorter one in any order."""
     found = table(*models).lookup(nvml_name)
     assert (found.models[0] if found else None) == chosen
 

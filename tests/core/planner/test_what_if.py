@@ -53,6 +53,6 @@ def test_what_a_gpu_cannot_hold_is_refused(text, message):
 
 
 def test_a_gpu_without_mig_cannot_be_assumed_on():
-    """Nothing can lie on it, whatever the mode."""
+    """It can hold no instance, in both modes."""
     with pytest.raises(UsageError, match="has no MIG"):
         assume_occupied(Snapshot(gpus=(gpu(mig_capable=False, mig=False),)), "1g.5gb")

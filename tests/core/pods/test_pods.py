@@ -113,7 +113,7 @@ def test_a_part_of_a_whole_is_rounded_up():
 
 @given(st.text(max_size=60))
 def test_no_text_breaks_the_parser_of_quantities(text):
-    """Whatever it is, it has a value or is refused with ValueError."""
+    """Any text has a value or is refused with ValueError."""
     with suppress(ValueError):
         assert isinstance(parse(text), Fraction)
 

@@ -20,7 +20,7 @@ POWERS = {
 
 @given(st.integers(-(10**12), 10**12), st.sampled_from(sorted(POWERS)))
 def test_a_suffix_multiplies_exactly(number, suffix):
-    """No digit is lost, whatever the suffix, and a part of a whole is rounded up."""
+    """No digit is lost with any suffix, and a fraction is rounded up."""
     value = Fraction(number) * POWERS[suffix]
     assert parse(f"{number}{suffix}") == value
     assert whole(f"{number}{suffix}") == -(-value // 1)

@@ -149,7 +149,7 @@ def test_shared_instances_are_not_altered():
 
 @pytest.mark.parametrize("used", [False, True])
 def test_a_shared_instance_is_kept_where_the_target_has_it(used):
-    """Whoever divided it and whether in use or idle, it stays, and a target that contains it is not blocked by it."""
+    """A divided instance stays, in use or idle, and does not block a target that contains it."""
     node = existing(gpu(), "3g.20gb@0", used=used, compute_instances=3)
     assert words(change(node, "3g.20gb,1g.5gb@4").steps) == ["+ 1g.5gb@4"]
     assert not differs(change(node, "3g.20gb"))
@@ -219,7 +219,7 @@ def test_a_gpu_without_mig_is_as_good_as_disabled():
     ],
 )
 def test_what_no_board_holds_is_an_error_with_the_legal_values(layout, words_in_it):
-    """It is said whatever lies on the GPU, by profile, GPU and what would be legal."""
+    """The error names profile, GPU and the legal placements, for every content of the GPU."""
     for board in (gpu(), gpu(used="7g.40gb@0"), gpu(mig=False)):
         with pytest.raises(UsageError) as caught:
             change(board, layout, mode=True)

@@ -121,7 +121,7 @@ def names(target):
 
 
 def test_all_disabled_and_all_enabled(chosen):
-    """Every GPU, whatever its board: mode off without instances, or mode on with none."""
+    """GPUs of every board: mode off without instances, or mode on with none."""
     snapshot = node("A100-40GB", "A30-24GB")
     assert targets(chosen("all-disabled"), snapshot) == tuple(
         GpuTarget(gpu_index=index, mig_enabled=False, layout=()) for index in (0, 1)

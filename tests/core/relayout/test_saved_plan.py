@@ -138,6 +138,6 @@ def test_a_file_that_is_no_saved_plan_is_refused(content):
 
 @given(st.binary(max_size=60) | st.text(max_size=30).map(lambda text: msgspec.json.encode({"steps": text})))
 def test_no_file_makes_the_reader_fail(content):
-    """Whatever the file holds, the answer is a plan or a usage error."""
+    """For any content of the file the answer is a plan or a usage error."""
     with pytest.raises(UsageError):
         decode_plan(content, "/f")

@@ -126,7 +126,7 @@ static void wait_for_input(void)
 
 static pid_t child_of(const char *word, pointer made)
 {
-    /* The child frees what is not its own; whatever the driver says, the parent's figure stays. */
+    /* The child frees what is not its own; the parent's figure stays for every answer of the driver. */
     pid_t child = strcmp(word, "clone") == 0 ? (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) : fork();
     if (child == 0) {
         mem_free(made);

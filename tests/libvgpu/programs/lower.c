@@ -151,7 +151,7 @@ int main(int count, char **words)
         use_table();
     }
     end_contexts();
-    /* Whatever the file holds: figures, never a crash; what is our own adds up. */
+    /* For any content of the file: figures, never a crash; our own figures add up. */
     uint64_t before = accounting_used(0);
     bool taken = accounting_reserve(0, 4096);
     CHECK(!taken || accounting_used(0) - before == 4096 || before > UINT64_MAX / 4);

@@ -54,7 +54,7 @@ static const char *named(void *function)
 int main(int count, char **words)
 {
     if (strcmp(words[1], "none") == 0) {
-        /* No driver is loaded: there is no such function, whatever is preloaded. */
+        /* No driver is loaded: there is no such function, with every preloaded library. */
         printf("%s\n", named(dlsym(RTLD_DEFAULT, "cuInit")));
         return 0;
     }

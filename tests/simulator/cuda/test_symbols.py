@@ -54,7 +54,7 @@ def test_every_version_resolves_to_its_symbol(client):
 
 
 def test_a_fault_can_make_every_function_fail(node, cuda):
-    """With a rule for all of them, each of the exported functions answers what the rule says, whatever it does."""
+    """With a rule for all of them, each exported function answers what the rule says."""
     state = node("1xA100-SXM4-40GB")
     client = cuda(state)
     symbols = sorted({symbol for pair in entries().values() for versions in pair for _, symbol in versions})

@@ -162,7 +162,7 @@ CUDA_API int cuGraphNodeGetDependentNodes_v2(void *node, void **nodes, void *edg
     return result;
 }
 
-/* What a node does may change, not what kind it is, nor the kinds that have memory or graphs of their own. */
+/* What a node does may change, but not its kind, and not a kind that has memory or graphs of its own. */
 static int set_content(void *handle, int type, const void *content, size_t size)
 {
     struct node_object *node = object_check(handle, OBJECT_NODE);
