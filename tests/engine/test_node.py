@@ -45,6 +45,20 @@ def test_what_was_promised_is_there_again_after_a_reboot(make_node, spec):
         assert again.prestart(claim.owner.device_ids) is None
 
 
+def test_a_pod_that_ended_while_hamid_was_down_gets_nothing_back(make_node):
+    """The pod ended before the reboot was over: its instance is not created again, and its claim is released."""
+    world = World()
+    node = make_node("1xA100-SXM4-40GB", world=world)
+    grant(node, world, "a")
+    node.close()
+    node.scene.reboot()
+    world.end("a")
+    again = make_node(world=world, scene=node.scene)
+    assert again.view.snapshot.gpus[0].instances == ()
+    again.reconcile()
+    assert names(again) == []
+
+
 def test_held_ids_stay_advertised_when_the_split_count_shrinks(make_node):
     """After a reload only free ids are withdrawn; a held one goes when it is free."""
     world = World()

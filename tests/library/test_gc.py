@@ -183,6 +183,16 @@ def test_only_directories_of_pods_that_are_gone_go(node):
     assert Path("/etc").is_dir()
 
 
+def test_a_directory_stays_when_a_source_cannot_be_read(node):
+    """A checkpoint that is not understood may name the pod, so no directory is removed."""
+    folders(node, "gone_main")
+    (node.root / "var/lib/kubelet/pods").mkdir(parents=True)
+    assert node.collect("--dry-run")["gone_main"]["removed"]
+    node.fill(node.root, {CHECKPOINT: "{"})
+    assert not node.collect()["gone_main"]["removed"]
+    assert (node.dest / "containers/gone_main").is_dir()
+
+
 def test_without_a_kubelet_no_directory_goes(node):
     """Without a kubelet it is unknown whether a pod is gone."""
     folders(node, "gone_main")

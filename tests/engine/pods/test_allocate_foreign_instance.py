@@ -4,9 +4,13 @@
 from support.nodes import World, foreign, ids
 
 from hamid.core.claims.grant import Grant
+from hamid.core.claims.journal import Goal
 from hamid.core.claims.pod_text import for_pod
 from hamid.core.config.config import ForeignInstances
+from hamid.core.errors import ForeignInstance
+from hamid.core.planner.plan import recreate
 from hamid.core.planner.refusal import Refusal
+from hamid.engine.steps.run import Running, roll_back
 
 SEVEN = ",".join(f"1g.5gb@{start}" for start in range(7))
 
@@ -78,3 +82,19 @@ def test_idle_foreign_instances_are_reclaimed_where_the_operator_says_so(make_no
     assert after[0] == before[0]
     assert granted.envs["NVIDIA_VISIBLE_DEVICES"] == after[4]
     assert set(after) <= {0, 1, 2, 3, 4}
+
+
+def test_an_instance_that_others_create_at_the_planned_placement_stays_theirs(make_node):
+    """Another program was faster: the step fails, and the instance does not become hamid's."""
+    node = make_node("1xA100-SXM4-40GB", prepare=foreign("1g.5gb@3"))
+    before = uuids(node)
+    (gpu,) = node.scene.observe().gpus
+    steps = (recreate(gpu, gpu.instances[0]),)
+    session, ledger = node.parts.session, node.parts.ledger
+    run = ledger.begin_run(steps, goal=Goal.ALL)
+    running = Running(session, run)
+    running.go(enumerate(steps))
+    assert [type(error) for error in running.errors] == [ForeignInstance]
+    assert roll_back(session, running, run)
+    assert uuids(node) == before
+    assert ledger.facts().own == ()

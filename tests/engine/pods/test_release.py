@@ -111,6 +111,20 @@ def test_ids_that_kubelet_says_are_held_keep_their_claim(make_node):
     assert len(node.view.claims) == 1
 
 
+@pytest.mark.parametrize("spec", ["1xA100-SXM4-40GB", "1xH100-80GB-SXM5"])
+def test_a_mode_decided_on_before_an_instance_was_promised_is_not_carried_out(make_node, spec):
+    """The container with the instance may not have started, so no process uses it; MIG mode must stay on."""
+    world = World()
+    node = make_node(spec, world=world)
+    granted = grant(node, world, "a")
+    gpu = node.view.snapshot.gpus[0]
+    (error,) = node.parts.runs.carry_out((SetMigMode(gpu_uuid=gpu.uuid, gpu_index=0, enabled=False),)).errors
+    assert isinstance(error, InUse)
+    (gpu,) = node.observe().snapshot.gpus
+    assert gpu.mig_enabled
+    assert [each.mig_uuid for each in gpu.instances] == [granted.envs["NVIDIA_VISIBLE_DEVICES"]]
+
+
 def test_a_mode_decided_on_before_a_share_was_promised_is_not_carried_out(make_node):
     """The container with the grant may not have started, so no process uses the GPU; its mode must stay."""
     world = World()
